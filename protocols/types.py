@@ -1,0 +1,49 @@
+"""What every protocol speaks of: pools, blocks and the raw logs of a node."""
+
+from typing import Literal, NewType
+
+import msgspec
+
+PoolId = NewType("PoolId", str)
+"""Lower-case 0x hex: the 20-byte address of a V2 or V3 pool, the 32-byte id of a V4 pool."""
+
+ProtocolName = Literal["v2", "v3", "v4"]
+
+
+class Block(msgspec.Struct, frozen=True):
+    number: int
+    hash: str
+    """Lower-case 0x hex, 32 bytes."""
+
+
+class Token(msgspec.Struct, frozen=True, omit_defaults=True):
+    address: str
+    """Lower-case 0x hex; 0x00…00 is the native coin."""
+    decimals: int | None = None
+    symbol: str | None = None
+
+
+class PoolMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a whitelist says of a pool; it does not change with the chain."""
+
+    id: PoolId
+    protocol: ProtocolName
+    token0: Token
+    token1: Token
+    fee: int | None = None
+    """Hundredths of a basis point; None for V2. 0x800000 marks a V4 pool with a dynamic fee."""
+    tick_spacing: int | None = None
+    factory: str | None = None
+    """The factory of a V2 or V3 pool, the PoolManager of a V4 pool, where the list names it."""
+
+
+class Log(msgspec.Struct, frozen=True):
+    """One log as `eth_getLogs` gives it, hex decoded."""
+
+    address: str
+    """Lower-case 0x hex."""
+    topics: tuple[bytes, ...]
+    data: bytes
+    transaction_index: int
+    log_index: int
+    """Counts within the block, as the node numbers it."""

@@ -1,0 +1,52 @@
+"""Configuration, read once from the environment and from `.env`; every name is ARENA_ and the field in capitals."""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="ARENA_", env_file=".env", extra="ignore", frozen=True)
+
+    chain: str = "ethereum"
+    """Prefix of all topics and part of the NATS subjects."""
+    kafka: str = "localhost:9092"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_tls_ca: Path | None = None
+    """A PEM file; set, Kafka is spoken to over TLS."""
+    kafka_replication: int = 1
+    nats: str = "nats://localhost:4222"
+    nats_credentials: Path | None = None
+    """A NATS .creds file."""
+    nats_tls_ca: Path | None = None
+    rpc: str = "http://localhost:8545"
+    """http(s)://, ws(s):// or the path of the node's IPC socket."""
+    rpc_ws: str | None = None
+    """Where `exex` hears of new heads; without it it polls `rpc`."""
+    exex_socket: Path = Path("/tmp/exex.sock")
+    exex_wire: Literal["control", "seed"] = "control"
+    partitions: int = 8
+    data: Path = Path("data")
+    web_host: str = "127.0.0.1"
+    web_port: int = 6066
+    memory_blocks: int = 64
+    """How many blocks a live pool can be rewound."""
+    retention_days: float = 7.0
+    """Of the topics `chain`, `snapshots`, `wanted` and `dead-letters`."""
+    listing_margin: int = 2
+    """Blocks after a listing until a feed is taken to forward the pool's events."""
+    v4_pool_manager: str | None = None
+    """For V4 pools whose list names no factory; unset, the chain's well-known one or the pool's own Initialize log."""
+    wanted_retry_s: float = 5.0
+    """A waiting pool asks for its snapshot again after so long without one."""
+    session_timeout_s: float = 10.0
+    """After so long without a heartbeat a worker's partitions go to the others."""
+
+
+@cache
+def settings() -> Settings:
+    return Settings()

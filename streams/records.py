@@ -1,0 +1,158 @@
+"""The records of every topic, and their JSON: the one place where topic bytes become types.
+
+Integers beyond 2^53 are written as decimal strings, which every language reads exactly; both spellings are read.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from protocols.events import Event
+from protocols.states import State
+from protocols.types import Block, PoolId, PoolMetadata
+
+T = TypeVar("T")
+
+LARGEST_DOUBLE = 2**53
+"""Above it a JSON number is not exact in every reader."""
+
+
+class Listed(msgspec.Struct, frozen=True, tag="listed"):
+    """Topic `whitelist`, keyed by pool; a tombstone takes the pool off the list."""
+
+    pool: PoolMetadata
+    from_block: int
+    """The first block from which the pool's events are sure to be on `chain`."""
+
+
+class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
+    """Topic `wanted`, keyed by pool: all that the scraper needs to take a snapshot."""
+
+    pool: PoolMetadata
+    reason: str
+    not_before: int
+    """The lowest block that serves."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """Topic `snapshots`, keyed by pool: the pool's whole state at the end of `block`."""
+
+    pool: PoolId
+    block: Block
+    state: State
+
+
+class Unreadable(msgspec.Struct, frozen=True, tag="unreadable"):
+    """Topic `snapshots`, keyed by pool: why the chain at `block` has no state to give for it."""
+
+    pool: PoolId
+    block: Block
+    reason: str
+
+
+class Update(msgspec.Struct, frozen=True, tag="update"):
+    """Topic `chain`, keyed by pool: everything that happened to a pool in a block, in log order."""
+
+    pool: PoolId
+    block: Block
+    events: tuple[Event, ...]
+    part: int = 0
+    """Above 0 only where a feed without block marks had to be cut."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    number: int
+    hash: str
+    parent: str
+    timestamp: int
+    """Seconds since the epoch."""
+
+
+class Head(msgspec.Struct, frozen=True, tag="head"):
+    """Topic `chain`, every partition: the block is complete."""
+
+    block: Header
+    updates: int
+    """How many Update records this partition got for the block."""
+
+
+class Reorg(msgspec.Struct, frozen=True, tag="reorg"):
+    """Topic `chain`, every partition: the blocks after `ancestor` are gone; their successors follow."""
+
+    ancestor: Block
+    tip: Block | None = None
+    """The head that is gone, where it is known."""
+
+
+class Gap(msgspec.Struct, frozen=True, tag="gap"):
+    """Topic `chain`, every partition: blocks first to last could not be recovered."""
+
+    first: int
+    last: int
+    reason: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True, tag="dead_letter"):
+    """Topic `dead-letters`: a record that could not be read or applied, and where it stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    error: str
+    key: str
+    """As it came where it is UTF-8, else 0x hex."""
+    value: str
+    """As it came where it is UTF-8, else 0x hex."""
+
+
+WhitelistRecord = Listed
+ChainRecord = Update | Head | Reorg | Gap
+SnapshotRecord = Snapshot | Unreadable
+Record = Listed | Wanted | Update | Head | Reorg | Gap | Snapshot | Unreadable | DeadLetter
+
+
+class Undecodable(Exception):
+    """A record's bytes are not what its topic holds."""
+
+
+def to_bytes(record: Record) -> bytes:
+    return msgspec.json.encode(_exact(msgspec.to_builtins(record)))
+
+
+def _exact(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _exact(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_exact(item) for item in value]
+    if type(value) is int and not -LARGEST_DOUBLE <= value <= LARGEST_DOUBLE:
+        return str(value)
+    return value
+
+
+_listed: msgspec.json.Decoder[Listed] = msgspec.json.Decoder(Listed, strict=False)
+_wanted: msgspec.json.Decoder[Wanted] = msgspec.json.Decoder(Wanted, strict=False)
+_chain: msgspec.json.Decoder[ChainRecord] = msgspec.json.Decoder(ChainRecord, strict=False)
+_snapshots: msgspec.json.Decoder[SnapshotRecord] = msgspec.json.Decoder(SnapshotRecord, strict=False)
+
+
+def listed(value: bytes) -> Listed:
+    return _read(_listed, value)
+
+
+def wanted(value: bytes) -> Wanted:
+    return _read(_wanted, value)
+
+
+def chain(value: bytes) -> ChainRecord:
+    return _read(_chain, value)
+
+
+def snapshot(value: bytes) -> SnapshotRecord:
+    return _read(_snapshots, value)
+
+
+def _read(decoder: msgspec.json.Decoder[T], value: bytes) -> T:
+    try:
+        return decoder.decode(value)
+    except msgspec.MsgspecError as error:
+        raise Undecodable(str(error)) from error
