@@ -16,6 +16,7 @@ class Settings(BaseSettings):
     kafka: str = "localhost:9092"
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     kafka_tls_ca: Path | None = None
     """A PEM file; set, Kafka is spoken to over TLS."""
     kafka_replication: int = 1
