@@ -1,0 +1,101 @@
+"""Concentrated liquidity, the same in V3 and V4: what events do to price and ticks, and what must always hold."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from protocols import ticks as tick_maths
+from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
+from protocols.ticks import InvariantViolation, Ticks
+
+
+class Price(msgspec.Struct, frozen=True, tag="price"):
+    sqrt_price_x96: int
+    """0 before Initialize."""
+    tick: int
+    liquidity: int
+    """Active: that of the positions whose range holds the tick."""
+
+
+def apply(price: Price, ticks: Ticks, events: Iterable[Event]) -> tuple[Price, Ticks]:
+    """Events in log order. Raises InvariantViolation at the first that does not follow from the state before it."""
+    for event in events:
+        match event:
+            case Swap():
+                price = _swapped(price, ticks, event)
+            case LiquidityChange():
+                price, ticks = _liquidity_changed(price, ticks, event)
+            case Initialize():
+                price = _initialized(price, event)
+            case Sync():
+                raise InvariantViolation("a pool with ticks cannot have a V2 Sync")
+    return price, ticks
+
+
+def _swapped(price: Price, ticks: Ticks, swap: Swap) -> Price:
+    _check_initialized(price)
+    tick_maths.check_fits(swap.tick, swap.sqrt_price_x96)
+    crossed = (
+        tick_maths.net_between(ticks, price.tick, swap.tick)
+        if swap.tick >= price.tick
+        else -tick_maths.net_between(ticks, swap.tick, price.tick)
+    )
+    if price.liquidity + crossed != swap.liquidity:
+        raise InvariantViolation(
+            f"a swap from tick {price.tick} to {swap.tick} leaves liquidity {price.liquidity + crossed}, "
+            f"the log says {swap.liquidity}"
+        )
+    return Price(swap.sqrt_price_x96, swap.tick, swap.liquidity)
+
+
+def _liquidity_changed(price: Price, ticks: Ticks, change: LiquidityChange) -> tuple[Price, Ticks]:
+    _check_initialized(price)
+    ticks = tick_maths.changed(ticks, change)
+    if not change.tick_lower <= price.tick < change.tick_upper:
+        return price, ticks
+    liquidity = price.liquidity + change.delta
+    if not 0 <= liquidity < tick_maths.UINT128:
+        raise InvariantViolation(f"a change of {change.delta} leaves active liquidity {liquidity}")
+    return Price(price.sqrt_price_x96, price.tick, liquidity), ticks
+
+
+def _initialized(price: Price, event: Initialize) -> Price:
+    if price.sqrt_price_x96:
+        raise InvariantViolation("an initialised pool cannot be initialised again")
+    tick_maths.check_fits(event.tick, event.sqrt_price_x96)
+    return Price(event.sqrt_price_x96, event.tick, 0)
+
+
+def _check_initialized(price: Price) -> None:
+    if not price.sqrt_price_x96:
+        raise InvariantViolation("an uninitialised pool has no swaps and no liquidity")
+
+
+def check_whole(price: Price, ticks: Ticks) -> None:
+    """All invariants of a state; what `apply` keeps, a snapshot must bring. Raises InvariantViolation."""
+    if not price.sqrt_price_x96:
+        if len(ticks):
+            raise InvariantViolation("an uninitialised pool has no ticks")
+        return
+    tick_maths.check_fits(price.tick, price.sqrt_price_x96)
+    for tick in ticks:
+        if tick.tick % ticks.spacing or not tick_maths.MIN_TICK <= tick.tick <= tick_maths.MAX_TICK:
+            raise InvariantViolation(f"tick {tick.tick} is not one of a pool with tick spacing {ticks.spacing}")
+        if not 0 < tick.liquidity_gross < tick_maths.UINT128 or abs(tick.liquidity_net) > tick.liquidity_gross:
+            raise InvariantViolation(f"{tick} has net beyond gross, or no gross")
+    if total := tick_maths.net_up_to(ticks, tick_maths.MAX_TICK):
+        raise InvariantViolation(f"liquidity_net over all ticks adds up to {total}, not 0")
+    if (active := tick_maths.net_up_to(ticks, price.tick)) != price.liquidity:
+        raise InvariantViolation(f"the ticks up to {price.tick} hold {active}, active liquidity is {price.liquidity}")
+
+
+def essential(events: Sequence[Event]) -> tuple[Event, ...]:
+    """The events without those that a later one makes redundant: pokes, and swaps with a swap right after them."""
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event, LiquidityChange) and not event.delta:
+            continue
+        if kept and isinstance(event, Swap) and isinstance(kept[-1], Swap):
+            kept.pop()
+        kept.append(event)
+    return tuple(kept)
