@@ -87,11 +87,12 @@ def changed(ticks: Ticks, change: LiquidityChange) -> Ticks:
         return ticks
     parts = dict(ticks.parts)
     for tick, net in ((lower, delta), (upper, -delta)):
-        _change_tick(parts, word_of(tick, ticks.spacing), tick, delta, net)
+        change_end(parts, word_of(tick, ticks.spacing), tick, delta, net)
     return Ticks(ticks.spacing, parts)
 
 
-def _change_tick(parts: dict[int, Mapping[int, Liquidity]], word: int, tick: int, gross: int, net: int) -> None:
+def change_end(parts: dict[int, Mapping[int, Liquidity]], word: int, tick: int, gross: int, net: int) -> None:
+    """One end of a position, in a dict of parts that is the caller's own."""
     part = dict(parts.get(word, {}))
     old = part.pop(tick, Liquidity(0, 0))
     new = Liquidity(old.gross + gross, old.net + net)

@@ -1,0 +1,146 @@
+"""One partition: its chain, its pools, and what each record of the three topics does to them. No I/O, no clock."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from protocols.ticks import InvariantViolation
+from protocols.types import PoolId
+from streams.records import ChainRecord, Listed, Snapshot, SnapshotRecord
+from tables import chain as chains
+from tables import pool as pools
+from tables import rows
+from tables.chain import Broken, Chain, Happened, Illegible, Rewound, Started
+from tables.pool import Pool
+from tables.rows import Positions, Rows
+
+Source = Literal["whitelist", "chain", "snapshots"]
+
+PENDING_HEADS = pools.PENDING_BLOCKS
+"""Heads remembered beyond the pools' memory: by them a snapshot is told from one of another fork."""
+
+
+class Partition:
+    """Mutable, and owned by one task: a chunk is folded between `positions` and `changes`."""
+
+    def __init__(self, memory_blocks: int) -> None:
+        self.memory_blocks = memory_blocks
+        self.chain = Chain(memory_blocks + PENDING_HEADS)
+        self.pools: dict[PoolId, Pool] = {}
+        self.positions: dict[str, int] = {}
+        self._ahead: dict[PoolId, Positions] = {}
+        self._chain_before = self.chain
+        self._before: dict[PoolId, Pool | None] = {}
+        self._let_go: Rows = {}
+
+    @property
+    def head(self) -> int | None:
+        return self.chain.head.number if self.chain.head else None
+
+    def listed(self, pool_id: PoolId, record: Listed | None, offset: int) -> None:
+        """None takes the pool off the list: it is forgotten everywhere."""
+        if self._seen(pool_id, "whitelist", offset):
+            return
+        known = self.pools.get(pool_id)
+        if record:
+            self._put(pool_id, pools.relisted(known, record, self.head) if known else pools.listed(record, self.head))
+        elif known:
+            self._put(pool_id, None)
+
+    def followed(self, record: ChainRecord | Illegible, offset: int) -> None:
+        self.chain, steps = chains.follow(self.chain, record)
+        for step in steps:
+            match step:
+                case Happened():
+                    self._happened(step, offset)
+                case Rewound(ancestor):
+                    self._each("chain", offset, lambda pool: pools.rewound(pool, ancestor))
+                case Broken(last, reason):
+                    self._each("chain", offset, lambda pool: pools.lost(pool, last, reason))
+                case Started(first):
+                    self._each("chain", offset, lambda pool: pools.started(pool, first))
+
+    def observed(self, record: SnapshotRecord, offset: int) -> None:
+        pool = self.pools.get(record.pool)
+        if pool is None or self._seen(record.pool, "snapshots", offset):
+            return
+        after = (
+            pools.observed(pool, record, self.chain) if isinstance(record, Snapshot) else pools.unreadable(pool, record)
+        )
+        self._put(record.pool, after)
+
+    def doubted(self, pool_id: PoolId, reason: str) -> None:
+        """The pool's state cannot be relied on, for a reason outside the records."""
+        if pool := self.pools.get(pool_id):
+            self._put(pool_id, pools.lost(pool, self.head or 0, reason))
+
+    def _happened(self, step: Happened, offset: int) -> None:
+        for pool_id, events in step.events.items():
+            pool = self.pools.get(pool_id)
+            if pool and not self._seen(pool_id, "chain", offset):
+                self._put(pool_id, pools.happened(pool, step.block, events, self.memory_blocks))
+        for pool_id in step.illegible:
+            pool = self.pools.get(pool_id)
+            if pool and not self._seen(pool_id, "chain", offset):
+                reason = f"dead letter: an update of block {step.block.number} could not be read"
+                self._put(pool_id, pools.lost(pool, step.block.number, reason))
+        for pool_id in [each for each, pool in self.pools.items() if pool.held]:
+            self._put(pool_id, pools.reached(self.pools[pool_id], self.chain))
+
+    def _each(self, source: Source, offset: int, change: Callable[[Pool], Pool]) -> None:
+        for pool_id, pool in list(self.pools.items()):
+            if not self._seen(pool_id, source, offset):
+                self._put(pool_id, change(pool))
+
+    def _seen(self, pool_id: PoolId, source: Source, offset: int) -> bool:
+        """The pool's stored rows were written after this record, though the partition's position was not (rule 12)."""
+        return bool(self._ahead) and offset <= self._ahead.get(pool_id, {}).get(source, -1)
+
+    def _put(self, pool_id: PoolId, pool: Pool | None) -> None:
+        before = self.pools.get(pool_id)
+        if before is pool:
+            return
+        self._before.setdefault(pool_id, before)
+        if pool is None:
+            del self.pools[pool_id]
+        else:
+            self.pools[pool_id] = pool
+
+    def touched(self) -> Iterator[tuple[PoolId, Pool | None, Pool | None]]:
+        """Pools that are not as they were when the last chunk was over: id, before, after."""
+        return ((pool_id, before, self.pools.get(pool_id)) for pool_id, before in self._before.items())
+
+    def changes(self, source: Source, offset: int) -> Rows:
+        """All rows that differ since the last call; `offset` is the last folded of `source`. Ends the chunk."""
+        self.positions[source] = offset
+        written = dict(self._let_go)
+        for pool_id, before, after in self.touched():
+            written |= rows.pool_changes(pool_id, before, after, self.positions)
+        written |= rows.chain_changes(self._chain_before, self.chain, self.positions)
+        self._chain_before, self._before, self._let_go = self.chain, {}, {}
+        return written
+
+    def load(self, get: Callable[[bytes], bytes | None], scan: rows.Scan) -> Iterable[tuple[PoolId, str]]:
+        """Everything as stored; gives the pools whose rows do not agree, and why: they wait for a snapshot now."""
+        self.chain, positions = rows.stored_chain(self.chain.memory, get, scan)
+        self._chain_before = self.chain
+        self.positions = dict(positions)
+        doubtful = []
+        for key, value in list(scan(rows.POOLS)):
+            pool_id = PoolId(key.decode())
+            try:
+                self._load_pool(pool_id, rows.stored_pool(value, get, scan))
+            except InvariantViolation as violation:
+                head = rows.stored_head(value)
+                doubtful.append((pool_id, str(violation)))
+                pool = Pool(head.listed, pools.Waiting("", 0), None, head.story)
+                self._load_pool(pool_id, rows.Stored(pool, head.positions, (), whole=False))
+                self.doubted(pool_id, f"stored rows do not agree: {violation}")
+        return doubtful
+
+    def _load_pool(self, pool_id: PoolId, stored: rows.Stored) -> None:
+        self.pools[pool_id] = stored.pool
+        self._let_go |= dict.fromkeys(stored.stale, None)
+        if not stored.whole:
+            self._before[pool_id] = None
+        if any(offset > self.positions.get(source, -1) for source, offset in stored.positions.items()):
+            self._ahead[pool_id] = stored.positions
