@@ -1,0 +1,244 @@
+"""A node as the rest sees it: headers, logs and calls, with hex and JSON decoded here, once."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from protocols.types import Log
+from streams.rpc import Answer, Calls, Socket, Transport, transport
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+CHECK_S = 1.0
+"""A subscription that says nothing for so long is compared with the node's own latest head."""
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 30.0
+
+
+class RpcError(Exception):
+    """The node answered, with an error."""
+
+    def __init__(self, code: int, message: str, data: object = None) -> None:
+        super().__init__(f"{message} (code {code})")
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class NodeUnavailable(Exception):
+    """No answer: connection refused or closed, HTTP 5xx, time-out, or an answer that is none."""
+
+
+class Silent(Exception):
+    """The chain went on and the subscription did not say so."""
+
+
+class NodeHeader(msgspec.Struct, frozen=True):
+    number: int
+    hash: str
+    parent: str
+    timestamp: int
+    """Seconds since the epoch."""
+    base_fee: int | None
+    """Wei per gas; None before London."""
+
+
+class Node:
+    """Any number of requests at a time. What is asked for while the node is away raises; the next request connects."""
+
+    def __init__(self, rpc: str, transport: Transport) -> None:
+        self.rpc = rpc
+        self._transport = transport
+
+    async def call(self, method: str, params: list[Any]) -> Any:
+        return _result((await self._exchange([(method, params)]))[0])
+
+    async def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any | RpcError]:
+        """Results and errors in the order of the calls; RpcError is raised if the node refuses the batch as such."""
+        if not calls:
+            return []
+        answers = await self._exchange(calls)
+        if len(answers) != len(calls):
+            _result(answers[0])
+            raise NodeUnavailable(f"{self.rpc} gave {len(answers)} answers to {len(calls)} requests")
+        return [_result_or_error(answer) for answer in answers]
+
+    async def header(self, at: int | str) -> NodeHeader | None:
+        """At a number, a 0x hash or a tag (latest, safe, finalized); None if the node has no such block."""
+        block = await self._block(at)
+        return None if block is None else self.read_header(block)
+
+    async def logs(self, block_hash: str) -> list[Log]:
+        """All logs of the block; RpcError if the node does not know it."""
+        raw = await self.call("eth_getLogs", [{"blockHash": block_hash}])
+        if not raw:
+            await self._expect_no_logs(block_hash)
+        try:
+            if any(item["blockHash"] != block_hash for item in raw):
+                raise NodeUnavailable(f"{self.rpc} gave logs of another block than {block_hash}")
+            return sorted(map(_log, raw), key=lambda log: log.log_index)
+        except (KeyError, TypeError, ValueError) as error:
+            raise NodeUnavailable(f"{self.rpc} gave logs that cannot be read: {error!r}") from error
+
+    def read_header(self, block: dict[str, Any]) -> NodeHeader:
+        """What `eth_getBlockBy…` and `newHeads` give."""
+        try:
+            return NodeHeader(
+                number=int(block["number"], 16),
+                hash=block["hash"].lower(),
+                parent=block["parentHash"].lower(),
+                timestamp=int(block["timestamp"], 16),
+                base_fee=None if block.get("baseFeePerGas") is None else int(block["baseFeePerGas"], 16),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise NodeUnavailable(f"{self.rpc} gave a block that cannot be read: {error!r}") from error
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def _block(self, at: int | str) -> Any:
+        if isinstance(at, int):
+            return await self.call("eth_getBlockByNumber", [hex(at), False])
+        by = "eth_getBlockByHash" if at.startswith("0x") and len(at) == 66 else "eth_getBlockByNumber"
+        return await self.call(by, [at, False])
+
+    async def _expect_no_logs(self, block_hash: str) -> None:
+        """Some nodes answer an empty list for a block they do not know, or whose logs they have not indexed yet."""
+        block = await self._block(block_hash)
+        if block is None:
+            raise RpcError(-32000, f"unknown block {block_hash}")
+        if int(block.get("logsBloom") or "0x0", 16):
+            raise NodeUnavailable(f"{self.rpc} has block {block_hash} but not its logs yet")
+
+    async def _exchange(self, calls: Calls) -> list[Answer]:
+        try:
+            return await self._transport.exchange(calls)
+        except ConnectionError as error:
+            raise NodeUnavailable(f"{self.rpc}: {error}") from error
+
+
+@asynccontextmanager
+async def connect(rpc: str, timeout_s: float = 30.0) -> AsyncIterator[Node]:
+    """http(s)://, ws(s):// or the path of an IPC socket; connects at the first request."""
+    node = Node(rpc, transport(rpc, timeout_s))
+    try:
+        yield node
+    finally:
+        await node.close()
+
+
+async def heads(node: Node, ws: str | None, poll_s: float = POLL_S) -> AsyncGenerator[NodeHeader, None]:
+    """The newest head whenever it changes; blocks in between are left out. Runs for ever, whatever the node does.
+
+    Subscribes at `ws`, or at the node's own address where that can be subscribed to, and polls the node where it
+    cannot, while the subscription is away, and when it goes silent.
+    """
+    source = ws or (None if node.rpc.startswith(("http://", "https://")) else node.rpc)
+    last: NodeHeader | None = None
+    delay_s = FIRST_DELAY_S
+    while True:
+        if source is not None:
+            try:
+                async with aclosing(_subscribed(node, source, last)) as subscribed:
+                    async for last in subscribed:
+                        delay_s = FIRST_DELAY_S
+                        yield last
+            except (NodeUnavailable, RpcError, ConnectionError, Silent) as error:
+                log.warning("No heads from %s: %s. Polling, and subscribing again in %.1f s", source, error, delay_s)
+        async with aclosing(_polled(node, last, poll_s, None if source is None else delay_s)) as polled:
+            async for last in polled:
+                yield last
+        delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+
+
+async def _subscribed(node: Node, source: str, last: NodeHeader | None) -> AsyncGenerator[NodeHeader, None]:
+    socket = Socket(source, timeout_s=10.0)
+    subscription = Node(source, socket)
+    missed = 0
+    try:
+        await subscription.call("eth_subscribe", ["newHeads"])
+        head: NodeHeader | None = await node.header("latest")
+        while True:
+            if head is not None and last is not None and head.number <= last.number:
+                head = await node.header("latest")
+            if head is not None and (last is None or head.hash != last.hash):
+                last = head
+                yield head
+            head = await _notified(socket, subscription)
+            missed = 0 if head is not None else missed
+            if head is None and (latest := await node.header("latest")) and (last is None or latest.hash != last.hash):
+                head, missed = latest, missed + 1
+                if missed > 1:
+                    raise Silent(f"it went silent while the chain went on to block {latest.number}")
+    finally:
+        await socket.close()
+
+
+async def _notified(socket: Socket, subscription: Node) -> NodeHeader | None:
+    """The newest head that was told; None if nothing is told for a while."""
+    try:
+        message = await asyncio.wait_for(socket.notifications.get(), CHECK_S)
+    except TimeoutError:
+        return None
+    while not socket.notifications.empty():
+        message = socket.notifications.get_nowait()
+    if isinstance(message, ConnectionError):
+        raise message
+    return subscription.read_header(message.get("params", {}).get("result", {}))
+
+
+async def _polled(
+    node: Node, last: NodeHeader | None, poll_s: float, duration_s: float | None
+) -> AsyncGenerator[NodeHeader, None]:
+    loop = asyncio.get_running_loop()
+    end = float("inf") if duration_s is None else loop.time() + duration_s
+    delay_s, down = poll_s, False
+    while loop.time() < end:
+        try:
+            head = await node.header("latest")
+        except (NodeUnavailable, RpcError) as error:
+            delay_s = min(2 * delay_s, LONGEST_DELAY_S / 10)
+            if not down:
+                log.warning(
+                    "No head from the node: %s. Trying again, at last every %.0f s", error, LONGEST_DELAY_S / 10
+                )
+            down = True
+        else:
+            if down:
+                log.info("The node answers again")
+            delay_s, down = poll_s, False
+            if head is not None and (last is None or head.hash != last.hash):
+                last = head
+                yield head
+        await asyncio.sleep(min(delay_s, max(0.0, end - loop.time())) if end < float("inf") else delay_s)
+
+
+def _result(answer: Answer) -> Any:
+    result = _result_or_error(answer)
+    if isinstance(result, RpcError):
+        raise result
+    return result
+
+
+def _result_or_error(answer: Answer) -> Any | RpcError:
+    error = answer.get("error")
+    if error is None:
+        return answer.get("result")
+    if not isinstance(error, dict):
+        return RpcError(0, str(error))
+    return RpcError(int(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+
+
+def _log(raw: dict[str, Any]) -> Log:
+    return Log(
+        address=raw["address"].lower(),
+        topics=tuple(bytes.fromhex(topic[2:]) for topic in raw["topics"]),
+        data=bytes.fromhex(raw["data"][2:]),
+        transaction_index=int(raw["transactionIndex"], 16),
+        log_index=int(raw["logIndex"], 16),
+    )
