@@ -1,6 +1,7 @@
 """The initialised ticks of a pool, kept in parts of one bitmap word each, so that a change rewrites one part only."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -120,6 +121,8 @@ def net_up_to(ticks: Ticks, tick: int) -> int:
 
 def net_between(ticks: Ticks, low: int, high: int) -> int:
     """The sum of liquidity_net over low < tick <= high: what a price that rises from low to high takes up."""
+    if low == high:
+        return 0
     first, last = word_of(low, ticks.spacing), word_of(high, ticks.spacing)
     if last - first < len(ticks.parts):
         near: Iterable[int] = (word for word in range(first, last + 1) if word in ticks.parts)
@@ -128,6 +131,7 @@ def net_between(ticks: Ticks, low: int, high: int) -> int:
     return sum(liquidity.net for word in near for at, liquidity in ticks.parts[word].items() if low < at <= high)
 
 
+@lru_cache(maxsize=1 << 16)
 def sqrt_ratio_at_tick(tick: int) -> int:
     """sqrt(1.0001^tick) as Q64.96, rounded as Uniswap's TickMath.getSqrtRatioAtTick rounds it."""
     if not MIN_TICK <= tick <= MAX_TICK:
