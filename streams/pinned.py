@@ -1,0 +1,150 @@
+"""A node's state at one block: every request is pinned to it, in requests as large as the node takes."""
+
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from protocols.programs import ECHO
+from protocols.types import Block
+from streams.node import Node, NodeUnavailable, RpcError
+
+log = logging.getLogger(__name__)
+
+MOST_CALLS = 400
+MOST_WORDS = 8192
+FEWEST_WORDS = 64
+NOWHERE = "0x00000000000000000000000000000000a7e4a7e4"
+"""An address without code, for trying an override."""
+TOO_FAST = ("rate limit", "too many requests", "request count exceeded", "http 429")
+"""What nodes say to who should wait; of other limits they speak too, and there smaller requests help."""
+
+Request = tuple[str, list[Any]]
+Answer = str | RpcError | NodeUnavailable
+
+
+class BlockGone(Exception):
+    """The block is no longer on the node's chain, or its state can no longer be had."""
+
+
+class Abilities(msgspec.Struct):
+    """What a node has shown it can do. It is found out once and corrected by what it refuses."""
+
+    overrides: bool
+    by_hash: bool
+    """Takes a block hash where a block is asked for (EIP-1898)."""
+    calls: int = MOST_CALLS
+    """Per request."""
+    words: int = MOST_WORDS
+    """Bitmap words per run of the reading program."""
+
+    def failed(self, words: int) -> None:
+        self.words = max(FEWEST_WORDS, min(self.words, words // 2))
+
+    def worked(self, words: int) -> None:
+        """A dense pool made the limit small; sparse ones may widen it again."""
+        if words == self.words:
+            self.words = min(MOST_WORDS, self.words * 5 // 4)
+
+
+class Pinned:
+    def __init__(self, node: Node, block: Block, abilities: Abilities) -> None:
+        self.block = block
+        self.abilities = abilities
+        self._node = node
+        self._at: object = {"blockHash": block.hash} if abilities.by_hash else hex(block.number)
+
+    def call(self, to: str, data: bytes, code: bytes | None = None) -> Request:
+        """With `code`, that runs in place of the contract's own."""
+        params: list[Any] = [{"to": to, "data": "0x" + data.hex()}, self._at]
+        return "eth_call", params if code is None else [*params, {to: {"code": "0x" + code.hex()}}]
+
+    def storage(self, address: str, slot: int) -> Request:
+        return "eth_getStorageAt", [address, hex(slot), self._at]
+
+    def code(self, address: str) -> Request:
+        return "eth_getCode", [address, self._at]
+
+    async def answers(self, requests: Sequence[Request]) -> list[Answer]:
+        """In order. A request that alone is too much for the node is answered by its error.
+
+        Raises NodeUnavailable for a node that answers nothing, or asks for patience.
+        """
+        answers: list[Answer] = []
+        while len(answers) < len(requests):
+            chunk = requests[len(answers) : len(answers) + self.abilities.calls]
+            try:
+                results = await self._node.batch(chunk)
+            except (RpcError, NodeUnavailable) as error:
+                await self._node.header("latest")
+                if _is_impatience(error):
+                    raise NodeUnavailable(str(error)) from error
+                if len(chunk) == 1:
+                    answers.append(error)
+                else:
+                    self.abilities.calls = len(chunk) // 2
+                    log.info("%d calls are too much for the node (%s), trying %d", len(chunk), error, len(chunk) // 2)
+            else:
+                if impatience := next(filter(_is_impatience, results), None):
+                    raise NodeUnavailable(str(impatience))
+                answers += [_text(result) for result in results]
+        return answers
+
+    async def check_state(self) -> None:
+        """Raises BlockGone where the node cannot tell the block's state, whatever is asked."""
+        await self.check_chain()
+        probe = _echo(self) if self.abilities.overrides else self.code(NOWHERE)
+        (answer,) = await self.answers([probe])
+        if isinstance(answer, Exception):
+            raise BlockGone(f"the node does not tell the state of block {self.block.number}: {answer}")
+
+    async def check_chain(self) -> None:
+        """Raises BlockGone where another block has the number now."""
+        header = await self._node.header(self.block.number)
+        if header is None or header.hash != self.block.hash:
+            raise BlockGone(f"block {self.block.number} {self.block.hash} is no longer on the node's chain")
+
+
+async def find_abilities(node: Node, block: Block) -> Abilities:
+    """Raises BlockGone where not even code can be had of the block."""
+    for by_hash in (True, False):
+        for overrides in (True, False):
+            abilities = Abilities(overrides=overrides, by_hash=by_hash)
+            if await _works(Pinned(node, block, abilities)):
+                _tell(abilities)
+                return abilities
+    raise BlockGone(f"the node does not tell the state of block {block.number} {block.hash}")
+
+
+async def _works(pinned: Pinned) -> bool:
+    if not pinned.abilities.overrides:
+        (answer,) = await pinned.answers([pinned.code(NOWHERE)])
+        return isinstance(answer, str)
+    request = _echo(pinned)
+    (answer,) = await pinned.answers([request])
+    return isinstance(answer, str) and answer == request[1][0]["data"]
+
+
+def _echo(pinned: Pinned) -> Request:
+    return pinned.call(NOWHERE, secrets.token_bytes(32), ECHO)
+
+
+def _tell(abilities: Abilities) -> None:
+    if not abilities.overrides:
+        log.warning("The node refuses state overrides: pools are read slot by slot, which is slower")
+    if not abilities.by_hash:
+        log.warning("The node refuses block hashes (EIP-1898): pools are read by number, and the hash checked after")
+
+
+def _is_impatience(result: object) -> bool:
+    if not isinstance(result, RpcError | NodeUnavailable):
+        return False
+    return any(word in str(result).lower() for word in TOO_FAST)
+
+
+def _text(result: object) -> Answer:
+    if isinstance(result, str | RpcError):
+        return result
+    return NodeUnavailable(f"an answer that is no hex string: {str(result)[:100]}")

@@ -1,0 +1,62 @@
+"""Pools' whole states, read from a node at one block, and what of that is fit to be published."""
+
+from collections.abc import Mapping, Sequence
+
+from protocols.folding import whole
+from protocols.states import State
+from protocols.storage import NotAPool, Words, state_of
+from protocols.ticks import InvariantViolation
+from protocols.types import PoolId, PoolMetadata
+from streams.contracts import Failed, Missing, Target, v2_states, v3_targets, v4_targets
+from streams.pinned import Pinned
+from streams.slots import read_slots
+from streams.walking import walk
+
+Outcome = State | Missing | Failed
+
+
+async def read_pools(
+    pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
+) -> dict[PoolId, Outcome]:
+    """Pools of one protocol, an outcome for each.
+
+    Raises BlockGone for a block that is replaced meanwhile, NodeUnavailable for a node that is away.
+    """
+    outcomes = await _outcomes(pinned, pools, managers)
+    if any(isinstance(outcome, Failed) for outcome in outcomes.values()):
+        await pinned.check_state()
+    await pinned.check_chain()
+    return outcomes
+
+
+async def _outcomes(
+    pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
+) -> dict[PoolId, Outcome]:
+    match pools[0].protocol:
+        case "v2":
+            return dict(await v2_states(pinned, pools))
+        case "v3":
+            return await _read_ticked(pinned, await v3_targets(pinned, pools))
+        case "v4":
+            return await _read_ticked(pinned, await v4_targets(pinned, pools, managers))
+
+
+async def _read_ticked(pinned: Pinned, targets: Mapping[PoolId, Target | Missing | Failed]) -> dict[PoolId, Outcome]:
+    readable = [target for target in targets.values() if isinstance(target, Target)]
+    read = await (walk if pinned.abilities.overrides else read_slots)(pinned, readable)
+    return {
+        pool: _outcome(target, read[pool]) if isinstance(target, Target) else target for pool, target in targets.items()
+    }
+
+
+def _outcome(target: Target, words: Words | Failed) -> Outcome:
+    if isinstance(words, Failed):
+        return words
+    if words.liquidity != target.liquidity:
+        return Missing(f"storage holds liquidity {words.liquidity}, the contract says {target.liquidity}")
+    try:
+        state = state_of(target.pool.protocol, words)
+        whole(target.pool, state)
+    except (NotAPool, InvariantViolation) as error:
+        return Missing(f"what is in storage is no pool's: {error}")
+    return state
