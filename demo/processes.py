@@ -1,0 +1,89 @@
+"""Processes of ours: started in a group of their own, ended by that group, and ports for them."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+
+class NotStarted(Exception):
+    """A process ended, or was not ready in time; carries the end of what it printed."""
+
+
+class Process:
+    """A command running in a process group of its own, its output in a file."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._popen.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def wait(self, timeout_s: float) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            return self._popen.wait(timeout_s)
+        return None
+
+    def stop(self, timeout_s: float = 10) -> int | None:
+        """SIGTERM, then SIGKILL, to the whole group."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        self.wait(timeout_s)
+        return self.kill()
+
+    def kill(self) -> int | None:
+        self.signal(signal.SIGKILL)
+        return self.wait(10)
+
+    def said(self, lines: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def until(self, ready: Callable[[], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if self.exit_code is not None:
+                raise NotStarted(
+                    f"{self.name} ended with exit code {self.exit_code} before it was ready:\n{self.said()}"
+                )
+            if time.monotonic() > deadline:
+                self.stop()
+                raise NotStarted(f"{self.name} was not ready after {timeout_s:.0f} s:\n{self.said()}")
+            time.sleep(0.02)
+
+
+def free_port() -> int:
+    """Below the range of outgoing connections, so that none of those takes the port while its server is down."""
+    for _ in range(100):
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise NotStarted("no free port was found between 15000 and 32000 on 127.0.0.1")
