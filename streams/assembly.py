@@ -1,7 +1,7 @@
 """Messages of the control protocol become whole steps of the chain: a block, or a reorg with all its new blocks.
 
-PURE. What a feed promises is checked here; a broken promise raises and carries the facts. Whoever catches it goes on with a
-new Assembly, which joins the stream again at the next whole step, and gets what is missing from the node.
+PURE. What a feed promises is checked here; a broken promise raises and carries the facts. Whoever catches it goes on
+with a new Assembly, which joins the stream again at the next whole step, and gets what is missing from the node.
 """
 
 from collections.abc import Iterable
