@@ -140,7 +140,7 @@ class Assembly:
 
     def _joins(self, message: Message) -> bool:
         match message:
-            case BeginBlock(is_revert=True):
+            case BeginBlock(is_revert=True) | PoolUpdate(is_revert=True):
                 self._in_reorg_unseen = True
             case ReorgComplete():
                 self._in_reorg_unseen = False
