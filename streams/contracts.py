@@ -1,5 +1,6 @@
 """What contracts say of themselves when asked by their own getters: that they are pools, and of which kind."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -10,6 +11,7 @@ from protocols.types import PoolId, PoolMetadata
 from streams.node import RpcError
 from streams.pinned import Answer, Pinned, Request
 
+ADDRESS = re.compile("0x[0-9a-f]{40}")
 GET_RESERVES = bytes.fromhex("0902f1ac")
 TICK_SPACING = bytes.fromhex("d0c93a7c")
 LIQUIDITY = bytes.fromhex("1a686502")
@@ -83,7 +85,7 @@ async def _v3_target(
 async def v4_targets(
     pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
 ) -> dict[PoolId, Target | Missing | Failed]:
-    known = [(pool, manager) for pool in pools if (manager := managers.get(pool.id))]
+    known = [(pool, manager) for pool in pools if (manager := managers.get(pool.id)) and ADDRESS.fullmatch(manager)]
     answers = await pinned.answers([_extsload(pinned, manager, v4_slots(pool.id).liquidity) for pool, manager in known])
     unknown = "no PoolManager is known for the pool: name it in the list (factory) or in ARENA_V4_POOL_MANAGER"
     targets: dict[PoolId, Target | Missing | Failed] = {pool.id: Missing(unknown) for pool in pools}

@@ -29,6 +29,13 @@ class BlockGone(Exception):
     """The block is no longer on the node's chain, or its state can no longer be had."""
 
 
+class StateRefused(BlockGone):
+    """The node has the block and does not tell its state."""
+
+    def __init__(self, block: Block, answer: object = None) -> None:
+        super().__init__(f"the node does not tell the state of block {block.number} {block.hash}: {answer}")
+
+
 class Abilities(msgspec.Struct):
     """What a node has shown it can do. It is found out once and corrected by what it refuses."""
 
@@ -93,12 +100,12 @@ class Pinned:
         return answers
 
     async def check_state(self) -> None:
-        """Raises BlockGone where the node cannot tell the block's state, whatever is asked."""
+        """Raises BlockGone, or StateRefused where the node does not tell the block's state, whatever is asked."""
         await self.check_chain()
         probe = _echo(self) if self.abilities.overrides else self.code(NOWHERE)
         (answer,) = await self.answers([probe])
         if isinstance(answer, Exception):
-            raise BlockGone(f"the node does not tell the state of block {self.block.number}: {answer}")
+            raise StateRefused(self.block, answer)
 
     async def check_chain(self) -> None:
         """Raises BlockGone where another block has the number now."""
@@ -108,14 +115,16 @@ class Pinned:
 
 
 async def find_abilities(node: Node, block: Block) -> Abilities:
-    """Raises BlockGone where not even code can be had of the block."""
+    """Raises BlockGone for a block that is replaced meanwhile, StateRefused where not even code can be had."""
     for by_hash in (True, False):
         for overrides in (True, False):
             abilities = Abilities(overrides=overrides, by_hash=by_hash)
-            if await _works(Pinned(node, block, abilities)):
+            pinned = Pinned(node, block, abilities)
+            if await _works(pinned):
+                await pinned.check_chain()
                 _tell(abilities)
                 return abilities
-    raise BlockGone(f"the node does not tell the state of block {block.number} {block.hash}")
+    raise StateRefused(block)
 
 
 async def _works(pinned: Pinned) -> bool:

@@ -1,5 +1,6 @@
 """Pools' whole states, read from a node at one block, and what of that is fit to be published."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from protocols.folding import whole
@@ -7,10 +8,12 @@ from protocols.states import State
 from protocols.storage import NotAPool, Words, state_of
 from protocols.ticks import InvariantViolation
 from protocols.types import PoolId, PoolMetadata
-from streams.contracts import Failed, Missing, Target, v2_states, v3_targets, v4_targets
+from streams.contracts import ADDRESS, Failed, Missing, Target, v2_states, v3_targets, v4_targets
 from streams.pinned import Pinned
 from streams.slots import read_slots
 from streams.walking import walk
+
+_ID = {"v2": ADDRESS, "v3": ADDRESS, "v4": re.compile("0x[0-9a-f]{64}")}
 
 Outcome = State | Missing | Failed
 
@@ -22,7 +25,12 @@ async def read_pools(
 
     Raises BlockGone for a block that is replaced meanwhile, NodeUnavailable for a node that is away.
     """
-    outcomes = await _outcomes(pinned, pools, managers)
+    named = [pool for pool in pools if _ID[pool.protocol].fullmatch(pool.id)]
+    outcomes: dict[PoolId, Outcome] = {
+        pool.id: Missing(f"{pool.id} is no id of a {pool.protocol} pool") for pool in pools
+    }
+    if named:
+        outcomes |= await _outcomes(pinned, named, managers)
     if any(isinstance(outcome, Failed) for outcome in outcomes.values()):
         await pinned.check_state()
     await pinned.check_chain()

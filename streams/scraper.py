@@ -1,0 +1,73 @@
+"""The scraper: hears on topic `wanted` which pools need a snapshot, and has them read and published.
+
+Nothing is kept here: a worker without its snapshot asks again, so a wish that is lost in a crash comes back.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer
+
+from settings import Settings
+from streams.announcing import announcer
+from streams.node import connect
+from streams.records import Undecodable, wanted
+from streams.scraper_batches import PROTOCOLS, BatchConfig, Scraper
+from streams.scraper_metrics import UNREADABLE_WISHES
+from streams.scraper_publishing import Publisher
+from streams.topics import client_options, ensure, fetch_limits, producer, topics
+
+log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings, config: BatchConfig | None = None) -> None:
+    """Until cancelled. Raises KafkaUnreachable, TopicRefused, TopicMismatch, NotPublished."""
+    await ensure(settings)
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(connect(settings.rpc))
+        publisher = Publisher(settings.chain, await stack.enter_async_context(producer(settings)))
+        announce = await stack.enter_async_context(announcer(settings))
+        records = await stack.enter_async_context(_wanted(settings))
+        scraper = Scraper(settings, config or BatchConfig(), node, publisher, announce)
+        log.info("Scraping %s from %s", settings.chain, settings.rpc)
+        await _together(scraper, records, publisher)
+
+
+async def _together(scraper: Scraper, records: AIOKafkaConsumer, publisher: Publisher) -> None:
+    """The first failure ends all, and is raised itself."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_hear(scraper, records, publisher), name="wishes")
+            for protocol in PROTOCOLS:
+                tasks.create_task(scraper.scrape(protocol), name=f"{protocol} pools")
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+@asynccontextmanager
+async def _wanted(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        topics(settings.chain).wanted,
+        **client_options(settings),
+        **fetch_limits(),
+        group_id=f"{settings.chain}-scraper",
+        auto_offset_reset="latest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _hear(scraper: Scraper, records: AIOKafkaConsumer, publisher: Publisher) -> None:
+    async for record in records:
+        try:
+            scraper.wish(wanted(record.value or b""))
+        except Undecodable as error:
+            UNREADABLE_WISHES.inc()
+            log.error("%s[%d] offset %d is no wish: %s", record.topic, record.partition, record.offset, error)  # noqa: TRY400  the bytes are at fault
+            await publisher.dead_letter(record, error)

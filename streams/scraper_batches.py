@@ -1,0 +1,161 @@
+"""Batch after batch of pools, each read at one block; the protocols side by side."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from protocols.types import Block, PoolId, ProtocolName
+from settings import Settings
+from streams.announcing import Announcer, Batch
+from streams.contracts import Failed
+from streams.managers import pool_manager
+from streams.node import Node, NodeHeader, NodeUnavailable, RpcError
+from streams.pinned import Abilities, BlockGone, Pinned, StateRefused, find_abilities
+from streams.reading import Outcome, read_pools
+from streams.records import Wanted
+from streams.scraper_metrics import BATCH_SECONDS, BATCHES, POOLS, WAITING
+from streams.scraper_publishing import Publisher
+from streams.wishes import Wishes
+
+log = logging.getLogger(__name__)
+
+PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
+NEXT_LOOK_S = 0.2
+RETRY_POOL_S = 2.0
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 15.0
+
+
+class BatchConfig(msgspec.Struct, frozen=True):
+    """How many pools are read at one block."""
+
+    block_time_seconds: float = 12.0
+    safety_margin: float = 0.8
+    """The part of the block time after which a batch is called slow."""
+    v2_batch_size: int = 200
+    v3_slot0_batch_size: int = 150
+    v4_slot0_batch_size: int = 100
+    v3_full_ticks_batch_size: int = 30
+    v4_full_ticks_batch_size: int = 20
+    wait_for_next_block: bool = False
+
+    def size(self, protocol: ProtocolName) -> int:
+        sizes = {"v2": self.v2_batch_size, "v3": self.v3_full_ticks_batch_size, "v4": self.v4_full_ticks_batch_size}
+        return sizes[protocol]
+
+
+class Scraper:
+    def __init__(
+        self, settings: Settings, config: BatchConfig, node: Node, publisher: Publisher, announcer: Announcer
+    ) -> None:
+        self._settings = settings
+        self._config = config
+        self._node = node
+        self._publisher = publisher
+        self._announcer = announcer
+        self._wishes = Wishes()
+        self._news = {protocol: asyncio.Event() for protocol in PROTOCOLS}
+        self._abilities: Abilities | None = None
+        self._finding = asyncio.Lock()
+        self._batches = 0
+        self._is_node_away = False
+
+    def wish(self, wanted: Wanted) -> None:
+        self._wishes.add(wanted, _now_s())
+        self._news[wanted.pool.protocol].set()
+
+    async def scrape(self, protocol: ProtocolName) -> None:
+        """For ever. Raises NotPublished."""
+        delay_s, last_block = FIRST_DELAY_S, -1
+        while True:
+            await self._wait_for_wishes(protocol)
+            try:
+                last_block = await self._scrape_batch(protocol, last_block)
+            except BlockGone as error:
+                BATCHES.labels(protocol, "begun again").inc()
+                log.info("A batch of %s pools begins again at another block: %s", protocol, error)
+                await asyncio.sleep(NEXT_LOOK_S)
+            except (NodeUnavailable, RpcError) as error:
+                BATCHES.labels(protocol, "node away").inc()
+                self._say_once(error)
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+            else:
+                self._is_node_away = False
+                delay_s = FIRST_DELAY_S
+
+    async def _wait_for_wishes(self, protocol: ProtocolName) -> None:
+        waiting = self._wishes.waiting(protocol)
+        WAITING.labels(protocol).set(waiting)
+        if not waiting:
+            self._news[protocol].clear()
+            await self._news[protocol].wait()
+
+    async def _scrape_batch(self, protocol: ProtocolName, last_block: int) -> int:
+        """Returns the block of the batch; that of the last where no wish can be answered yet."""
+        head = await self._node.header("latest")
+        taken: list[Wanted] = []
+        if head is not None and not (self._config.wait_for_next_block and head.number <= last_block):
+            taken = self._wishes.take(protocol, self._config.size(protocol), head.number, _now_s())
+        if head is None or not taken:
+            await asyncio.sleep(NEXT_LOOK_S)
+            return last_block
+        try:
+            await self._answer(protocol, head, taken)
+        finally:
+            self._wishes.put_back(wanted for wanted in taken if self._wishes.is_in_hand(wanted.pool.id))
+        return head.number
+
+    async def _answer(self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[Wanted]) -> None:
+        began_s = _now_s()
+        block = Block(head.number, head.hash)
+        outcomes = await self._read(block, taken)
+        answers = {pool: outcome for pool, outcome in outcomes.items() if not isinstance(outcome, Failed)}
+        await self._publisher.publish(block, answers)
+        for pool in answers:
+            self._wishes.answered(pool, _now_s())
+        self._put_back_failed(taken, outcomes)
+        self._count(protocol, outcomes, _now_s() - began_s)
+        await self._announcer.announce(block.number, self._batch(protocol, len(taken)))
+
+    async def _read(self, block: Block, taken: Sequence[Wanted]) -> dict[PoolId, Outcome]:
+        try:
+            async with self._finding:
+                self._abilities = self._abilities or await find_abilities(self._node, block)
+            pools = [wanted.pool for wanted in taken]
+            managers = {pool.id: await pool_manager(self._node, pool, self._settings) for pool in pools}
+            return await read_pools(Pinned(self._node, block, self._abilities), pools, managers)
+        except StateRefused:
+            self._abilities = None
+            raise
+
+    def _put_back_failed(self, taken: Sequence[Wanted], outcomes: dict[PoolId, Outcome]) -> None:
+        for wanted in taken:
+            outcome = outcomes[wanted.pool.id]
+            if isinstance(outcome, Failed):
+                log.warning("%s could not be read, and is tried again: %s", wanted.pool.id, outcome.reason)
+                self._wishes.put_back([wanted], _now_s() + RETRY_POOL_S)
+
+    def _count(self, protocol: ProtocolName, outcomes: dict[PoolId, Outcome], duration_s: float) -> None:
+        BATCHES.labels(protocol, "read").inc()
+        BATCH_SECONDS.labels(protocol).observe(duration_s)
+        for outcome in outcomes.values():
+            POOLS.labels(protocol, type(outcome).__name__.lower()).inc()
+        if duration_s > self._config.block_time_seconds * self._config.safety_margin:
+            log.warning("A batch of %d %s pools took %.1f s, most of a block", len(outcomes), protocol, duration_s)
+
+    def _batch(self, protocol: ProtocolName, pools: int) -> Batch:
+        self._batches += 1
+        left = sum(-(-self._wishes.waiting(each) // self._config.size(each)) for each in PROTOCOLS)
+        return Batch(self._batches, self._batches + left, protocol, pools)
+
+    def _say_once(self, error: Exception) -> None:
+        if not self._is_node_away:
+            log.warning("The node does not answer (%s); trying again, at last every %.0f s", error, LONGEST_DELAY_S)
+        self._is_node_away = True
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
