@@ -66,9 +66,6 @@ def message_of(fields: dict[str, Any]) -> Message | Ping | Pong:
             )
 
 
-RANGES = ("old", "new")
-
-
 def plain(value: str | bool | None) -> Any:
     return int(value) if isinstance(value, str) else value
 
