@@ -1,0 +1,79 @@
+"""The Faust application whose table survives whatever fails."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import faust
+
+from tables.durable.chunks import Folder
+from tables.durable.quiet import quieten
+from tables.durable.table import DurableTable
+from tables.durable.transport import Transport
+
+LARGEST_RECORD_BYTES = 32 * 2**20
+FETCH_BYTES = 4 * 2**20
+"""Of one partition at once; a record larger than that arrives all the same, alone."""
+BATCH_BYTES = 512 * 2**10
+PRODUCER_PATIENCE_S = 120.0
+"""A record that Kafka does not take for so long ends the worker."""
+COMPACTION_LAG_MS = 6 * 60 * 60 * 1000
+"""An older write of a worker that woke up late must not be the only one that compaction leaves."""
+SEGMENT_MS = 6 * 60 * 60 * 1000
+
+DEFAULTS: dict[str, Any] = {
+    "store": "rocksdb://",
+    "key_serializer": "raw",
+    "value_serializer": "raw",
+    "topic_disable_leader": True,
+    "web_tables_enabled": False,
+    "stream_wait_empty": False,
+    "processing_guarantee": "at_least_once",
+    "consumer_auto_offset_reset": "earliest",
+    "consumer_max_fetch_size": FETCH_BYTES,
+    "producer_max_batch_size": BATCH_BYTES,
+    "producer_max_request_size": LARGEST_RECORD_BYTES,
+    "producer_request_timeout": PRODUCER_PATIENCE_S,
+    "producer_linger": 0.0,
+}
+
+
+class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
+    durable: DurableTable
+    """The one table."""
+
+    def __init__(self, id: str, **options: Any) -> None:  # noqa: A002 faust's name for it
+        super().__init__(id, **{**DEFAULTS, **options})
+        quieten(logging.getLogger("aiokafka"))
+
+    def durable_table(self, name: str, folder: Folder, contiguous: Iterable[str]) -> DurableTable:
+        """Topics that are not `contiguous` may be compacted. Once per application."""
+        conf = self.conf
+        self.durable = DurableTable(
+            self,
+            name=name,
+            folder=folder,
+            contiguous=contiguous,
+            partitions=conf.topic_partitions,
+            extra_topic_configs={
+                "min.compaction.lag.ms": str(COMPACTION_LAG_MS),
+                "segment.ms": str(SEGMENT_MS),
+                "max.message.bytes": str(LARGEST_RECORD_BYTES),
+                "min.insync.replicas": str(max(1, conf.topic_replication_factor - 1)),
+            },
+        )
+        self.tables.add(self.durable)
+        return self.durable
+
+    def on_rebalance_end(self) -> None:
+        """Called when Faust has cleared its queues for the last time."""
+        super().on_rebalance_end()
+        self.consumer.resume_held()
+
+    async def on_stop(self) -> None:
+        """While the producer and the databases are still there."""
+        await self.durable.release()
+        await super().on_stop()
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)

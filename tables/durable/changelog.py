@@ -1,0 +1,78 @@
+"""The changelog of a table: rows sent and acknowledged, or read back from where another worker wrote."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from tables.durable.database import Stamped
+from tables.durable.stamps import HEADER, Unstamped, header_stamp, stamp_bytes
+
+READ_TIMEOUT_S = 60.0
+
+
+class Written(NamedTuple):
+    """A run of records that lies in the changelog."""
+
+    first: int
+    last: int
+
+
+async def send_rows(producer: AIOKafkaProducer, topic: str, partition: int, rows: Iterable[Stamped]) -> list[Written]:
+    """In order, all acknowledged. What was written before a retry has no offset and is not in the answer.
+
+    A row larger than a batch goes in a batch of its own. Raises KafkaError; some rows may be written then.
+    """
+    counts: list[int] = []
+    sent: list[asyncio.Future[Any]] = []
+    batch = producer.create_batch()
+
+    async def ship() -> None:
+        counts.append(batch.record_count())
+        batch.close()
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+
+    for row in rows:
+        record = {"timestamp": None, "key": row.key, "value": row.value, "headers": [(HEADER, stamp_bytes(row.stamp))]}
+        if batch.append(**record) is None:
+            await ship()
+            batch = producer.create_batch()
+            batch.append(**record)
+    if batch.record_count():
+        await ship()
+    acknowledged = await asyncio.gather(*sent)
+    runs = [Written(each.offset, each.offset + count - 1) for each, count in zip(acknowledged, counts, strict=True)]
+    return sorted(run for run in runs if run.first >= 0)
+
+
+async def send_records(producer: AIOKafkaProducer, records: Sequence[tuple[str, bytes, bytes]]) -> None:
+    """To the partitions of their keys, all acknowledged. Raises KafkaError."""
+    sent = [await producer.send(topic, value=value, key=key) for topic, key, value in records]
+    await asyncio.gather(*sent)
+
+
+async def read_rows(options: dict[str, Any], topic: str, partition: int, first: int, end: int) -> list[Stamped]:
+    """The records that the changelog has from `first` up to, but without, `end`. Raises KafkaError, TimeoutError."""
+    place = TopicPartition(topic, partition)
+    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
+    rows: list[Stamped] = []
+    async with asyncio.timeout(READ_TIMEOUT_S):
+        await consumer.start()
+        try:
+            consumer.assign([place])
+            consumer.seek(place, first)
+            while await consumer.position(place) < end:
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    rows += [stamped(record) for record in records if record.offset < end]
+        finally:
+            await consumer.stop()
+    return rows
+
+
+def stamped(record: ConsumerRecord) -> Stamped:
+    """Raises Unstamped."""
+    stamp = header_stamp(record.headers)
+    if stamp is None or record.key is None:
+        raise Unstamped(record.topic, record.partition, record.offset)
+    return Stamped(record.key, record.value, stamp)

@@ -1,0 +1,77 @@
+"""What goes in and out of a durable table: chunks of records in, rows and side records out."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from aiokafka import ConsumerRecord
+
+
+class Chunk(NamedTuple):
+    """Records of one topic and partition, as they lie in the log."""
+
+    topic: str
+    partition: int
+    records: Sequence[ConsumerRecord]
+    """Ascending by offset, never empty."""
+
+
+class Fetched(NamedTuple):
+    """A chunk on its way from the consumer to where it is applied."""
+
+    chunk: Chunk
+    start: int
+    """All records that the log holds from this offset up to the chunk's last one are in the chunk."""
+    seek: int
+    """Which seek of the partition the chunk was fetched after."""
+
+    @property
+    def end(self) -> int:
+        return int(self.chunk.records[-1].offset) + 1
+
+    def after(self, position: int) -> Chunk:
+        """Without the records before the position; empty where it ends before it."""
+        chunk = self.chunk
+        if chunk.records[0].offset >= position:
+            return chunk
+        return chunk._replace(records=[record for record in chunk.records if record.offset >= position])
+
+
+class Rows(Protocol):
+    """The rows of one partition."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """By ascending key."""
+        ...
+
+
+class Folded(NamedTuple):
+    rows: Mapping[bytes, bytes | None]
+    """New values, written in this order; None deletes. Keys that begin with `!` are the layer's own."""
+    sends: Sequence[tuple[str, bytes, bytes]]
+    """Topic, key, value: acknowledged before the position moves."""
+
+
+class Folder(Protocol):
+    """What an application makes of chunks. All methods are synchronous and called on the event loop; an exception ends
+    the worker. Rows can be ahead of a partition's position after a crash between two writes, so each should say up to
+    which offset it is folded."""
+
+    def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded: ...
+
+    def lost(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
+        """Records first to last are gone from the topic before they were read: it kept them for too short a time."""
+        ...
+
+    def recovered(self, partition: int, rows: Rows) -> None:
+        """The partition is ours and its rows are as they were left; its chunks follow."""
+        ...
+
+    def foreign(self, partition: int, keys: Collection[bytes]) -> None:
+        """Another worker wrote to the changelog and its values of these rows won: what is kept of them is stale."""
+        ...
+
+    def forget(self, partition: int) -> None:
+        """The partition is no longer ours."""
+        ...

@@ -1,0 +1,212 @@
+"""Delivers chunks instead of records, and reads on from where the state is, not from what was committed."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError
+from faust.transport.consumer import ensure_TP, ensure_TPset
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from tables.durable.chunks import Chunk, Fetched
+from tables.durable.table import DurableTable
+
+log = logging.getLogger(__name__)
+
+CHUNK_RECORDS = 2000
+CHUNK_BYTES = 4 * 2**20
+BACKLOG_CHUNKS = 4
+"""Nothing more is fetched for a partition with so many chunks waiting."""
+POLL_S = 0.25
+"""A seek waits no longer than this for the fetch in hand."""
+FETCH_WAIT_MS = 500
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # faust is not typed
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        """Faust has no setting for how long a fetch may wait."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commits are for those who watch the lag: one that fails is no reason to stop."""
+        try:
+            await self._ensure_consumer().commit(
+                {driver.ensure_aiokafka_TP(tp): at for tp, at in offsets.items() if tp in self.assignment()}
+            )
+        except KafkaError as error:
+            log.info("offsets are not committed: %s", error)
+            return False
+        return True
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
+    """A message is a Fetched of one partition; its offset is that of the last record."""
+
+    seeks = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fetching = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._held: set[TP] = set()
+        self._next: dict[TP, int] = {}
+        self._rewinds: set[asyncio.Task[None]] = set()
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def _table(self) -> DurableTable:
+        table: DurableTable = self.app.durable
+        return table
+
+    # seeking
+
+    async def perform_seek(self) -> None:
+        """To where the state is, once it is recovered. Faust's own goes to the committed offsets.
+
+        Nothing raised here would be seen by anyone, so it ends the worker.
+        """
+        sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        try:
+            async with asyncio.timeout(self.app.conf.broker_request_timeout * 0.9):
+                positions = await self._table.take_over(sources)
+                if positions:
+                    await self.seek_wait(positions)
+                    self._table.start_lanes(self.seeks)
+        except Exception as error:
+            log.exception("partitions %s cannot be taken over", sorted({tp.partition for tp in sources}))
+            await self.app.crash(error)
+            raise
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Never while a fetch is in hand: its records could not be told from those after the seek."""
+        if not partitions:
+            return
+        async with self._fetching:
+            await super().seek_wait(partitions)
+            self.seeks += 1
+            self._next.update(partitions)
+
+    def rewind(self, partitions: Mapping[TP, int]) -> None:
+        task = self.loop.create_task(self.seek_wait(partitions))
+        self._rewinds.add(task)
+        task.add_done_callback(self._rewinds.discard)
+
+    # what may be fetched
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Only changelogs being recovered. The others wait until Faust has cleared its queues for the last time: it
+        resumes them too early, and what arrives before the clearing is gone."""
+        tpset = ensure_TPset(tps)
+        recovering = self.app.tables.recovery.active_tps if self.app.in_recovery else set()
+        self._held |= tpset - recovering
+        super().resume_partitions(tpset & recovering)
+
+    def resume_held(self) -> None:
+        held, self._held = self._held, set()
+        super().resume_partitions(held & self.assignment())
+        self._room.set()
+
+    def room(self) -> None:
+        self._room.set()
+
+    def _wanted(self) -> set[TP]:
+        return {tp for tp in self._active_partitions if self._is_changelog_tp(tp) or self._has_room(tp.partition)}
+
+    def _has_room(self, partition: int) -> bool:
+        return self._table.backlog(partition) < BACKLOG_CHUNKS
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """The chunk in hand is finished while the partition is still ours."""
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self._held.clear()
+        await self._table.release()
+        await super().on_partitions_revoked(revoked)
+
+    # fetching
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """Faust's own seeks when the flow is stopped; here only recovery seeks."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        generation = self.app.consumer_generation_id
+        for tp, fetched in await self._fetch():
+            if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            yield tp, self._message(tp, fetched)
+
+    async def _fetch(self) -> list[tuple[TP, Fetched]]:
+        self._room.clear()
+        async with self._fetching:
+            wanted = self._wanted()
+            if wanted:
+                records = await self._getmany(active_partitions=wanted, timeout=POLL_S)
+                return [(tp, each) for tp in records for each in self._chunks(ensure_TP(tp), records[tp])]
+        await self.wait(self._room, timeout=POLL_S)
+        return []
+
+    def _chunks(self, tp: TP, records: list[ConsumerRecord]) -> Iterator[Fetched]:
+        for part in cut(records):
+            start = self._next.get(tp, part[0].offset)
+            self._next[tp] = part[-1].offset + 1
+            yield Fetched(Chunk(tp.topic, tp.partition, part), start, self.seeks)
+
+    def _message(self, tp: TP, fetched: Fetched) -> ConsumerMessage:
+        last = fetched.chunk.records[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            (),
+            None,
+            fetched,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    # acknowledging
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """The offsets between two messages are those of a chunk's records, not missing ones."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """What is folded and written, whatever the stream has acknowledged."""
+        position = self._table.positions(tp.partition).get(tp.topic)
+        acked = self._acked[tp]
+        if position is None or not acked:
+            return None
+        if max(acked) < position:
+            acked.clear()
+            self._acked_index[tp].clear()
+        return position
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust complains of streams by their acknowledgements, which say nothing here."""
+
+
+def cut(records: list[ConsumerRecord]) -> Iterator[list[ConsumerRecord]]:
+    """Into chunks of bounded length and bytes; a record larger than that is a chunk of its own."""
+    part: list[ConsumerRecord] = []
+    size = 0
+    for record in records:
+        length = len(record.value or b"")
+        if part and (len(part) == CHUNK_RECORDS or size + length > CHUNK_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += length
+    if part:
+        yield part

@@ -1,0 +1,227 @@
+"""One partition while it is ours: its chunks, of all topics, folded one after the other in the order of their arrival.
+
+Per chunk: folded in memory; side records acknowledged; rows acknowledged on the changelog, the position last; one
+WriteBatch. What happens in between is healed when the partition is taken over next: whatever the changelog has and the
+database has not is read again, and whatever is after the position is folded again.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+
+from tables.durable.changelog import Written, send_records, send_rows
+from tables.durable.chunks import Fetched, Folded, Folder
+from tables.durable.database import OWN, POSITION, Database, Stamped
+from tables.durable.stamps import Position, Stamp, position_bytes, read_position
+
+log = logging.getLogger(__name__)
+
+TRIES = 5
+"""Seeks back to one position, until a missing record is taken to be lost."""
+
+
+class MissingRecords(Exception):
+    def __init__(self, topic: str, partition: int, position: int, first: int) -> None:
+        super().__init__(
+            f"{topic} partition {partition} is folded up to record {position}, and after {TRIES} tries the next one "
+            f"that Kafka gives is {first}, though it says that it has those between"
+        )
+
+
+class ReservedKey(Exception):
+    def __init__(self, key: bytes) -> None:
+        super().__init__(f"row {key!r}: keys that begin with {OWN!r} are the durable layer's own")
+
+
+class Surroundings(Protocol):
+    """What a lane needs of the worker around it."""
+
+    changelog: str
+    contiguous: frozenset[str]
+    folder: Folder
+
+    def producer(self) -> AIOKafkaProducer: ...
+
+    async def read_changelog(self, partition: int, first: int, end: int) -> list[Stamped]: ...
+
+    async def earliest(self, topic: str, partition: int) -> int: ...
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None: ...
+
+    def drained(self) -> None:
+        """A lane has room for more."""
+        ...
+
+    async def crashed(self, error: BaseException) -> None: ...
+
+
+class Lane:
+    def __init__(self, partition: int, database: Database, around: Surroundings, generation: int) -> None:
+        stored = database.position()
+        self.partition = partition
+        self.database = database
+        self.offsets: dict[str, int] = dict(read_position(stored[1]).offsets) if stored else {}
+        """Source topic to the offset of the next record; a topic never read is not in it."""
+        self.stamp = Stamp(max(stored[0].epoch + 1 if stored else 1, generation), 0)
+        self.open = True
+        """Nothing is written any more once this is False."""
+        self.superseded = False
+        """Another worker has taken the partition over, and this one has not been told yet."""
+        self.seek = 0
+        self._folder = around.folder
+        self._around = around
+        self._writer = secrets.token_hex(8)
+        self._queue: deque[Fetched] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tries: tuple[str, int, int] = ("", 0, 0)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def backlog(self) -> int:
+        return len(self._queue)
+
+    def accept(self, fetched: Fetched) -> None:
+        """The consumer stops fetching for a partition with a backlog, so this need not block."""
+        if self.open:
+            self._queue.append(fetched)
+            self._arrived.set()
+
+    async def claim(self, stale: Iterable[bytes]) -> None:
+        """Writes the position with the new epoch, so that whoever takes over next has a higher one.
+
+        `stale` are rows whose last record in the changelog is an older write: they are written once more.
+        """
+        rows = {key: self.database.get(key) for key in stale if not key.startswith(OWN)}
+        await self._write(Folded(rows, []))
+
+    async def lost(self, topic: str, first: int, end: int) -> None:
+        log.error("%s partition %d: records %d to %d are gone unread", topic, self.partition, first, end - 1)
+        folded = self._folder.lost(self.partition, self.database, topic, first, end - 1)
+        self.offsets[topic] = end
+        await self._write(folded)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"lane {self.partition}")
+
+    async def close(self, patience_s: float) -> None:
+        """The chunk in hand is finished, if it can be in that time; what is queued is dropped."""
+        self._queue.clear()
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("partition %d: a chunk is not written after %.0f s and is given up", self.partition, patience_s)
+        self.open = False
+        if self._task:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                await self._empty()
+        except Exception as error:
+            log.exception("partition %d cannot go on", self.partition)
+            self.open = False
+            await self._around.crashed(error)
+
+    async def _empty(self) -> None:
+        while self._queue:
+            self._idle.clear()
+            try:
+                await self._apply(self._queue.popleft())
+            finally:
+                self._idle.set()
+            self._around.drained()
+
+    async def _apply(self, fetched: Fetched) -> None:
+        topic = fetched.chunk.topic
+        if fetched.end <= self.offsets[topic] or not await self._continues(fetched):
+            return
+        chunk = fetched.after(self.offsets[topic])
+        folded = self._folder.fold(self.partition, self.database, chunk)
+        self.offsets[topic] = fetched.end
+        await self._write(folded)
+
+    async def _continues(self, fetched: Fetched) -> bool:
+        """Whether nothing is missing between the position and the chunk. If something is, it is fetched again."""
+        topic, first = fetched.chunk.topic, fetched.chunk.records[0].offset
+        position = self.offsets[topic]
+        if fetched.start <= position and (first <= position or topic not in self._around.contiguous):
+            return True
+        if fetched.seek != self.seek:
+            return False
+        earliest = await self._around.earliest(topic, self.partition)
+        if earliest > position:
+            if topic in self._around.contiguous:
+                await self.lost(topic, position, earliest)
+            self.offsets[topic] = earliest
+            return await self._continues(fetched)
+        tries = self._tries[2] + 1 if self._tries[:2] == (topic, position) else 1
+        self._tries = topic, position, tries
+        if tries > TRIES:
+            raise MissingRecords(topic, self.partition, position, first)
+        log.warning("%s partition %d: %d to %d did not arrive", topic, self.partition, position, first - 1)
+        await self._around.seek(topic, self.partition, position)
+        return False
+
+    async def _write(self, folded: Folded) -> None:
+        offsets = dict(self.offsets)
+        self.stamp = self.stamp.next()
+        rows = {key: Stamped(key, value, self.stamp) for key, value in _checked(folded.rows).items()}
+        rows[POSITION] = Stamped(POSITION, position_bytes(Position(offsets, self._writer)), self.stamp)
+        if folded.sends:
+            await send_records(self._around.producer(), folded.sends)
+        if not self.open:
+            return
+        runs = await send_rows(self._around.producer(), self._around.changelog, self.partition, rows.values())
+        theirs = await self._between(runs)
+        if not self.open:
+            return
+        offset = max([self.database.offset, *(run.last for run in runs)])
+        if theirs:
+            await self._merge(theirs, offset, rows)
+        else:
+            self.database.write(rows.values(), offset)
+
+    async def _between(self, runs: list[Written]) -> list[Stamped]:
+        """What others wrote to the changelog since we last knew all of it."""
+        known = self.database.offset
+        theirs: list[Stamped] = []
+        for run in runs:
+            if run.first > known + 1:
+                theirs += await self._around.read_changelog(self.partition, known + 1, run.first)
+            known = max(known, run.last)
+        return theirs
+
+    async def _merge(self, theirs: list[Stamped], offset: int, ours: Mapping[bytes, Stamped]) -> None:
+        log.warning("partition %d: %d records in the changelog are not ours", self.partition, len(theirs))
+        merge = self.database.merge(theirs, offset, ours)
+        self._folder.foreign(self.partition, [key for key in merge.won if not key.startswith(OWN)])
+        if any(self._supersedes(row) for row in theirs):
+            log.error("partition %d: another worker has taken it over", self.partition)
+            self.superseded = True
+            self.open = False
+            self._folder.forget(self.partition)
+        elif merge.lost:
+            await self.claim(merge.lost)
+
+    def _supersedes(self, row: Stamped) -> bool:
+        if row.key != POSITION or row.value is None or row.stamp.epoch < self.stamp.epoch:
+            return False
+        return read_position(row.value).writer != self._writer
+
+
+def _checked(rows: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes | None]:
+    for key in rows:
+        if key.startswith(OWN):
+            raise ReservedKey(key)
+    return rows

@@ -1,0 +1,109 @@
+"""The databases of the partitions that this worker holds, active or standby, as Faust's recovery fills them."""
+
+import asyncio
+import logging
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from faust.stores.base import Store
+from faust.types import TP, EventT
+
+from tables.durable.changelog import stamped
+from tables.durable.chunks import Fetched
+from tables.durable.database import Database, DirectoryTaken
+
+log = logging.getLogger(__name__)
+
+LOCK_PATIENCE_S = 10.0
+LOCK_PAUSE_S = 0.5
+
+
+class DurableStore(Store):  # type: ignore[misc] # faust is not typed
+    """A database is open while its partition is assigned to us, and never opened for the asking."""
+
+    def __post_init__(self) -> None:
+        self.databases: dict[int, Database] = {}
+        self.stale: defaultdict[int, set[bytes]] = defaultdict(set)
+        """Per partition the rows whose last record in the changelog is an older write, as recovery met them."""
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        database = self.databases.get(tp.partition)
+        return database.offset if database and database.offset >= 0 else None
+
+    def set_persisted_offset(self, tp: TP, offset: int) -> None:
+        """The offset is written with the rows."""
+
+    async def need_active_standby_for(self, tp: TP) -> bool:
+        return True
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        ours = {tp.partition for tp in assigned if tp.topic == self.table.changelog_topic_name}
+        for partition in self.databases.keys() - ours:
+            self._close(partition)
+        for partition in sorted(ours - self.databases.keys()):
+            self.databases[partition] = await self._opened(self.partition_path(partition))
+
+    async def stop(self) -> None:
+        for partition in list(self.databases):
+            self._close(partition)
+        await super().stop()
+
+    def apply_changelog_batch(
+        self, batch: Iterable[EventT], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+    ) -> None:
+        """Faust logs what this raises and goes on; so it ends the worker itself."""
+        try:
+            for event in batch:
+                self._apply(event.message.value)
+        except Exception as error:
+            log.exception("a changelog record cannot be applied")
+            asyncio.ensure_future(self.app.crash(error))  # noqa: RUF006 the app outlives it
+            raise
+
+    def reset_state(self) -> None:
+        for path in Path(self.app.conf.tabledir).glob(f"{self.table_name}-*.db*"):
+            shutil.rmtree(path)
+
+    def partition_path(self, partition: int) -> Path:
+        return Path(self.app.conf.tabledir) / f"{self.table_name}-{partition}.db"
+
+    async def backup_partition(self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
+        raise NotImplementedError("the changelog is the backup")
+
+    def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
+        raise NotImplementedError("the changelog is the backup")
+
+    def _apply(self, fetched: Fetched) -> None:
+        """A chunk that does not continue where the rows are is left out: Faust clears its queues when it resumes."""
+        partition = fetched.chunk.partition
+        database = self.databases.get(partition)
+        if database is None or self.table.is_lane_open(partition):
+            return
+        known = database.offset
+        if fetched.end <= known + 1:
+            return
+        if fetched.start > known + 1:
+            self.table.missed_changelog(partition, known + 1)
+            return
+        merge = database.merge(map(stamped, fetched.after(known + 1).records), fetched.end - 1)
+        self.stale[partition] -= merge.won
+        self.stale[partition] |= merge.lost
+
+    async def _opened(self, path: Path) -> Database:
+        deadline_s = self.loop.time() + LOCK_PATIENCE_S
+        while True:
+            try:
+                return Database(path)
+            except DirectoryTaken:
+                if self.loop.time() > deadline_s:
+                    raise
+            await asyncio.sleep(LOCK_PAUSE_S)
+
+    def _close(self, partition: int) -> None:
+        self.stale.pop(partition, None)
+        self.databases.pop(partition).close()

@@ -1,0 +1,207 @@
+"""The table: which partitions are ours, their lanes, and how an application reads them."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import faust
+from aiokafka import AIOKafkaProducer
+from faust.types import TP, EventT
+from yarl import URL
+
+from tables.durable.changelog import read_rows, send_records
+from tables.durable.chunks import Fetched, Folder, Rows
+from tables.durable.database import Database, Stamped
+from tables.durable.lane import Lane
+from tables.durable.store import DurableStore
+
+log = logging.getLogger(__name__)
+
+RECOVERY_CHUNKS = 4
+"""Chunks that recovery gathers before it applies them."""
+LONGEST_TURN_S = 20.0
+
+
+class Progress(NamedTuple):
+    """Of the recovery of a partition, in changelog records."""
+
+    offset: int
+    end: int
+
+
+class PositionAhead(Exception):
+    def __init__(self, topic: str, partition: int, position: int, end: int) -> None:
+        super().__init__(
+            f"{topic} partition {partition} ends at record {end}, but the table has read up to {position}: the topic "
+            f"is not the one it was; give the application another id, or restore the topic"
+        )
+
+
+class PartitionsDiffer(Exception):
+    def __init__(self, partitions: Mapping[str, set[int]]) -> None:
+        held = ", ".join(f"{topic} {sorted(each)}" for topic, each in sorted(partitions.items()))
+        super().__init__(f"this worker was given different partitions of topics that belong together: {held}")
+
+
+class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
+    """Rows of bytes by keys of bytes, written by folding chunks and by nothing else."""
+
+    def __init__(
+        self, app: faust.App, *, name: str, folder: Folder, contiguous: Iterable[str], partitions: int, **options: Any
+    ) -> None:
+        """`contiguous` are the source topics in which a missing offset is a lost record: not compacted."""
+        super().__init__(
+            app,
+            name=name,
+            key_type=bytes,
+            value_type=bytes,
+            partitions=partitions,
+            recovery_buffer_size=RECOVERY_CHUNKS,
+            standby_buffer_size=1,
+            **options,
+        )
+        self.folder = folder
+        self.contiguous = frozenset(contiguous)
+        self._lanes: dict[int, Lane] = {}
+        self._opening: dict[int, Lane] = {}
+        self._term = 0
+
+    async def accept(self, event: EventT) -> None:
+        """Takes an event of an agent's stream; the partition's lane applies it in its turn."""
+        fetched: Fetched = event.message.value
+        if lane := self._lanes.get(fetched.chunk.partition):
+            lane.accept(fetched)
+
+    def rows(self, partition: int) -> Rows | None:
+        """None while the partition is not ours, or not recovered."""
+        lane = self._lanes.get(partition)
+        return lane.database if lane and lane.open else None
+
+    def ready(self, partition: int) -> bool:
+        return self.rows(partition) is not None
+
+    def positions(self, partition: int) -> Mapping[str, int]:
+        """Source topic to the offset of the next record; empty while the partition is not ready."""
+        lane = self._lanes.get(partition)
+        return dict(lane.offsets) if lane else {}
+
+    def owned(self) -> set[int]:
+        return {partition for partition, lane in self._lanes.items() if lane.open}
+
+    def progress(self) -> dict[int, Progress]:
+        """Of the partitions that are assigned to us and being recovered."""
+        recovery = self.app.tables.recovery
+        return {
+            tp.partition: Progress(recovery.active_offsets[tp] or 0, end)
+            for tp, end in recovery.active_highwaters.items()
+            if tp in recovery.active_tps and tp.partition not in self._lanes and end is not None
+        }
+
+    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+        """A side record, acknowledged."""
+        await send_records(self.producer(), [(topic, key, value)])
+
+    # what follows is the lanes', the store's and the consumer's
+
+    @property
+    def changelog(self) -> str:
+        return str(self.changelog_topic_name)
+
+    def producer(self) -> AIOKafkaProducer:
+        return self.app.producer._ensure_producer()
+
+    async def read_changelog(self, partition: int, first: int, end: int) -> list[Stamped]:
+        return await read_rows(self.app.transport.client_options(), self.changelog, partition, first, end)
+
+    async def earliest(self, topic: str, partition: int) -> int:
+        tp = TP(topic, partition)
+        return int((await self.app.consumer.earliest_offsets(tp))[tp])
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        await self.app.consumer.seek_wait({TP(topic, partition): offset})
+        if lane := self._lanes.get(partition):
+            lane.seek = self.app.consumer.seeks
+
+    def drained(self) -> None:
+        self.app.consumer.room()
+
+    async def crashed(self, error: BaseException) -> None:
+        await self.app.crash(error)
+
+    def is_lane_open(self, partition: int) -> bool:
+        return partition in self._lanes or partition in self._opening
+
+    def backlog(self, partition: int) -> int:
+        lane = self._lanes.get(partition)
+        return lane.backlog if lane else 0
+
+    def missed_changelog(self, partition: int, offset: int) -> None:
+        log.warning("%s partition %d: going back to %d", self.changelog, partition, offset)
+        self.app.consumer.rewind({TP(self.changelog, partition): offset})
+
+    async def take_over(self, sources: set[TP]) -> dict[TP, int]:
+        """Called when recovery is complete. Returns from where the sources are to be read."""
+        self._term = term = self._term + 1
+        topics = {tp.topic for tp in sources}
+        partitions = {tp.partition for tp in sources}
+        actives = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog}
+        by_topic = {topic: {tp.partition for tp in sources if tp.topic == topic} for topic in topics}
+        if any(each != actives for each in by_topic.values()):
+            raise PartitionsDiffer({**by_topic, self.changelog: actives})
+        first = await self.app.consumer.earliest_offsets(*sources)
+        end = await self.app.consumer.highwaters(*sources)
+        if term != self._term:
+            return {}
+        self._opening = {partition: self._lane(partition) for partition in sorted(partitions)}
+        await asyncio.gather(*(self._take_over(lane, topics, first, end) for lane in self._opening.values()))
+        if term != self._term:
+            return {}
+        self._lanes, self._opening = self._opening, {}
+        return {tp: self._lanes[tp.partition].offsets[tp.topic] for tp in sources}
+
+    def start_lanes(self, seek: int) -> None:
+        for lane in self._lanes.values():
+            lane.seek = seek
+            lane.start()
+
+    async def release(self) -> None:
+        """The partitions are no longer ours, or the worker stops."""
+        self._term += 1
+        lanes = [*self._lanes.values(), *self._opening.values()]
+        self._lanes, self._opening = {}, {}
+        patience_s = min(LONGEST_TURN_S, self.app.conf.broker_session_timeout)
+        await asyncio.gather(*(lane.close(patience_s) for lane in lanes))
+        for lane in lanes:
+            if not lane.superseded:
+                self.folder.forget(lane.partition)
+
+    def _lane(self, partition: int) -> Lane:
+        database: Database = self.data.databases[partition]
+        generation = self.app.consumer_generation_id
+        return Lane(partition, database, self, generation)
+
+    async def _take_over(self, lane: Lane, topics: set[str], first: Mapping[TP, int], end: Mapping[TP, int]) -> None:
+        gone: list[tuple[str, int, int]] = []
+        for topic in sorted(topics):
+            tp = TP(topic, lane.partition)
+            position = lane.offsets.get(topic)
+            if position is not None and position > end[tp]:
+                raise PositionAhead(topic, lane.partition, position, end[tp])
+            if position is not None and position < first[tp] and topic in self.contiguous:
+                gone.append((topic, position, first[tp]))
+            else:
+                lane.offsets[topic] = max(position or 0, first[tp])
+        await lane.claim(self.data.stale.pop(lane.partition, ()))
+        if not lane.open:
+            return
+        self.folder.recovered(lane.partition, lane.database)
+        for topic, position, earliest in gone:
+            await lane.lost(topic, position, earliest)
+
+    def _new_store_by_url(self, url: str | URL) -> DurableStore:
+        return DurableStore(url, self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop)
+
+    async def on_stop(self) -> None:
+        await self.release()
+        await super().on_stop()

@@ -1,0 +1,27 @@
+"""Faust's transport with our consumer and producer."""
+
+from typing import Any
+
+from faust.transport.drivers import aiokafka as driver
+
+from tables.durable.consumer import Consumer
+
+
+class Producer(driver.Producer):  # type: ignore[misc] # faust is not typed
+    def _settings_extra(self) -> dict[str, Any]:
+        """A retry must not write a batch twice, and none may be lost with a broker."""
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class Transport(driver.Transport):  # type: ignore[misc] # faust is not typed
+    Consumer = Consumer
+    Producer = Producer
+
+    def client_options(self) -> dict[str, Any]:
+        """For a client of our own beside Faust's."""
+        conf = self.app.conf
+        return {
+            "bootstrap_servers": driver.server_list(self.url, self.default_port),
+            "max_partition_fetch_bytes": conf.consumer_max_fetch_size,
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        }

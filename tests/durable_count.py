@@ -1,0 +1,116 @@
+"""A worker that counts records per key: the durable layer with nothing around it. Run by the tests of tables/durable.
+
+Settings come from the environment: COUNT_KAFKA, COUNT_ID (prefix of the topics), COUNT_DATA.
+Record values: `+` counts, `x` deletes the row (keys `d…`, topic `adds` alone), anything else on `names` is kept.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from mode import CrashingSupervisor
+
+from tables.durable.app import DurableApp
+from tables.durable.chunks import Chunk, Folded, Rows
+
+ID = os.environ["COUNT_ID"]
+PARTITIONS = 4
+ADDS, MORE, NAMES, SAID = (f"{ID}.{name}" for name in ("adds", "more", "names", "said"))
+SAID_EVERY = 50
+
+log = logging.getLogger(__name__)
+
+
+class Counts:
+    """The folder. A row: `n` records counted, last `name`, `at` the offset of the last record of each topic."""
+
+    def __init__(self) -> None:
+        self.cache: dict[int, dict[bytes, dict[str, Any]]] = {}
+
+    def recovered(self, partition: int, rows: Rows) -> None:
+        assert partition not in self.cache
+        self.cache[partition] = {}
+        log.warning("partition %d is recovered with %d rows", partition, sum(1 for _ in rows.scan(b"")))
+
+    def foreign(self, partition: int, keys: Collection[bytes]) -> None:
+        for key in keys:
+            self.cache[partition].pop(key, None)
+        log.warning("partition %d has %d foreign rows", partition, len(keys))
+
+    def forget(self, partition: int) -> None:
+        self.cache.pop(partition, None)
+
+    def lost(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
+        log.warning("lost %s %d %d-%d", topic, partition, first, last)
+        return Folded({}, [])
+
+    def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
+        cache = self.cache[partition]
+        written: dict[bytes, bytes | None] = {}
+        sends: list[tuple[str, bytes, bytes]] = []
+        for record in chunk.records:
+            row = cache.get(record.key)
+            if row is None:
+                stored = written[record.key] if record.key in written else rows.get(record.key)
+                row = cache[record.key] = json.loads(stored) if stored else {"n": 0, "name": "", "at": {}}
+            if record.offset <= row["at"].get(chunk.topic, -1):
+                continue
+            row["at"][chunk.topic] = record.offset
+            if record.value == b"x":
+                del cache[record.key]
+                written.pop(record.key, None)
+                written[record.key] = None
+                continue
+            if record.value == b"poison":
+                raise ValueError(f"poison at {record.offset}")
+            if chunk.topic == NAMES:
+                row["name"] = record.value.decode()[:20]
+            else:
+                row["n"] += 1
+                if row["n"] % SAID_EVERY == 0:
+                    sends.append((SAID, record.key, b"%d" % row["n"]))
+            written[record.key] = b""
+        rows_written = {
+            key: None if value is None else json.dumps(cache[key]).encode() for key, value in written.items()
+        }
+        return Folded(rows_written, sends)
+
+
+app = DurableApp(
+    f"{ID}-count",
+    broker=f"kafka://{os.environ['COUNT_KAFKA']}",
+    datadir=Path(os.environ["COUNT_DATA"]),
+    topic_partitions=PARTITIONS,
+    topic_replication_factor=1,
+    broker_session_timeout=7.0,
+    broker_heartbeat_interval=1.0,
+    table_standby_replicas=int(os.environ.get("COUNT_STANDBYS", "1")),
+    web_enabled=False,
+)
+counts = Counts()
+table = app.durable_table("counts", counts, contiguous={ADDS, MORE})
+
+
+def source(name: str) -> Any:
+    return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+@app.agent(source(ADDS), name="adds", supervisor_strategy=CrashingSupervisor)
+async def follow_adds(chunks: Any) -> None:
+    async for event in chunks.events():
+        await table.accept(event)
+
+
+@app.agent(source(MORE), name="more", supervisor_strategy=CrashingSupervisor)
+async def follow_more(chunks: Any) -> None:
+    async for event in chunks.events():
+        await table.accept(event)
+
+
+@app.agent(source(NAMES), name="names", supervisor_strategy=CrashingSupervisor)
+async def follow_names(chunks: Any) -> None:
+    async for event in chunks.events():
+        await table.accept(event)
