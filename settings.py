@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     """For V4 pools whose list names no factory; unset, the chain's well-known one or the pool's own Initialize log."""
     wanted_retry_s: float = 5.0
     """A waiting pool asks for its snapshot again after so long without one."""
+    standby_replicas: int = 1
+    """How many other workers keep a copy of each partition, to take over at once."""
     session_timeout_s: float = 10.0
     """After so long without a heartbeat a worker's partitions go to the others."""
 

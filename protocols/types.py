@@ -1,11 +1,21 @@
 """What every protocol speaks of: pools, blocks and the raw logs of a node."""
 
+import re
 from typing import Literal, NewType
 
 import msgspec
 
 PoolId = NewType("PoolId", str)
 """Lower-case 0x hex: the 20-byte address of a V2 or V3 pool, the 32-byte id of a V4 pool."""
+
+_POOL_ID = re.compile("0x(?:[0-9a-f]{40}|[0-9a-f]{64})")
+
+
+def pool_id(text: str) -> PoolId | None:
+    """None if the text, taken in any case, is no pool's id."""
+    lower = text.lower()
+    return PoolId(lower) if _POOL_ID.fullmatch(lower) else None
+
 
 ProtocolName = Literal["v2", "v3", "v4"]
 

@@ -1,19 +1,30 @@
 """One partition: its chain, its pools, and what each record of the three topics does to them. No I/O, no clock."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from protocols.ticks import InvariantViolation
 from protocols.types import PoolId
-from streams.records import ChainRecord, Listed, Snapshot, SnapshotRecord
+from streams.records import ChainRecord, Listed, Snapshot, SnapshotRecord, Update, to_bytes
 from tables import chain as chains
 from tables import pool as pools
 from tables import rows
 from tables.chain import Broken, Chain, Happened, Illegible, Rewound, Started
-from tables.pool import Pool
+from tables.pool import Live, Pool, Waiting
 from tables.rows import Positions, Rows
 
 Source = Literal["whitelist", "chain", "snapshots"]
+
+
+class Impossible(NamedTuple):
+    """A record that could be read but not be applied: it cannot be true together with what is held."""
+
+    offset: int
+    pool: PoolId
+    reason: str
+    record: str
+    """As JSON."""
+
 
 PENDING_HEADS = pools.PENDING_BLOCKS
 """Heads remembered beyond the pools' memory: by them a snapshot is told from one of another fork."""
@@ -31,6 +42,7 @@ class Partition:
         self._chain_before = self.chain
         self._before: dict[PoolId, Pool | None] = {}
         self._let_go: Rows = {}
+        self._impossible: list[Impossible] = []
 
     @property
     def head(self) -> int | None:
@@ -67,17 +79,32 @@ class Partition:
             pools.observed(pool, record, self.chain) if isinstance(record, Snapshot) else pools.unreadable(pool, record)
         )
         self._put(record.pool, after)
+        if after.story.impossible > pool.story.impossible:
+            self._refuse(offset, record, after.story.last_refusal or "")
 
     def doubted(self, pool_id: PoolId, reason: str) -> None:
         """The pool's state cannot be relied on, for a reason outside the records."""
         if pool := self.pools.get(pool_id):
             self._put(pool_id, pools.lost(pool, self.head or 0, reason))
 
+    def missed(self, reason: str, offset: int) -> None:
+        """Records of `chain` up to that offset are not to be had: every pool must be read from the chain again."""
+        head = self.head or 0
+        self.chain = Chain(self.chain.memory)
+        self._each("chain", offset, lambda pool: pools.lost(pool, head, reason))
+
+    def take_impossible(self) -> list[Impossible]:
+        taken, self._impossible = self._impossible, []
+        return taken
+
     def _happened(self, step: Happened, offset: int) -> None:
         for pool_id, events in step.events.items():
             pool = self.pools.get(pool_id)
             if pool and not self._seen(pool_id, "chain", offset):
-                self._put(pool_id, pools.happened(pool, step.block, events, self.memory_blocks))
+                after = pools.happened(pool, step.block, events, self.memory_blocks)
+                self._put(pool_id, after)
+                if isinstance(pool.life, Live) and isinstance(after.life, Waiting):
+                    self._refuse(offset, Update(pool_id, step.block, events), after.life.reason)
         for pool_id in step.illegible:
             pool = self.pools.get(pool_id)
             if pool and not self._seen(pool_id, "chain", offset):
@@ -85,6 +112,9 @@ class Partition:
                 self._put(pool_id, pools.lost(pool, step.block.number, reason))
         for pool_id in [each for each, pool in self.pools.items() if pool.held]:
             self._put(pool_id, pools.reached(self.pools[pool_id], self.chain))
+
+    def _refuse(self, offset: int, record: Update | SnapshotRecord, reason: str) -> None:
+        self._impossible.append(Impossible(offset, record.pool, reason, to_bytes(record).decode()))
 
     def _each(self, source: Source, offset: int, change: Callable[[Pool], Pool]) -> None:
         for pool_id, pool in list(self.pools.items()):

@@ -80,7 +80,9 @@ class Story(msgspec.Struct, frozen=True, omit_defaults=True):
     rewinds: int = 0
     snapshots: int = 0
     refused: int = 0
-    """Snapshots of another fork, too old, or not possible."""
+    """Snapshots of another fork, or too old."""
+    impossible: int = 0
+    """Snapshots that break an invariant."""
     audits: int = 0
     divergences: int = 0
     last_divergence: str | None = None
@@ -242,7 +244,7 @@ def _adopted(pool: Pool, snapshot: Snapshot, later: Iterable[Pending], head: int
     try:
         state = folding.whole(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
-        return _refused(pool, f"of block {snapshot.block.number}: {violation}")
+        return _impossible(pool, f"of block {snapshot.block.number}: {violation}")
     live = Live(
         reference=snapshot.block,
         base=Base(snapshot.block, state.price, state.ticks),
@@ -276,7 +278,7 @@ def _audited(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int)
     try:
         chain = folding.whole(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
-        return _refused(pool, f"of block {snapshot.block.number}: {violation}")
+        return _impossible(pool, f"of block {snapshot.block.number}: {violation}")
     story = msgspec.structs.replace(pool.story, audits=pool.story.audits + 1)
     if held == chain:
         newer = live.verified is None or live.verified.number < snapshot.block.number
@@ -327,3 +329,7 @@ def _told(pool: Pool, **counts: int) -> Pool:
 def _refused(pool: Pool, reason: str) -> Pool:
     story = msgspec.structs.replace(pool.story, refused=pool.story.refused + 1, last_refusal=reason)
     return msgspec.structs.replace(pool, story=story)
+
+
+def _impossible(pool: Pool, reason: str) -> Pool:
+    return _told(_refused(pool, reason), impossible=pool.story.impossible + 1)

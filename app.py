@@ -1,0 +1,71 @@
+"""The worker's Faust application: one table, which all three topics are folded into."""
+
+import ssl
+from typing import Any
+
+import faust
+
+from settings import Settings, settings
+from streams.topics import LARGEST_RECORD_BYTES, ensure, topics
+from tables.durable.app import DurableApp
+from tables.ownership import Ownership
+from tables.pools import Pools
+from tables.web import Web, errors_as_json
+
+HEARTBEATS_PER_SESSION = 5
+
+configured = settings()
+names = topics(configured.chain)
+
+
+class Arena(DurableApp):
+    async def on_first_start(self) -> None:
+        await ensure(configured)
+        await super().on_first_start()
+
+    async def on_stop(self) -> None:
+        await web.close()
+        await super().on_stop()
+
+
+def source(topic: str) -> faust.TopicT:
+    """A topic of chunks, not yet decoded."""
+    return app.topic(
+        getattr(names, topic), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+
+
+def credentials(settings: Settings) -> Any:
+    tls = ssl.create_default_context(cafile=str(settings.kafka_tls_ca)) if settings.kafka_tls_ca else None
+    if settings.kafka_username is None:
+        return faust.SSLCredentials(context=tls) if tls else None
+    password = settings.kafka_password.get_secret_value() if settings.kafka_password else ""
+    return faust.SASLCredentials(
+        username=settings.kafka_username,
+        password=password,
+        ssl_context=tls,
+        mechanism=settings.kafka_sasl_mechanism,
+    )
+
+
+app = Arena(
+    f"{configured.chain}-arena",
+    broker=";".join(f"kafka://{server}" for server in configured.kafka.split(",")),
+    broker_credentials=credentials(configured),
+    broker_session_timeout=configured.session_timeout_s,
+    broker_heartbeat_interval=configured.session_timeout_s / HEARTBEATS_PER_SESSION,
+    datadir=configured.data / f"worker-{configured.web_port}",
+    topic_partitions=configured.partitions,
+    topic_replication_factor=configured.kafka_replication,
+    table_standby_replicas=configured.standby_replicas,
+    producer_max_request_size=LARGEST_RECORD_BYTES,
+    web_host=configured.web_host,
+    web_bind=configured.web_host,
+    web_port=configured.web_port,
+    web_application_options={"middlewares": [errors_as_json]},
+)
+folder = Pools(names, configured.memory_blocks)
+pools = app.durable_table("pools", folder, contiguous={names.chain, names.snapshots})
+ownership = Ownership(app, pools, [names.whitelist, names.chain, names.snapshots])
+web = Web(folder, ownership, configured.chain, configured.partitions)
+app.web.web_app.add_routes(web.routes())

@@ -1,0 +1,40 @@
+"""What a worker counts, for Prometheus."""
+
+from prometheus_client import Counter, Gauge
+
+from tables.pool import Live, Pool
+
+RECORDS = Counter("arena_records_total", "Records folded, by topic", ["topic"])
+DEAD_LETTERS = Counter("arena_dead_letters_total", "Records that could not be read or applied, by topic", ["topic"])
+BLOCKS_APPLIED = Counter("arena_pool_blocks_total", "Blocks in which something happened to a live pool")
+REWINDS = Counter("arena_rewinds_total", "Pools rewound by a reorg")
+AUDITS = Counter("arena_audits_total", "Live pools compared with a snapshot")
+DIVERGENCES = Counter("arena_divergences_total", "Audits that found a difference")
+SNAPSHOTS = Counter("arena_snapshots_total", "Pools made live by a snapshot")
+REFUSED = Counter("arena_snapshots_refused_total", "Snapshots too old, of another fork, or impossible")
+POOLS = Gauge("arena_pools", "Pools of the partitions owned, by status", ["status"])
+HEAD = Gauge("arena_head_block", "Last complete block, by partition", ["partition"])
+LAG = Gauge("arena_head_lag_seconds", "Age of the last complete block's timestamp, by partition", ["partition"])
+
+_COUNTED = {
+    "applied": BLOCKS_APPLIED,
+    "rewinds": REWINDS,
+    "audits": AUDITS,
+    "divergences": DIVERGENCES,
+    "snapshots": SNAPSHOTS,
+    "refused": REFUSED,
+}
+
+
+def count_pool(before: Pool | None, after: Pool | None) -> None:
+    """Adds what a pool's story has more than it had."""
+    if before is None or after is None:
+        return
+    for field, counter in _COUNTED.items():
+        more = getattr(after.story, field) - getattr(before.story, field)
+        if more > 0:
+            counter.inc(more)
+
+
+def status(pool: Pool) -> str:
+    return "live" if isinstance(pool.life, Live) else "waiting"

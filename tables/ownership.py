@@ -1,0 +1,57 @@
+"""Who owns which partition, and whether what is ours gets on. The HTTP layer's view of the worker."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import faust
+from faust.types import TP
+
+from tables.durable.table import DurableTable
+
+STALLED_AFTER_S = 60.0
+
+
+class Ownership:
+    def __init__(self, app: faust.App, table: DurableTable, sources: Sequence[str]) -> None:
+        self._app = app
+        self._table = table
+        self._sources = sources
+        self._positions: dict[int, Mapping[str, int]] = {}
+        self._moved_s = time.monotonic()
+
+    def urls(self) -> dict[int, str]:
+        owners = self._app.router.table_metadata(self._table.name)
+        changelog = self._table.changelog
+        return {
+            partition: str(url).rstrip("/") for url, topics in owners.items() for partition in topics.get(changelog, ())
+        }
+
+    def own_url(self) -> str:
+        return str(self._app.conf.canonical_url).rstrip("/")
+
+    def owned(self) -> set[int]:
+        """Assigned to us, recovered or not."""
+        mine = self.own_url()
+        return {partition for partition, url in self.urls().items() if url == mine} | self._table.owned()
+
+    def ready(self, partition: int) -> bool:
+        return self._table.ready(partition)
+
+    def look(self) -> None:
+        """To be called every second or so: notices whether the positions move while there is something to read."""
+        positions = {partition: self._table.positions(partition) for partition in self._table.owned()}
+        if positions != self._positions or not self._is_behind():
+            self._positions, self._moved_s = positions, time.monotonic()
+
+    def stalled(self) -> str | None:
+        if (since := time.monotonic() - self._moved_s) > STALLED_AFTER_S:
+            return f"there are records to fold, and none was folded for {since:.0f} s"
+        return None
+
+    def _is_behind(self) -> bool:
+        consumer = self._app.consumer
+        return any(
+            (consumer.highwater(TP(topic, partition)) or 0) > positions.get(topic, 0)
+            for partition, positions in self._positions.items()
+            for topic in self._sources
+        )

@@ -1,0 +1,175 @@
+"""All pools of the partitions that this worker owns: records in, rows and wishes out."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+
+from aiokafka import ConsumerRecord
+
+from protocols.types import PoolId, pool_id
+from streams import records
+from streams.records import DeadLetter, Undecodable, Wanted
+from streams.topics import Topics
+from tables.chain import Illegible
+from tables.durable.chunks import Chunk, Folded, Rows
+from tables.metrics import RECORDS, count_pool
+from tables.partition import Partition, Source
+from tables.pool import Live, Pool, Waiting, wish
+
+log = logging.getLogger(__name__)
+
+
+class Pools:
+    """The folder of the worker's one table (see tables/durable)."""
+
+    def __init__(self, topics: Topics, memory_blocks: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.partitions: dict[int, Partition] = {}
+        """Recovered and ours."""
+        self._topics = topics
+        self._sources: dict[str, Source] = {
+            topics.whitelist: "whitelist",
+            topics.chain: "chain",
+            topics.snapshots: "snapshots",
+        }
+        self._memory_blocks = memory_blocks
+        self._clock = clock
+        self._asked: dict[PoolId, tuple[Wanted, float]] = {}
+        self._doubtful: set[PoolId] = set()
+
+    def recovered(self, partition: int, rows: Rows) -> None:
+        loaded = Partition(self._memory_blocks)
+        for pool, reason in loaded.load(rows.get, rows.scan):
+            log.warning("%s waits for a snapshot: its stored rows do not agree: %s", pool, reason)
+        self.partitions[partition] = loaded
+        log.info("partition %d is loaded: %d pools, head %s", partition, len(loaded.pools), loaded.head)
+
+    def forget(self, partition: int) -> None:
+        for pool in self.partitions.pop(partition, Partition(self._memory_blocks)).pools:
+            self._asked.pop(pool, None)
+
+    def foreign(self, partition: int, keys: Collection[bytes]) -> None:
+        """Another worker wrote rows of these keys; which of its pools are torn is not known, so they ask the chain."""
+        loaded = self.partitions.get(partition)
+        if loaded is None:
+            return
+        written = {PoolId(part) for key in keys for part in key.decode().split("/") if part.startswith("0x")}
+        self._doubtful |= written & loaded.pools.keys()
+        log.warning("another worker wrote %d rows of partition %d", len(keys), partition)
+
+    def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
+        loaded, source = self.partitions[partition], self._sources[chunk.topic]
+        sends: list[tuple[str, bytes, bytes]] = []
+        for pool in self._doubtful & loaded.pools.keys():
+            loaded.doubted(pool, "another worker wrote to its rows")
+            self._doubtful.discard(pool)
+        for record in chunk.records:
+            try:
+                _apply(loaded, source, record.offset, record.key, record.value)
+            except Undecodable as error:
+                sends.append(self._dead_letter(loaded, source, record, str(error)))
+        RECORDS.labels(source).inc(len(chunk.records))
+        for impossible in loaded.take_impossible():
+            letter = DeadLetter(
+                chunk.topic, partition, impossible.offset, impossible.reason, impossible.pool, impossible.record
+            )
+            sends.append((self._topics.dead_letters, impossible.pool.encode(), records.to_bytes(letter)))
+        for pool, before, after in loaded.touched():
+            _tell(pool, before, after, loaded.head)
+            if wanted := self._ask(pool, after, loaded.head):
+                sends.append(self._wanted(wanted))
+        return Folded(loaded.changes(source, chunk.records[-1].offset), sends)
+
+    def lost(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
+        """Records that were not read yet are gone from the topic."""
+        loaded, source = self.partitions[partition], self._sources[topic]
+        log.error("records %d to %d of %s partition %d are gone before they were read", first, last, topic, partition)
+        if source == "chain":
+            loaded.missed(f"gap: records {first} to {last} of {topic} are gone before they were read", last)
+        return Folded(loaded.changes(source, last), [])
+
+    def wishes(self, retry_s: float) -> Iterator[tuple[str, bytes, bytes]]:
+        """What is still wanted and was last asked for longer ago than that; also audits that are due."""
+        now = self._clock()
+        for loaded in self.partitions.values():
+            for pool_id_, pool in loaded.pools.items():
+                wanted = wish(pool, loaded.head)
+                asked = self._asked.get(pool_id_)
+                if wanted and (asked is None or now - asked[1] >= retry_s):
+                    self._asked[pool_id_] = wanted, now
+                    yield self._wanted(wanted)
+
+    def _ask(self, pool: PoolId, after: Pool | None, head: int | None) -> Wanted | None:
+        wanted = wish(after, head) if after else None
+        asked = self._asked.get(pool)
+        if wanted is None:
+            self._asked.pop(pool, None)
+        elif asked is None or asked[0] != wanted:
+            self._asked[pool] = wanted, self._clock()
+            return wanted
+        return None
+
+    def _wanted(self, wanted: Wanted) -> tuple[str, bytes, bytes]:
+        return self._topics.wanted, wanted.pool.id.encode(), records.to_bytes(wanted)
+
+    def _dead_letter(
+        self, loaded: Partition, source: Source, record: ConsumerRecord, error: str
+    ) -> tuple[str, bytes, bytes]:
+        place = record.topic, record.partition, record.offset
+        log.error("%s partition %d record %d goes to dead letters: %s", *place, error)
+        pool = pool_id(_text(record.key))
+        if pool and source == "chain":
+            loaded.followed(Illegible(pool), record.offset)
+        letter = DeadLetter(*place, error, _text(record.key), _text(record.value))
+        return self._topics.dead_letters, record.key or b"", records.to_bytes(letter)
+
+
+def _apply(loaded: Partition, source: Source, offset: int, key: bytes | None, value: bytes | None) -> None:
+    match source:
+        case "whitelist":
+            pool = _keyed(key)
+            record = records.listed(value) if value else None
+            if record and record.pool.id != pool:
+                raise Undecodable(f"the key is {pool}, the record lists {record.pool.id}")
+            loaded.listed(pool, record, offset)
+        case "chain":
+            update = records.chain(value or b"")
+            if isinstance(update, records.Update) and update.pool != _keyed(key):
+                raise Undecodable(f"the key is {_keyed(key)}, the update is of {update.pool}")
+            loaded.followed(update, offset)
+        case "snapshots":
+            snapshot = records.snapshot(value or b"")
+            if snapshot.pool != _keyed(key):
+                raise Undecodable(f"the key is {_keyed(key)}, the snapshot is of {snapshot.pool}")
+            loaded.observed(snapshot, offset)
+
+
+def _keyed(key: bytes | None) -> PoolId:
+    pool = pool_id(_text(key))
+    if pool is None:
+        raise Undecodable(f"the key {_text(key)!r} is not a pool's id")
+    return pool
+
+
+def _text(value: bytes | None) -> str:
+    try:
+        return (value or b"").decode()
+    except UnicodeDecodeError:
+        return "0x" + (value or b"").hex()
+
+
+def _tell(pool: PoolId, before: Pool | None, after: Pool | None, head: int | None) -> None:
+    """One line for each thing that a person would want to know."""
+    count_pool(before, after)
+    if after is None:
+        log.info("%s is off the list", pool)
+        return
+    if isinstance(after.life, Live) and (before is None or isinstance(before.life, Waiting)):
+        log.info("%s is live at block %s, by a snapshot of block %d", pool, head, after.life.reference.number)
+    if isinstance(after.life, Waiting) and (
+        before is None or isinstance(before.life, Live) or before.life.reason != after.life.reason
+    ):
+        log.info("%s waits since block %d: %s", pool, after.life.since, after.life.reason)
+    if before and after.story.divergences > before.story.divergences:
+        log.warning("%s was not as the chain has it: %s", pool, after.story.last_divergence)
+    if before and after.story.refused > before.story.refused:
+        log.info("%s refuses a snapshot: %s", pool, after.story.last_refusal)
