@@ -52,7 +52,8 @@ def message_of(fields: dict[str, Any]) -> Message | Ping | Pong:
             return update_of(fields)
         case "ReorgStart":
             old, new = (
-                ReorgRange(*numbers(fields, f"{side}_first", f"{side}_last", f"{side}_count")) for side in RANGES
+                ReorgRange(*numbers(fields, f"{side}_first", f"{side}_last", f"{side}_count"))
+                for side in ("old", "new")
             )
             return ReorgStart(*numbers(fields, "stream_seq"), old, new)
         case "ReorgEpilogue":
