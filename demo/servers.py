@@ -41,7 +41,6 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
-message.max.bytes=67108864
 replica.fetch.max.bytes=67108864
 num.network.threads=2
 num.io.threads=4
