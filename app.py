@@ -1,6 +1,7 @@
 """The worker's Faust application: one table, which all three topics are folded into."""
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -20,6 +21,7 @@ names = topics(configured.chain)
 
 class Arena(DurableApp):
     async def on_first_start(self) -> None:
+        Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
         await ensure(configured)
         await super().on_first_start()
 

@@ -67,7 +67,10 @@ class Live(msgspec.Struct, frozen=True):
 
     @property
     def last_event_block(self) -> int | None:
-        return self.recent[-1].block.number if self.recent else None
+        """None where nothing happened since the snapshot."""
+        if self.recent:
+            return self.recent[-1].block.number
+        return None if self.base.block == self.reference else self.base.block.number
 
 
 class Story(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -121,7 +124,8 @@ def happened(pool: Pool, block: Block, events: tuple[Event, ...], memory: int) -
     if isinstance(life, Waiting):
         if block.number < life.since or (life.pending and block.number <= life.pending[-1].block.number):
             return _told(pool, gated=pool.story.gated + 1)
-        return _alive(pool, _pending(life, Pending(block, folding.essential(events))))
+        waiting = _pending(life, Pending(block, folding.essential(events)))
+        return _told(_alive(pool, waiting), last_event_block=block.number)
     last = life.recent[-1].block.number if life.recent else life.base.block.number
     if block.number <= last:
         return _told(pool, gated=pool.story.gated + 1)
@@ -187,7 +191,7 @@ def rewound(pool: Pool, ancestor: Block) -> Pool:
         return pool if life is pool.life else _alive(pool, life)
     kept = tuple(touched for touched in life.recent if touched.block.number <= ancestor.number)
     life = msgspec.structs.replace(life, recent=kept, ticks=_at(life, kept).ticks)
-    return _told(_alive(pool, life), rewinds=pool.story.rewinds + 1)
+    return _told(_alive(pool, life), rewinds=pool.story.rewinds + 1, last_event_block=life.last_event_block)
 
 
 def _waits_on(pool: Pool, waiting: Waiting, ancestor: Block) -> Pool:
@@ -196,7 +200,8 @@ def _waits_on(pool: Pool, waiting: Waiting, ancestor: Block) -> Pool:
     pending = tuple(each for each in waiting.pending if each.block.number <= ancestor.number)
     if (since, len(pending)) == (waiting.since, len(waiting.pending)):
         return pool
-    return _alive(pool, Waiting(waiting.reason, since, pending))
+    last = pending[-1].block.number if pending else None
+    return _told(_alive(pool, Waiting(waiting.reason, since, pending)), last_event_block=last)
 
 
 def lost(pool: Pool, last: int, reason: str) -> Pool:
@@ -261,7 +266,9 @@ def _adopted(pool: Pool, snapshot: Snapshot, later: Iterable[Pending], head: int
         return lost(pool, head, f"invariant: after the snapshot of block {snapshot.block.number}: {violation}")
     if not folding.initialized(live.price):
         return _alive(pool, _uninitialized(pool, head))
-    story = msgspec.structs.replace(pool.story, snapshots=pool.story.snapshots + 1)
+    story = msgspec.structs.replace(
+        pool.story, snapshots=pool.story.snapshots + 1, applied=pool.story.applied + len(live.recent)
+    )
     return Pool(pool.listed, _forget(live, head - memory), pool.held, story)
 
 
@@ -322,8 +329,8 @@ def _alive(pool: Pool, life: Waiting | Live) -> Pool:
     return Pool(pool.listed, life, pool.held, pool.story)
 
 
-def _told(pool: Pool, **counts: int) -> Pool:
-    return msgspec.structs.replace(pool, story=msgspec.structs.replace(pool.story, **counts))
+def _told(pool: Pool, **facts: int | None) -> Pool:
+    return msgspec.structs.replace(pool, story=msgspec.structs.replace(pool.story, **facts))
 
 
 def _refused(pool: Pool, reason: str) -> Pool:
