@@ -1,5 +1,6 @@
 """The worker's Faust application: one table, which all three topics are folded into."""
 
+import logging
 import ssl
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import faust
 
 from settings import Settings, settings
-from streams.topics import LARGEST_RECORD_BYTES, ensure, topics
+from streams.topics import LARGEST_RECORD_BYTES, KafkaUnreachable, TopicMismatch, TopicRefused, ensure, topics
 from tables.durable.app import DurableApp
 from tables.ownership import Ownership
 from tables.pools import Pools
 from tables.web import Web, errors_as_json
+
+log = logging.getLogger(__name__)
 
 HEARTBEATS_PER_SESSION = 5
 
@@ -22,7 +25,11 @@ names = topics(configured.chain)
 class Arena(DurableApp):
     async def on_first_start(self) -> None:
         Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
-        await ensure(configured)
+        try:
+            await ensure(configured)
+        except (KafkaUnreachable, TopicMismatch, TopicRefused) as error:
+            log.critical("%s", error)
+            raise SystemExit(1) from error
         await super().on_first_start()
 
     async def on_stop(self) -> None:
