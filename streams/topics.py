@@ -24,6 +24,7 @@ DAY_MS = 24 * 60 * 60 * 1000
 HOUR_MS = 60 * 60 * 1000
 PATIENCE_S = 60.0
 PAUSE_S = 3.0
+FAREWELL_S = 5.0
 
 
 class Topics(NamedTuple):
@@ -96,6 +97,23 @@ def producer(settings: Settings) -> AIOKafkaProducer:
         max_batch_size=BATCH_BYTES,
         linger_ms=0,
     )
+
+
+@asynccontextmanager
+async def producing(settings: Settings, farewell_s: float = FAREWELL_S) -> AsyncIterator[AIOKafkaProducer]:
+    """Ends even where Kafka is gone: what it did not acknowledge by then is dropped for good."""
+    sender = producer(settings)
+    await sender.start()
+    try:
+        yield sender
+    finally:
+        try:
+            async with asyncio.timeout(farewell_s):
+                await sender.stop()
+        except TimeoutError:
+            log.warning("Kafka at %s did not take what was still to be sent; it is dropped", settings.kafka)
+            await sender._sender.close()  # no public way out of a flush that cannot end
+            await sender.client.close()
 
 
 async def ensure(settings: Settings, patience_s: float = PATIENCE_S) -> None:

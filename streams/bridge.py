@@ -1,0 +1,163 @@
+"""Feed, list and node onto the topics: every block whole, in order, once, and nothing lost in silence."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from settings import Settings
+from streams.assembly import FedBlock, FedReorg, Step
+from streams.bridge_feed import ControlWire, Feed, SeedWire
+from streams.bridge_following import Follower, Limits
+from streams.bridge_listing import Listing, recorded
+from streams.bridge_publishing import ChainPublisher, Publisher
+from streams.bridge_reader import Reader
+from streams.bridge_tail import resume, tails
+from streams.listening import heard
+from streams.node import Node, NodeUnavailable, RpcError, connect
+from streams.topics import ensure, producing, topics
+from streams.whitelist_messages import Refused
+from streams.whitelists import FullList, read_full
+
+log = logging.getLogger(__name__)
+
+REPEAT_S = 3600.0
+NODE_PAUSE_S = 2.0
+SETTLING_S = 1.0
+
+
+class SeedUnverified(Exception):
+    def __init__(self) -> None:
+        super().__init__("the seed wire has neither block marks nor V2 and V4; it needs ARENA_BRIDGE_VERIFY=true")
+
+
+async def run(settings: Settings) -> None:
+    """Until cancelled. Raises what it cannot go on after: ProduceFailed, SecondWriter, TopicMismatch and the like."""
+    if settings.exex_wire == "seed" and not settings.bridge_verify:
+        raise SeedUnverified
+    await ensure(settings)
+    topic = topics(settings.chain).chain
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(connect(settings.rpc))
+        publisher = Publisher(await stack.enter_async_context(producing(settings)), settings.partitions)
+        listing = Listing(node, publisher, settings, await recorded(settings))
+        found = await tails(settings, topic)
+        chain = ChainPublisher(publisher, topic, {partition: tail.end for partition, tail in found.items()})
+        await resume(chain, [tail.memory for tail in found.values()])
+        await _placed(listing)
+        await _together(Bridge(settings, node, listing, chain))
+
+
+async def _placed(listing: Listing) -> None:
+    while True:
+        try:
+            return await listing.place()
+        except (NodeUnavailable, RpcError) as error:
+            log.warning("the node is needed to find the PoolManagers of the pools held: %s", error)
+            await asyncio.sleep(NODE_PAUSE_S)
+
+
+async def _together(bridge: "Bridge") -> None:
+    """The first failure ends all, and is raised itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in (bridge.feed.run(), bridge.hear(), bridge.publish()):
+                group.create_task(part)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+class Bridge:
+    """`publish` is the one task that writes; the others only lay before it what came."""
+
+    def __init__(self, settings: Settings, node: Node, listing: Listing, chain: ChainPublisher) -> None:
+        control = settings.exex_wire == "control"
+        self._settings = settings
+        self._node = node
+        self._listing = listing
+        self._chain = chain
+        self._news = asyncio.Event()
+        self._repeat_at_s = 0.0
+        self.feed = Feed(settings.exex_socket, ControlWire if control else SeedWire, settings.bridge_buffer, self._news)
+        self._follower = Follower(
+            node,
+            Reader(node, listing, verify=settings.bridge_verify, block_marks=control, margin=settings.listing_margin),
+            chain,
+            Limits(settings.bridge_patience_s, settings.bridge_gap_blocks, SETTLING_S),
+            self.feed.has_more,
+        )
+
+    async def hear(self) -> None:
+        said = FullList(self._listing.wanted)
+        async for subject, payload in heard(self._settings):
+            try:
+                said = read_full(said, subject, payload, self._settings.chain)
+            except Refused as error:
+                log.error("the list stays as it is: %s", error)
+                continue
+            for reason in said.skipped:
+                log.error("left out of the list: %s", reason)
+            self._listing.want(said.pools)
+            self._news.set()
+
+    async def publish(self) -> None:
+        await self._look()
+        while True:
+            self._news.clear()
+            step = self.feed.take()
+            await self._settle(step)
+            if step is not None:
+                await self._follow(step)
+            elif not await self._told(self._settings.bridge_silence_s):
+                await self._look()
+
+    async def _follow(self, step: Step) -> None:
+        match step:
+            case FedBlock():
+                await self._follower.block(step)
+            case FedReorg() if self._chain.memory.last is not None or step.blocks:
+                await self._follower.reorg(step)
+
+    async def _settle(self, step: Step | None) -> None:
+        """Between two blocks: changes of the list, and the whole of it now and then."""
+        next_block = self._next_block(step)
+        if next_block is not None:
+            await self._listing.settle(next_block)
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._repeat_at_s:
+            await self._listing.repeat()
+            self._repeat_at_s = now_s + REPEAT_S
+
+    def _next_block(self, step: Step | None) -> int | None:
+        """None while the topic is empty and the feed has said nothing."""
+        last = self._chain.memory.last
+        if last is not None:
+            return last + 1
+        match step:
+            case FedBlock(number):
+                return number
+            case FedReorg(ancestor):
+                return ancestor + 1
+            case None:
+                return None
+
+    async def _told(self, patience_s: float) -> bool:
+        try:
+            async with asyncio.timeout(patience_s):
+                return await self._news.wait()
+        except TimeoutError:
+            return False
+
+    async def _look(self) -> None:
+        """The feed is silent, or the bridge has just started: what the node has beyond the topic is published."""
+        last = self._chain.memory.last
+        if last is None:
+            return
+        try:
+            latest = await self._node.header("latest")
+        except (NodeUnavailable, RpcError) as error:
+            log.warning("the node does not tell its head: %s", error)
+            return
+        if latest is not None:
+            if latest.number > last:
+                log.warning("the topic ends at block %d, the feed is silent, the node is at %d", last, latest.number)
+            await self._follower.advance(latest.number)

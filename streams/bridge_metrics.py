@@ -1,0 +1,16 @@
+"""What the bridge counts."""
+
+from prometheus_client import Counter, Gauge
+
+HEAD = Gauge("arena_bridge_head_block", "Last block published")
+BLOCKS = Counter("arena_bridge_blocks_total", "Blocks published")
+UPDATES = Counter("arena_bridge_updates_total", "Pool updates published")
+REORGS = Counter("arena_bridge_reorgs_total", "Reorgs published")
+GAPS = Counter("arena_bridge_gaps_total", "Gaps published")
+DISAGREEMENTS = Counter("arena_bridge_disagreements_total", "Blocks that feed and node tell differently", ["about"])
+BROKEN_PROMISES = Counter("arena_bridge_broken_promises_total", "Losses and contradictions of the feed", ["kind"])
+CONNECTIONS = Counter("arena_bridge_feed_connections_total", "Connections to the feed")
+OVERFLOWS = Counter("arena_bridge_feed_overflows_total", "Connections given up because the buffer was full")
+BUFFERED = Gauge("arena_bridge_buffered_steps", "Blocks and reorgs of the feed that wait to be published")
+NODE_FAILURES = Counter("arena_bridge_node_failures_total", "Answers the node did not give", ["kind"])
+LISTED = Gauge("arena_bridge_listed_pools", "Pools on the list")
