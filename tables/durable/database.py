@@ -69,6 +69,10 @@ class Database:
     def close(self) -> None:
         self._db.close()
 
+    def flush(self) -> None:
+        """From the log into the tables."""
+        self._db.flush()
+
     def get(self, key: bytes) -> bytes | None:
         value = self._get(key)
         return None if value is None else value[STAMP_BYTES:]
@@ -109,6 +113,7 @@ class Database:
                     batch.delete(DEAD + key)
             else:
                 batch.delete(key)
+                self._dead.pop(key, None)
                 self._dead[key] = stamp, now
                 batch.put(DEAD + key, stamp_bytes(stamp) + str(now).encode())
         self._bury(batch, now - TOMBSTONE_S)

@@ -9,8 +9,9 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
 
@@ -38,6 +39,14 @@ class ReservedKey(Exception):
         super().__init__(f"row {key!r}: keys that begin with {OWN!r} are the durable layer's own")
 
 
+class Gone(NamedTuple):
+    """Records that a topic has no more: first up to, but without, end."""
+
+    topic: str
+    first: int
+    end: int
+
+
 class Surroundings(Protocol):
     """What a lane needs of the worker around it."""
 
@@ -57,6 +66,10 @@ class Surroundings(Protocol):
         """A lane has room for more."""
         ...
 
+    def superseded(self, lane: "Lane") -> None:
+        """Another worker has taken the partition over, and this one has not been told yet."""
+        ...
+
     async def crashed(self, error: BaseException) -> None: ...
 
 
@@ -70,11 +83,11 @@ class Lane:
         self.stamp = Stamp(max(stored[0].epoch + 1 if stored else 1, generation), 0)
         self.open = True
         """Nothing is written any more once this is False."""
-        self.superseded = False
-        """Another worker has taken the partition over, and this one has not been told yet."""
         self.seek = 0
         self._folder = around.folder
         self._around = around
+        self._begun = False
+        self._closing = False
         self._writer = secrets.token_hex(8)
         self._queue: deque[Fetched] = deque()
         self._arrived = asyncio.Event()
@@ -89,58 +102,67 @@ class Lane:
 
     def accept(self, fetched: Fetched) -> None:
         """The consumer stops fetching for a partition with a backlog, so this need not block."""
-        if self.open:
+        if self.open and not self._closing:
             self._queue.append(fetched)
             self._arrived.set()
 
-    async def claim(self, stale: Iterable[bytes]) -> None:
+    async def begin(self, stale: Iterable[bytes], gone: Iterable[Gone]) -> None:
         """Writes the position with the new epoch, so that whoever takes over next has a higher one.
 
         `stale` are rows whose last record in the changelog is an older write: they are written once more.
         """
-        rows = {key: self.database.get(key) for key in stale if not key.startswith(OWN)}
-        await self._write(Folded(rows, []))
-
-    async def lost(self, topic: str, first: int, end: int) -> None:
-        log.error("%s partition %d: records %d to %d are gone unread", topic, self.partition, first, end - 1)
-        folded = self._folder.lost(self.partition, self.database, topic, first, end - 1)
-        self.offsets[topic] = end
-        await self._write(folded)
+        async with self._busy():
+            await self._assert(stale)
+            if not self.open:
+                return
+            self._folder.recovered(self.partition, self.database)
+            self._begun = True
+            for topic, first, end in gone:
+                await self._lose(topic, first, end)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"lane {self.partition}")
 
     async def close(self, patience_s: float) -> None:
         """The chunk in hand is finished, if it can be in that time; what is queued is dropped."""
+        self._closing = True
         self._queue.clear()
         try:
             async with asyncio.timeout(patience_s):
                 await self._idle.wait()
         except TimeoutError:
             log.warning("partition %d: a chunk is not written after %.0f s and is given up", self.partition, patience_s)
-        self.open = False
         if self._task:
             self._task.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        self.open = False
+        if self._begun:
+            self._begun = False
+            self._folder.forget(self.partition)
+
+    @asynccontextmanager
+    async def _busy(self) -> AsyncIterator[None]:
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._idle.set()
 
     async def _run(self) -> None:
         try:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
-                await self._empty()
+                while self._queue:
+                    async with self._busy():
+                        await self._apply(self._queue.popleft())
+                    self._around.drained()
         except Exception as error:
             log.exception("partition %d cannot go on", self.partition)
             self.open = False
             await self._around.crashed(error)
-
-    async def _empty(self) -> None:
-        while self._queue:
-            self._idle.clear()
-            try:
-                await self._apply(self._queue.popleft())
-            finally:
-                self._idle.set()
-            self._around.drained()
 
     async def _apply(self, fetched: Fetched) -> None:
         topic = fetched.chunk.topic
@@ -148,33 +170,43 @@ class Lane:
             return
         chunk = fetched.after(self.offsets[topic])
         folded = self._folder.fold(self.partition, self.database, chunk)
-        self.offsets[topic] = fetched.end
-        await self._write(folded)
+        await self._write(folded, {**self.offsets, topic: fetched.end})
 
     async def _continues(self, fetched: Fetched) -> bool:
         """Whether nothing is missing between the position and the chunk. If something is, it is fetched again."""
         topic, first = fetched.chunk.topic, fetched.chunk.records[0].offset
         position = self.offsets[topic]
-        if fetched.start <= position and (first <= position or topic not in self._around.contiguous):
+        contiguous = topic in self._around.contiguous
+        if fetched.start <= position and (first <= position or not contiguous):
             return True
         if fetched.seek != self.seek:
             return False
         earliest = await self._around.earliest(topic, self.partition)
-        if earliest > position:
-            if topic in self._around.contiguous:
-                await self.lost(topic, position, earliest)
-            self.offsets[topic] = earliest
+        if earliest > position and contiguous:
+            await self._lose(topic, position, earliest)
             return await self._continues(fetched)
+        self._count_try(topic, first)
+        log.warning("%s partition %d: %d to %d did not arrive", topic, self.partition, position, first - 1)
+        await self._around.seek(topic, self.partition, max(position, earliest))
+        return False
+
+    def _count_try(self, topic: str, first: int) -> None:
+        position = self.offsets[topic]
         tries = self._tries[2] + 1 if self._tries[:2] == (topic, position) else 1
         self._tries = topic, position, tries
         if tries > TRIES:
             raise MissingRecords(topic, self.partition, position, first)
-        log.warning("%s partition %d: %d to %d did not arrive", topic, self.partition, position, first - 1)
-        await self._around.seek(topic, self.partition, position)
-        return False
 
-    async def _write(self, folded: Folded) -> None:
-        offsets = dict(self.offsets)
+    async def _lose(self, topic: str, first: int, end: int) -> None:
+        log.error("%s partition %d: records %d to %d are gone unread", topic, self.partition, first, end - 1)
+        folded = self._folder.lost(self.partition, self.database, topic, first, end - 1)
+        await self._write(folded, {**self.offsets, topic: end})
+
+    async def _assert(self, keys: Iterable[bytes]) -> None:
+        rows = {key: self.database.get(key) for key in keys if not key.startswith(OWN)}
+        await self._write(Folded(rows, []), self.offsets)
+
+    async def _write(self, folded: Folded, offsets: dict[str, int]) -> None:
         self.stamp = self.stamp.next()
         rows = {key: Stamped(key, value, self.stamp) for key, value in _checked(folded.rows).items()}
         rows[POSITION] = Stamped(POSITION, position_bytes(Position(offsets, self._writer)), self.stamp)
@@ -186,6 +218,7 @@ class Lane:
         theirs = await self._between(runs)
         if not self.open:
             return
+        self.offsets = offsets
         offset = max([self.database.offset, *(run.last for run in runs)])
         if theirs:
             await self._merge(theirs, offset, rows)
@@ -194,6 +227,8 @@ class Lane:
 
     async def _between(self, runs: list[Written]) -> list[Stamped]:
         """What others wrote to the changelog since we last knew all of it."""
+        if not self.open:
+            return []
         known = self.database.offset
         theirs: list[Stamped] = []
         for run in runs:
@@ -203,16 +238,17 @@ class Lane:
         return theirs
 
     async def _merge(self, theirs: list[Stamped], offset: int, ours: Mapping[bytes, Stamped]) -> None:
-        log.warning("partition %d: %d records in the changelog are not ours", self.partition, len(theirs))
+        log.warning("partition %d: %d records in the changelog were not known", self.partition, len(theirs))
         merge = self.database.merge(theirs, offset, ours)
-        self._folder.foreign(self.partition, [key for key in merge.won if not key.startswith(OWN)])
+        foreign = [key for key in merge.won if not key.startswith(OWN)]
+        if foreign and self._begun:
+            self._folder.foreign(self.partition, foreign)
         if any(self._supersedes(row) for row in theirs):
             log.error("partition %d: another worker has taken it over", self.partition)
-            self.superseded = True
-            self.open = False
-            self._folder.forget(self.partition)
+            self._end()
+            self._around.superseded(self)
         elif merge.lost:
-            await self.claim(merge.lost)
+            await self._assert(merge.lost)
 
     def _supersedes(self, row: Stamped) -> bool:
         if row.key != POSITION or row.value is None or row.stamp.epoch < self.stamp.epoch:

@@ -13,7 +13,7 @@ from yarl import URL
 from tables.durable.changelog import read_rows, send_records
 from tables.durable.chunks import Fetched, Folder, Rows
 from tables.durable.database import Database, Stamped
-from tables.durable.lane import Lane
+from tables.durable.lane import Gone, Lane
 from tables.durable.store import DurableStore
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 RECOVERY_CHUNKS = 4
 """Chunks that recovery gathers before it applies them."""
 LONGEST_TURN_S = 20.0
+SUPERSEDED_SESSIONS = 2
+"""Session time-outs until a worker that has lost a partition should have been told."""
 
 
 class Progress(NamedTuple):
@@ -28,6 +30,11 @@ class Progress(NamedTuple):
 
     offset: int
     end: int
+
+
+class Superseded(Exception):
+    def __init__(self, partition: int) -> None:
+        super().__init__(f"another worker writes partition {partition}, and Kafka still says that it is ours")
 
 
 class PositionAhead(Exception):
@@ -129,6 +136,15 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
     async def crashed(self, error: BaseException) -> None:
         await self.app.crash(error)
 
+    def superseded(self, lane: Lane) -> None:
+        """Kafka tells a worker that lost its partitions; one that it does not tell is of no use to anyone."""
+        delay_s = SUPERSEDED_SESSIONS * self.app.conf.broker_session_timeout
+        self.loop.call_later(delay_s, self._still_superseded, lane)
+
+    def _still_superseded(self, lane: Lane) -> None:
+        if self._lanes.get(lane.partition) is lane:
+            self.loop.create_task(self.crashed(Superseded(lane.partition)))
+
     def is_lane_open(self, partition: int) -> bool:
         return partition in self._lanes or partition in self._opening
 
@@ -142,6 +158,8 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
 
     async def take_over(self, sources: set[TP]) -> dict[TP, int]:
         """Called when recovery is complete. Returns from where the sources are to be read."""
+        if not sources:
+            return {}
         self._term = term = self._term + 1
         topics = {tp.topic for tp in sources}
         partitions = {tp.partition for tp in sources}
@@ -154,7 +172,10 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
         if term != self._term:
             return {}
         self._opening = {partition: self._lane(partition) for partition in sorted(partitions)}
-        await asyncio.gather(*(self._take_over(lane, topics, first, end) for lane in self._opening.values()))
+        gone = {partition: self._gone(lane, topics, first, end) for partition, lane in self._opening.items()}
+        await asyncio.gather(
+            *(lane.begin(self.data.stale.pop(each, ()), gone[each]) for each, lane in self._opening.items())
+        )
         if term != self._term:
             return {}
         self._lanes, self._opening = self._opening, {}
@@ -172,32 +193,25 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
         self._lanes, self._opening = {}, {}
         patience_s = min(LONGEST_TURN_S, self.app.conf.broker_session_timeout)
         await asyncio.gather(*(lane.close(patience_s) for lane in lanes))
-        for lane in lanes:
-            if not lane.superseded:
-                self.folder.forget(lane.partition)
 
     def _lane(self, partition: int) -> Lane:
         database: Database = self.data.databases[partition]
         generation = self.app.consumer_generation_id
         return Lane(partition, database, self, generation)
 
-    async def _take_over(self, lane: Lane, topics: set[str], first: Mapping[TP, int], end: Mapping[TP, int]) -> None:
-        gone: list[tuple[str, int, int]] = []
+    def _gone(self, lane: Lane, topics: set[str], first: Mapping[TP, int], end: Mapping[TP, int]) -> list[Gone]:
+        """Sets the lane's positions of topics that it never read, too."""
+        gone = []
         for topic in sorted(topics):
             tp = TP(topic, lane.partition)
-            position = lane.offsets.get(topic)
-            if position is not None and position > end[tp]:
+            position = lane.offsets.setdefault(topic, first[tp])
+            if position > end[tp]:
                 raise PositionAhead(topic, lane.partition, position, end[tp])
-            if position is not None and position < first[tp] and topic in self.contiguous:
-                gone.append((topic, position, first[tp]))
+            if position < first[tp] and topic in self.contiguous:
+                gone.append(Gone(topic, position, first[tp]))
             else:
-                lane.offsets[topic] = max(position or 0, first[tp])
-        await lane.claim(self.data.stale.pop(lane.partition, ()))
-        if not lane.open:
-            return
-        self.folder.recovered(lane.partition, lane.database)
-        for topic, position, earliest in gone:
-            await lane.lost(topic, position, earliest)
+                lane.offsets[topic] = max(position, first[tp])
+        return gone
 
     def _new_store_by_url(self, url: str | URL) -> DurableStore:
         return DurableStore(url, self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop)

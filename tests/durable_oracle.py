@@ -1,18 +1,14 @@
-"""Workers of tests/durable_count.py as processes, what feeds them, and the oracle that says whether they counted right."""
+"""What feeds counting workers, and what says whether they counted right."""
 
 import asyncio
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -20,76 +16,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from tables.durable.changelog import stamped
 from tables.durable.database import OWN, POSITION, Database, Stamped
 from tables.durable.stamps import read_position
+from tests.durable_workers import Worker
 
 PARTITIONS = 4
-ROOT = Path(__file__).parent.parent
 LARGEST = str(32 * 2**20)
-
-
-class Worker:
-    def __init__(self, name: str, kafka: str, prefix: str, directory: Path, **environment: str) -> None:
-        self.name = name
-        self.data = directory / name
-        self.log = directory / f"{name}.log"
-        self.loop: list[str] = []
-        self._environment = {
-            **os.environ,
-            "COUNT_KAFKA": kafka,
-            "COUNT_ID": prefix,
-            "COUNT_DATA": str(self.data),
-            **environment,
-        }
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> "Worker":
-        command = [sys.executable, "-m", "faust", *self.loop, "-A", "tests.durable_count"]
-        command += ["--datadir", str(self.data), "worker", "-l", "info", "--without-web"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
-        return self
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        if self.alive:
-            self.signal(signal.SIGCONT)
-            self.signal(signal.SIGKILL)
-        if self.process:
-            self.process.wait()
-
-    async def ended(self, timeout_s: float = 40) -> int:
-        """Its exit code."""
-        assert self.process is not None
-        deadline = time.monotonic() + timeout_s
-        while (code := self.process.poll()) is None:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} does not end:\n{self.tail()}")
-            await asyncio.sleep(0.05)
-        return code
-
-    async def stop(self) -> int:
-        self.signal(signal.SIGTERM)
-        return await self.ended()
-
-    async def says(self, text: str, timeout_s: float = 40, after: int = 0) -> None:
-        """Waits for a text in its log, from that position on."""
-        deadline = time.monotonic() + timeout_s
-        while text not in self.log.read_text(errors="replace")[after:]:
-            if time.monotonic() > deadline or not self.alive:
-                raise TimeoutError(f"{self.name} does not say {text!r}:\n{self.tail()}")
-            await asyncio.sleep(0.1)
-
-    def logged(self) -> int:
-        return len(self.log.read_text(errors="replace")) if self.log.exists() else 0
-
-    def tail(self, lines: int = 40) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
 async def create_topics(kafka: str, prefix: str) -> None:
@@ -171,12 +101,6 @@ class Feed:
     def expected(self) -> dict[bytes, tuple[int, str]]:
         keys = {key for key, n in self.count.items() if n} | {key for key, name in self.name.items() if name}
         return {key: (self.count[key], self.name[key]) for key in keys}
-
-
-class Found(NamedTuple):
-    rows: dict[bytes, Stamped]
-    positions: dict[int, dict[str, int]]
-    by_partition: dict[int, dict[bytes, Stamped]]
 
 
 class Oracle:
@@ -277,9 +201,3 @@ def content(path: Path) -> dict[bytes, bytes]:
         return rows
     finally:
         database.close()
-
-
-def end_all(workers: list[Worker]) -> None:
-    for worker in workers:
-        with suppress(ProcessLookupError):
-            worker.kill()
