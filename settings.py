@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     kafka_tls_ca: Path | None = None
     """A PEM file; set, Kafka is spoken to over TLS."""
     kafka_replication: int = 1
+    kafka_patience_s: float = 60.0
+    """A process that starts waits so long for Kafka to answer, then ends."""
     nats: str = "nats://localhost:4222"
     nats_credentials: Path | None = None
     """A NATS .creds file."""
@@ -30,6 +32,8 @@ class Settings(BaseSettings):
     """Where `exex` hears of new heads; without it it polls `rpc`."""
     exex_socket: Path = Path("/tmp/exex.sock")
     exex_wire: Literal["control", "seed"] = "control"
+    exex_buffer_bytes: int = 16 * 2**20
+    """When more waits for a client of the socket, it is disconnected."""
     partitions: int = 8
     data: Path = Path("data")
     web_host: str = "127.0.0.1"
