@@ -39,15 +39,22 @@ class Traffic:
         self._home[pool.id] = heads[pool.id].get("tick", 0)
 
     def remember(self, block: int) -> None:
-        """The positions as they are after this block."""
+        """The pools and positions as they are after this block."""
         self._memory[block] = {pool: dict(held) for pool, held in self._held.items()}
         self._memory.pop(block - 200, None)
 
-    def forget(self, after_block: int) -> None:
-        """The blocks after this one are gone, and what was done in them."""
+    def forget(self, after_block: int) -> list[Pool]:
+        """The blocks after this one are gone, and what was done in them; the pools that are gone with them."""
         remembered = self._memory[after_block]
-        self._held = {pool: dict(remembered.get(pool, {})) for pool in self._held}
+        self._held = {pool: dict(held) for pool, held in remembered.items()}
         self._memory = {block: held for block, held in self._memory.items() if block <= after_block}
+        gone = [pool for pool in self.pools if pool.id not in remembered]
+        self.pools = [pool for pool in self.pools if pool.id in remembered]
+        return gone
+
+    def unknown_up_to(self, block: int) -> range:
+        """The blocks after the last remembered one."""
+        return range(max(self._memory, default=block) + 1, block + 1)
 
     def opening(self, pool: Pool, heads: Heads, count: int = 12) -> list[Transaction]:
         """First liquidity: `count` positions around the price, or reserves of a pair."""

@@ -91,21 +91,24 @@ class Judge:
         return answers
 
 
-def differences(served: Mapping[str, Any], ticks: Sequence[Mapping[str, Any]], truth: Truth) -> list[str]:
-    """A sentence for every field in which `state` of /pools/{id}/ and `ticks` of …/ticks/ are not the truth."""
-    found = [
-        f"{name} is {served.get(name)}, the chain says {value}"
+def field_differences(served: Mapping[str, Any], truth: Truth) -> list[str]:
+    """A sentence for every field in which `state` of /pools/{id}/ is not the truth."""
+    missing = [f"{name} is not served" for name in truth.fields if served.get(name) is None]
+    return missing + [
+        f"{name} is {served[name]}, the chain says {value}"
         for name, value in truth.fields.items()
-        if served.get(name) is None or int(served[name]) != value
+        if served.get(name) is not None and int(served[name]) != value
     ]
-    found += [f"{name} is served and unknown to the chain" for name in served if name not in truth.fields]
-    served_ticks = [(int(each["tick"]), int(each["liquidity_gross"]), int(each["liquidity_net"])) for each in ticks]
-    if len(set(served_ticks)) != len(served_ticks) or served_ticks != sorted(served_ticks):
-        found.append("the ticks are not ascending")
-    wrong = sorted(set(served_ticks) ^ set(truth.ticks))
-    return found + [
-        f"tick {tick[0]}: gross {tick[1]}, net {tick[2]} is {'served' if tick in served_ticks else 'missing'}"
-        for tick in wrong
+
+
+def tick_differences(served: Sequence[Mapping[str, Any]], truth: Truth) -> list[str]:
+    """A sentence for every tick in which `ticks` of /pools/{id}/ticks/ is not the truth."""
+    ticks = [(int(each["tick"]), int(each["liquidity_gross"]), int(each["liquidity_net"])) for each in served]
+    if len(set(ticks)) != len(ticks) or ticks != sorted(ticks):
+        return ["the ticks are not ascending"]
+    return [
+        f"tick {tick[0]}: gross {tick[1]}, net {tick[2]} is {'served' if tick in ticks else 'missing'}"
+        for tick in sorted(set(ticks) ^ set(truth.ticks))
     ]
 
 

@@ -3,9 +3,9 @@
 from typing import Literal
 
 from demo.chain import Chain, MinedBlock
-from demo.contracts import Contracts, Pool, first_pools
+from demo.contracts import Contracts, Pool, create_v3, first_pools
 from demo.evm import Rpc
-from demo.traffic import Traffic
+from demo.traffic import Heads, Traffic
 from demo.truth import Judge
 
 ReorgKind = Literal["rewound", "replaced"]
@@ -18,34 +18,61 @@ class World:
         self.chain = Chain(Rpc(rpc))
         self.contracts = Contracts.deployed(self.chain)
         self.judge = Judge(self.chain.rpc, self.contracts.multicall)
+        self.archive: dict[str, Heads] = {}
+        """Every pool's fields after each block mined, by hash; also of blocks that are gone, which anvil forgets."""
         self._transactions = transactions_per_block
         pools = first_pools(self.chain, self.contracts)
-        heads = self.judge.heads(pools, "latest")
-        self.traffic = Traffic(self.contracts, pools, heads, seed)
+        self._heads: Heads = self.judge.heads(pools, "latest")
+        self.traffic = Traffic(self.contracts, pools, self._heads, seed)
         for pool in pools:
-            self.chain.mine(self.traffic.opening(pool, heads))
-            self.traffic.remember(self.chain.tip.number)
+            self.chain.mine(self.traffic.opening(pool, self._heads))
+            self._note()
 
     @property
     def pools(self) -> list[Pool]:
         return self.traffic.pools
 
     def mine(self) -> MinedBlock:
-        heads = self.judge.heads(self.pools, "latest")
-        block = self.chain.mine(self.traffic.block(heads, self._transactions))
-        self.traffic.remember(block.number)
+        block = self.chain.mine(self.traffic.block(self._heads, self._transactions))
+        self._note()
         return block
 
-    def reorg(self, depth: int, *, kind: ReorgKind = "rewound", longer_by: int = 1) -> MinedBlock:
-        """The last `depth` blocks are replaced by others, `longer_by` more of them; a negative number leaves fewer."""
+    def create_late(self, at_tick: int = 777) -> Pool:
+        """One more V3 pool with liquidity, over three blocks; a reorg below them takes it away."""
+        tokens = (self.contracts.tokens[2], self.contracts.tokens[3])
+        pool = create_v3(self.chain, self.contracts.v3_factory, tokens, 500, at_tick=at_tick)
+        heads = self.judge.heads([*self.pools, pool], "latest")
+        self._remember_up_to_tip()
+        self.traffic.add(pool, heads)
+        self.chain.mine(self.traffic.opening(pool, heads))
+        self._note()
+        return pool
+
+    def reorg(self, depth: int, *, kind: ReorgKind = "rewound", longer_by: int = 1) -> list[Pool]:
+        """The last `depth` blocks are replaced by others, `longer_by` more of them; a negative number leaves fewer.
+
+        Returns the pools that are gone.
+        """
         ancestor = self.chain.tip.number - depth
         if kind == "replaced":
             self.chain.replace(depth)
         else:
             self.chain.rewind(depth)
-        self.traffic.forget(ancestor)
-        for number in range(ancestor + 1, self.chain.tip.number + 1):
-            self.traffic.remember(number)
+        gone = self.traffic.forget(ancestor)
+        self._remember_up_to_tip()
+        self._note()
         while self.chain.tip.number < ancestor + depth + longer_by:
             self.mine()
-        return self.chain.tip
+        return gone
+
+    def _note(self) -> None:
+        self._heads = self.judge.heads(self.pools, self.chain.tip.hash)
+        self.archive[self.chain.tip.hash] = self._heads
+        self.traffic.remember(self.chain.tip.number)
+
+    def _remember_up_to_tip(self) -> None:
+        """Blocks that came by other ways than `mine` changed nothing that traffic holds."""
+        for number in self.traffic.unknown_up_to(self.chain.tip.number):
+            block = self.chain.rpc.call("eth_getBlockByNumber", hex(number), False)
+            self.archive[block["hash"]] = self.judge.heads(self.pools, block["hash"])
+            self.traffic.remember(number)

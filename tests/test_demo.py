@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from demo.truth import Truth, differences
+from demo.truth import Truth, field_differences, tick_differences
 from demo.world import ReorgKind, World
 
 pytestmark = pytest.mark.servers
@@ -92,13 +92,28 @@ def test_the_judge_names_every_difference() -> None:
     ]
     served = {"sqrt_price_x96": "10", "tick": -1, "liquidity": str(2**100)}
 
-    assert differences(served, ticks, truth) == []
-    assert len(differences({**served, "liquidity": str(2**100 - 1)}, ticks, truth)) == 1
-    assert len(differences({"sqrt_price_x96": "10", "tick": -1}, ticks, truth)) == 1
-    assert len(differences(served, ticks[:1], truth)) == 1
-    assert len(differences(served, [{**ticks[0], "liquidity_net": "4"}, ticks[1]], truth)) == 2
-    assert differences(served, list(reversed(ticks)), truth) == ["the ticks are not ascending"]
+    assert field_differences(served, truth) == []
+    assert len(field_differences({**served, "liquidity": str(2**100 - 1)}, truth)) == 1
+    assert len(field_differences({"sqrt_price_x96": "10", "tick": -1}, truth)) == 1
+    assert tick_differences(ticks, truth) == []
+    assert len(tick_differences(ticks[:1], truth)) == 1
+    assert len(tick_differences([{**ticks[0], "liquidity_net": "4"}, ticks[1]], truth)) == 2
+    assert tick_differences(list(reversed(ticks)), truth) == ["the ticks are not ascending"]
 
 
 def _hash(world: World, number: int) -> str:
     return str(world.chain.rpc.call("eth_getBlockByNumber", hex(number), False)["hash"])
+
+
+def test_a_pool_created_in_reverted_blocks_is_gone_and_can_be_created_again_otherwise(world: World) -> None:
+    world.mine()
+    late = world.create_late()
+    block = world.mine()
+
+    gone = world.reorg(5)
+    again = world.create_late(at_tick=-5000)
+
+    assert gone == [late]
+    assert again == late
+    assert world.archive[block.hash][late.id]["tick"] > 0
+    assert world.judge.truth(again, world.chain.tip.hash).fields["tick"] < 0

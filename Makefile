@@ -1,0 +1,23 @@
+.PHONY: demo test lint setup clean
+
+# make demo KEEP=1 BLOCKS=60 RATE=4 SEED=1 WORKERS=1 PARTITIONS=4 WEB_PORT=6066
+demo:
+	./arena demo $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) \
+		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(KEEP),--keep)
+
+# make test ARGS="tests/test_demo.py -k reorg"
+test: setup
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+setup:
+	./arena setup
+
+clean:
+	rm -rf .venv .stack demo/node_modules data
