@@ -44,7 +44,8 @@ class Listing:
         self._topic = topics(settings.chain).whitelist
         self._margin = 0 if settings.bridge_verify else settings.listing_margin
         self._refused: dict[PoolId, PoolMetadata] = {}
-        self._ask_again_s: dict[PoolId, float] = {}
+        self._unplaced: dict[PoolId, tuple[PoolMetadata, float]] = {}
+        """And when to ask again."""
         self.held: dict[PoolId, Listed] = {}
         self.wanted = {pool: record.pool for pool, record in held.items()}
         self.protocols: dict[PoolId, ProtocolName | None] = {}
@@ -108,11 +109,9 @@ class Listing:
 
     def _is_news(self, pool: PoolMetadata) -> bool:
         held, refused = self.held.get(pool.id), self._refused.get(pool.id)
-        return (
-            (held is None or held.pool != pool)
-            and refused != pool
-            and self._ask_again_s.get(pool.id, 0.0) <= asyncio.get_running_loop().time()
-        )
+        unplaced, ask_again_s = self._unplaced.get(pool.id, (None, 0.0))
+        is_known = refused == pool or (held is not None and held.pool == pool)
+        return not is_known and (unplaced != pool or asyncio.get_running_loop().time() >= ask_again_s)
 
     def _from_block(self, pool: PoolMetadata, next_block: int) -> int:
         """Unchanged where only what is said of the pool changed, not how its logs are read."""
@@ -131,7 +130,7 @@ class Listing:
                 continue
             manager = await pool_manager(self._node, pool, self._settings)
             if manager is None:
-                self._ask_again_s[pool.id] = asyncio.get_running_loop().time() + ASK_AGAIN_S
+                self._unplaced[pool.id] = (pool, asyncio.get_running_loop().time() + ASK_AGAIN_S)
                 log.error("pool %s is not listed: no PoolManager is known; set ARENA_V4_POOL_MANAGER", pool.id)
             else:
                 found[pool.id] = manager

@@ -353,8 +353,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(settings: Settings, rpc: str) -> AsyncIterator[Stage]:
-    await list_pools(settings)
+async def stage(settings: Settings, rpc: str, listed_before: Sequence[PoolMetadata] = METADATA) -> AsyncIterator[Stage]:
+    await list_pools(settings, listed_before)
     feed = Feed(settings.exex_socket)
     await feed.start()
     async with emitting(rpc) as chain_, reading(settings) as topic, bridging(settings) as task:

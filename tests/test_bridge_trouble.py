@@ -160,7 +160,6 @@ async def test_whatever_the_feed_says_the_topic_is_the_chain(settings: Settings,
         first, *_ = await on.live(5)
         for _ in range(40):
             await _disturb(dice, on.chain, on.feed)
-            await asyncio.sleep(dice.choice([0, 0, 0.3]))
         await on.live()
 
         await on.right(first.number)
@@ -179,6 +178,7 @@ async def _disturb(dice: random.Random, chain: Chain, feed: Feed) -> None:
         await feed.say(*messages)
     if dice.random() < 0.2:
         feed.hang_up()
+    await asyncio.sleep(dice.choice([0, 0.2]))
     if dice.random() < 0.4:
         await chain.revert(fork)
         new = [(header, await chain.updates(header)) for header in await chain.busy(dice.randint(1, 5))]
