@@ -55,7 +55,7 @@ async def v2_states(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolI
 
 
 async def _v2_state(pinned: Pinned, pool: PoolMetadata, answer: Answer) -> V2State | Missing | Failed:
-    match _integers(answer):
+    match integers(answer):
         case [reserve0, reserve1, _] if not (reserve0 | reserve1) >> 112:
             return V2State(reserve0, reserve1)
     return await _no_pool(pinned, pool.id, "getReserves()", answer)
@@ -72,7 +72,7 @@ async def v3_targets(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[Pool
 async def _v3_target(
     pinned: Pinned, pool: PoolMetadata, spacing: Answer, liquidity: Answer
 ) -> Target | Missing | Failed:
-    match _integers(spacing), _integers(liquidity):
+    match integers(spacing), integers(liquidity):
         case [tick_spacing], [active]:
             if tick_spacing == pool.tick_spacing:
                 return _target(pool, pool.id, V3_UNISWAP, active)
@@ -95,7 +95,7 @@ async def v4_targets(
 
 
 async def _v4_target(pinned: Pinned, pool: PoolMetadata, manager: str, answer: Answer) -> Target | Missing | Failed:
-    match _integers(answer):
+    match integers(answer):
         case [liquidity]:
             return _target(pool, manager, v4_slots(pool.id), liquidity)
     return await _no_pool(pinned, manager, "extsload(bytes32)", answer)
@@ -115,11 +115,14 @@ def _target(pool: PoolMetadata, address: str, slots: Slots, liquidity: int) -> T
     return Target(pool, address, slots, pool.tick_spacing, liquidity)
 
 
-def _integers(answer: Answer) -> list[int]:
-    """The words of the answer; none where it is no whole number of words, or no answer."""
+def integers(answer: Answer) -> list[int]:
+    """The words of the answer; none where it is no whole number of them, no hex, or no answer."""
     if not isinstance(answer, str) or len(answer) < 66 or (len(answer) - 2) % 64:
         return []
-    return [int(answer[at : at + 64], 16) for at in range(2, len(answer), 64)]
+    try:
+        return [int(answer[at : at + 64], 16) for at in range(2, len(answer), 64)]
+    except ValueError:
+        return []
 
 
 async def _no_pool(pinned: Pinned, address: str, getter: str, answer: Answer) -> Missing | Failed:

@@ -44,16 +44,27 @@ class Abilities(msgspec.Struct):
     """Takes a block hash where a block is asked for (EIP-1898)."""
     calls: int = MOST_CALLS
     """Per request."""
+    most_calls: int = MOST_CALLS
     words: int = MOST_WORDS
     """Bitmap words per run of the reading program."""
 
-    def failed(self, words: int) -> None:
+    def words_failed(self, words: int) -> None:
         self.words = max(FEWEST_WORDS, min(self.words, words // 2))
 
-    def worked(self, words: int) -> None:
+    def words_worked(self, words: int) -> None:
         """A dense pool made the limit small; sparse ones may widen it again."""
         if words == self.words:
             self.words = min(MOST_WORDS, self.words * 5 // 4)
+
+    def calls_failed(self, calls: int, refused: bool) -> None:
+        """Refused for their number: that is not tried again. Otherwise they took too long, or were too large."""
+        self.calls = max(1, min(self.calls, calls // 2))
+        if refused:
+            self.most_calls = self.calls
+
+    def calls_worked(self, calls: int) -> None:
+        if calls == self.calls:
+            self.calls = min(self.most_calls, self.calls * 5 // 4 + 1)
 
 
 class Pinned:
@@ -91,20 +102,20 @@ class Pinned:
                 if len(chunk) == 1:
                     answers.append(error)
                 else:
-                    self.abilities.calls = len(chunk) // 2
+                    self.abilities.calls_failed(len(chunk), refused=isinstance(error, RpcError))
                     log.info("%d calls are too much for the node (%s), trying %d", len(chunk), error, len(chunk) // 2)
             else:
                 if impatience := next(filter(_is_impatience, results), None):
                     raise NodeUnavailable(str(impatience))
+                self.abilities.calls_worked(len(chunk))
                 answers += [_text(result) for result in results]
         return answers
 
     async def check_state(self) -> None:
         """Raises BlockGone, or StateRefused where the node does not tell the block's state, whatever is asked."""
         await self.check_chain()
-        probe = _echo(self) if self.abilities.overrides else self.code(NOWHERE)
-        (answer,) = await self.answers([probe])
-        if isinstance(answer, Exception):
+        answer = await _probe(self)
+        if answer is not None:
             raise StateRefused(self.block, answer)
 
     async def check_chain(self) -> None:
@@ -120,24 +131,23 @@ async def find_abilities(node: Node, block: Block) -> Abilities:
         for overrides in (True, False):
             abilities = Abilities(overrides=overrides, by_hash=by_hash)
             pinned = Pinned(node, block, abilities)
-            if await _works(pinned):
+            if await _probe(pinned) is None:
                 await pinned.check_chain()
                 _tell(abilities)
                 return abilities
     raise StateRefused(block)
 
 
-async def _works(pinned: Pinned) -> bool:
-    if not pinned.abilities.overrides:
-        (answer,) = await pinned.answers([pinned.code(NOWHERE)])
-        return isinstance(answer, str)
-    request = _echo(pinned)
+async def _probe(pinned: Pinned) -> Answer | None:
+    """None where the node can do what its abilities say; else what it answers instead. Raises NodeUnavailable."""
+    request = pinned.code(NOWHERE)
+    if pinned.abilities.overrides:
+        request = pinned.call(NOWHERE, secrets.token_bytes(32), ECHO)
     (answer,) = await pinned.answers([request])
-    return isinstance(answer, str) and answer == request[1][0]["data"]
-
-
-def _echo(pinned: Pinned) -> Request:
-    return pinned.call(NOWHERE, secrets.token_bytes(32), ECHO)
+    if isinstance(answer, NodeUnavailable):
+        raise answer
+    expected = request[1][0]["data"] if pinned.abilities.overrides else "0x"
+    return None if answer == expected else answer
 
 
 def _tell(abilities: Abilities) -> None:
@@ -156,4 +166,4 @@ def _is_impatience(result: object) -> bool:
 def _text(result: object) -> Answer:
     if isinstance(result, str | RpcError):
         return result
-    return NodeUnavailable(f"an answer that is no hex string: {str(result)[:100]}")
+    return RpcError(0, f"the node's answer is no hex string: {str(result)[:100]}")

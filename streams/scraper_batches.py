@@ -105,7 +105,8 @@ class Scraper:
         try:
             await self._answer(protocol, head, taken)
         finally:
-            self._wishes.put_back(wanted for wanted in taken if self._wishes.is_in_hand(wanted.pool.id))
+            left = [wanted for wanted in taken if self._wishes.is_in_hand(wanted.pool.id)]
+            self._wishes.put_back(left, _now_s())
         return head.number
 
     async def _answer(self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[Wanted]) -> None:
@@ -136,7 +137,7 @@ class Scraper:
             outcome = outcomes[wanted.pool.id]
             if isinstance(outcome, Failed):
                 log.warning("%s could not be read, and is tried again: %s", wanted.pool.id, outcome.reason)
-                self._wishes.put_back([wanted], _now_s() + RETRY_POOL_S)
+                self._wishes.put_back([wanted], _now_s(), RETRY_POOL_S)
 
     def _count(self, protocol: ProtocolName, outcomes: dict[PoolId, Outcome], duration_s: float) -> None:
         BATCHES.labels(protocol, "read").inc()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from protocols.storage import NotAPool, Slots, Words, mapping_slot, tick_of, ticks_in, v3_slots
 from protocols.types import PoolId
-from streams.contracts import Failed, Target
+from streams.contracts import Failed, Target, integers
 from streams.pinned import Answer, Pinned, Request
 
 EXTSLOAD_MANY = bytes.fromhex("dbd035ff")
@@ -66,14 +66,17 @@ def _extsload(pinned: Pinned, manager: str, slots: Sequence[int]) -> Request:
 def _word(target: Target, answer: Answer) -> int:
     if isinstance(answer, Exception):
         raise SlotUnread(f"{target.address} was asked for its storage: {answer}") from answer
-    return int(answer, 16)
+    try:
+        return int(answer, 16)
+    except ValueError as error:
+        raise SlotUnread(f"{target.address} was asked for its storage: {answer[:80]!r}") from error
 
 
 def _array(target: Target, answer: Answer, length: int) -> list[int]:
     """An ABI-encoded bytes32[]: offset, length, words."""
     if isinstance(answer, Exception):
         raise SlotUnread(f"{target.address} was asked for extsload(bytes32[]): {answer}") from answer
-    words = [int(answer[at : at + 64], 16) for at in range(2, len(answer), 64)]
+    words = integers(answer)
     if words[:2] != [32, length] or len(words) != length + 2:
         raise SlotUnread(f"{target.address} gave {len(words)} words where extsload(bytes32[]) gives {length + 2}")
     return words[2:]

@@ -32,7 +32,7 @@ async def walk(pinned: Pinned, targets: Sequence[Target]) -> dict[PoolId, Words 
             words = _output(answer)
             if isinstance(words, Words):
                 read[part.target.pool.id].append((part.words, words))
-                pinned.abilities.worked(len(part.words))
+                pinned.abilities.words_worked(len(part.words))
             else:
                 refused.append((part, words))
         if refused:
@@ -68,8 +68,8 @@ def _halves(pinned: Pinned, part: Part, reason: str, failed: dict[PoolId, Failed
         failed[pool] = Failed(f"bitmap word {part.words.start} of {pool}: {reason}")
     if pool in failed:
         return []
-    pinned.abilities.failed(count)
-    log.info("%d bitmap words of %s in one call are too much for the node (%s), halving", count, pool, reason)
+    pinned.abilities.words_failed(count)
+    log.debug("%d bitmap words of %s in one call are too much for the node (%s), halving", count, pool, reason)
     return [Part(part.target, part.words[: count // 2]), Part(part.target, part.words[count // 2 :])]
 
 

@@ -187,6 +187,16 @@ async def test_every_field_of_every_pool_is_the_chains(world: World) -> None:
     assert {pool.tick_spacing for pool in world.pools} == {0, 1, 10, 50, 60, 200, 32767}
 
 
+async def test_the_reserves_are_those_of_slot_8(world: World) -> None:
+    pools = of(world, "v2")
+    async with node_of(world) as node:
+        states = await read(node, world.block, [listed(pool) for pool in pools])
+
+    for pool in pools:
+        word = int(world.rpc.call("eth_getStorageAt", pool.id, "0x8", {"blockHash": world.block.hash}), 16)
+        assert states[pool.id] == V2State(word & ((1 << 112) - 1), word >> 112 & ((1 << 112) - 1))
+
+
 async def test_the_ticks_are_those_of_the_positions_made(world: World) -> None:
     pools = [pool for pool in world.pools if pool.protocol != "v2"]
     async with node_of(world) as node:
@@ -438,6 +448,34 @@ async def test_a_node_that_has_forgotten_the_state_says_so(world: World) -> None
             await read(
                 node, world.block, [listed(each) for each in of(world, "v3")], Abilities(overrides=True, by_hash=True)
             )
+
+
+@pytest.mark.parametrize("garbage", [None, 7, {}, "", "0x", "0xzz", "0x" + "zz" * 32, "0x" + "00" * 31])
+@pytest.mark.parametrize("overrides", [True, False])
+async def test_answers_that_are_none_never_become_states(world: World, overrides: bool, garbage: object) -> None:
+    calls = 0
+
+    def rule(call: Call) -> Call | None:
+        nonlocal calls
+        calls += call["method"] != "eth_getBlockByNumber"
+        return (
+            {"result": garbage}
+            if calls > (6 if overrides else 12) and call["method"] in ("eth_call", "eth_getStorageAt")
+            else None
+        )
+
+    async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
+        try:
+            states = await read(
+                node,
+                world.block,
+                [listed(each) for each in of(world, "v3")[1:4]],
+                Abilities(overrides=overrides, by_hash=True),
+            )
+        except BlockGone:
+            return
+
+    assert not any(isinstance(state, V3State) for state in states.values())
 
 
 async def test_a_node_that_asks_for_patience_is_not_asked_for_less(world: World) -> None:

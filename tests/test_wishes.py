@@ -2,7 +2,7 @@
 
 from protocols.types import PoolId, PoolMetadata, Token
 from streams.records import Wanted
-from streams.wishes import ANSWERED_S, Wishes
+from streams.wishes import ANSWERED_S, RENEWED_S, Wishes
 
 TOKEN = Token("0x" + "00" * 20)
 
@@ -27,6 +27,18 @@ def test_the_highest_not_before_wins() -> None:
 
     assert wishes.take("v2", 10, 8, 0) == []
     assert wishes.take("v2", 10, 9, 0) == [wish("a", 9)]
+
+
+def test_a_not_before_that_is_no_longer_asked_for_gives_way() -> None:
+    wishes = Wishes()
+    wishes.add(wish("a", 10**9), 0)
+    wishes.add(wish("a", 5), RENEWED_S)
+    too_early = wishes.take("v2", 10, 9, RENEWED_S)
+
+    wishes.add(wish("a", 5), RENEWED_S + 1)
+
+    assert too_early == []
+    assert wishes.take("v2", 10, 9, RENEWED_S + 1) == [wish("a", 5)]
 
 
 def test_a_pool_that_must_wait_for_its_block_does_not_hold_up_others() -> None:
@@ -102,7 +114,7 @@ def test_what_is_put_back_goes_behind_the_others_and_waits_its_time() -> None:
     wishes.add(wish("b"), 0)
     taken = wishes.take("v2", 1, 9, 0)
 
-    wishes.put_back(taken, not_until_s=5)
+    wishes.put_back(taken, 1, delay_s=4)
 
     assert wishes.take("v2", 10, 9, 4) == [wish("b")]
     assert wishes.take("v2", 10, 9, 5) == [wish("a")]
@@ -114,7 +126,7 @@ def test_what_is_put_back_does_not_undo_a_wish_for_more() -> None:
     taken = wishes.take("v2", 1, 9, 0)
 
     wishes.add(wish("a", 50), 0)
-    wishes.put_back(taken)
+    wishes.put_back(taken, 0)
 
     assert wishes.take("v2", 10, 49, 0) == []
     assert wishes.take("v2", 10, 50, 0) == [wish("a", 50)]
