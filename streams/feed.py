@@ -1,0 +1,56 @@
+"""The process `exex`: follows a node's heads and tells listed pools' logs on a Unix socket, as an ExEx in it would."""
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from settings import Settings
+from streams.feed_chain import FedChain, Replaced
+from streams.feed_server import serve
+from streams.feed_watch import Watch
+from streams.node import Node, NodeHeader, NodeUnavailable, RpcError, connect, heads
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY_S = 0.05
+LONGEST_DELAY_S = 2.0
+
+
+async def run(settings: Settings) -> None:
+    """Until cancelled, whatever node and NATS do. Raises SocketTaken."""
+    async with connect(settings.rpc) as node, serve(settings.exex_socket, settings.exex_buffer_bytes) as server:
+        watch = Watch(node, settings)
+        chain = FedChain(node, watch, server)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch.listen())
+            tasks.create_task(watch.resolve())
+            tasks.create_task(_follow(node, settings.rpc_ws, chain))
+
+
+async def _follow(node: Node, ws: str | None, chain: FedChain) -> None:
+    async with aclosing(heads(node, ws)) as newest:
+        async for head in newest:
+            await _reach(node, chain, head)
+
+
+async def _reach(node: Node, chain: FedChain, head: NodeHeader) -> None:
+    """Follows the head, or the one that took its place meanwhile."""
+    delay_s = FIRST_DELAY_S
+    while True:
+        try:
+            await chain.follow(head)
+        except (Replaced, NodeUnavailable, RpcError) as error:
+            if delay_s == FIRST_DELAY_S:
+                log.warning("Block %d cannot be read: %s. Trying again from the newest head", head.number, error)
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+            head = await _latest(node) or head
+        else:
+            return
+
+
+async def _latest(node: Node) -> NodeHeader | None:
+    try:
+        return await node.header("latest")
+    except (NodeUnavailable, RpcError):
+        return None

@@ -1,0 +1,123 @@
+"""The chain as the feed has told it: follows each new head from the last block told, over reorgs.
+
+It remembers what it told, for a node forgets replaced blocks; nothing of a step is told before all of it is known.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from protocols import Decoded, Malformed, relevant
+from protocols.types import Log, PoolId, ProtocolName
+from streams.feed_blocks import FeedBlock, block_messages, feed_block, reorg_messages
+from streams.feed_finals import finals
+from streams.feed_server import Server
+from streams.feed_watch import Watch, Watched
+from streams.node import Node, NodeHeader, RpcError
+
+log = logging.getLogger(__name__)
+
+MEMORY_BLOCKS = 256
+
+
+class Replaced(Exception):
+    """The node does not know the block any more; another head is coming."""
+
+
+class BeyondMemory(Exception):
+    """The head cannot be reached from what was told."""
+
+
+class FedChain:
+    def __init__(self, node: Node, watch: Watch, server: Server, memory_blocks: int = MEMORY_BLOCKS) -> None:
+        self._node = node
+        self._watch = watch
+        self._server = server
+        self._memory_blocks = memory_blocks
+        self._told: list[FeedBlock] = []
+        """Ascending, each the parent of the next."""
+
+    async def follow(self, head: NodeHeader) -> None:
+        """Raises Replaced, NodeUnavailable; what was told till then stands, and another head can be followed."""
+        try:
+            ancestor, path = await self._path(head)
+        except BeyondMemory as error:
+            log.warning("%s; all clients are disconnected and the feed goes on at block %d", error, head.number)
+            self._server.disconnect_all()
+            self._told = []
+            ancestor, path = -1, [head]
+        if self._told[ancestor + 1 :]:
+            await self._reorg(ancestor, path)
+        else:
+            for header in path:
+                self._tell([await self._read(header, self._watch.watched)])
+
+    async def _path(self, head: NodeHeader) -> tuple[int, list[NodeHeader]]:
+        """Where in memory the head's last known ancestor stands, and the headers from it up to the head."""
+        if not self._told:
+            return -1, [head]
+        positions = {block.header.hash: position for position, block in enumerate(self._told)}
+        if head.hash in positions:
+            return positions[head.hash], []
+        path = [head]
+        while path[-1].parent not in positions:
+            self._expect_within_memory(path)
+            parent = await self._node.header(path[-1].parent)
+            if parent is None:
+                raise Replaced(f"the node does not know block {path[-1].parent}, the parent of {path[-1].hash}")
+            path.append(parent)
+        return positions[path[-1].parent], path[::-1]
+
+    def _expect_within_memory(self, path: Sequence[NodeHeader]) -> None:
+        lowest, tip, head = self._told[0].header, self._told[-1].header, path[0]
+        if path[-1].number <= lowest.number:
+            raise BeyondMemory(
+                f"block {head.number} ({head.hash}) is of a fork from below block {lowest.number}, "
+                f"and {len(self._told)} blocks up to {tip.number} are remembered"
+            )
+        if len(path) >= self._memory_blocks:
+            raise BeyondMemory(
+                f"{len(path)} blocks or more lie between block {tip.number}, told last, and {head.number}"
+            )
+
+    async def _reorg(self, ancestor: int, path: Sequence[NodeHeader]) -> None:
+        watched = self._watch.watched
+        kept, old = self._told[: ancestor + 1], self._told[ancestor + 1 :]
+        new = [await self._read(header, watched) for header in path]
+        tip = new[-1].header if new else kept[-1].header
+        pools: dict[PoolId, ProtocolName] = {u.pool: u.protocol for block in (*old, *new) for u in block.updates}
+        last = await finals(self._node, pools, watched.managers, tip.hash)
+        if await self._node.header(tip.hash) is None:
+            raise Replaced(f"the node does not know block {tip.hash} any more")
+        log.info("A reorg: %d blocks after %d are replaced by %d", len(old), kept[-1].header.number, len(new))
+        self._server.send(reorg_messages(kept[-1].header, old, new, last))
+        self._told = (kept + new)[-self._memory_blocks :]
+
+    async def _read(self, header: NodeHeader, watched: Watched) -> FeedBlock:
+        try:
+            logs = await self._node.logs(header.hash)
+        except RpcError as error:
+            raise Replaced(f"the logs of block {header.number} ({header.hash}) cannot be had: {error}") from error
+        return feed_block(header, logs, _relevant(logs, watched))
+
+    def _tell(self, blocks: Sequence[FeedBlock]) -> None:
+        for block in blocks:
+            self._server.send(block_messages(block))
+        self._told = [*self._told, *blocks][-self._memory_blocks :]
+
+
+def _relevant(logs: Sequence[Log], watched: Watched) -> list[tuple[Log, Decoded]]:
+    """A listed contract's log that does not fit its own topic is left out, and said."""
+    try:
+        return relevant(logs, watched.pools, watched.managers)
+    except Malformed:
+        return [found for each in logs for found in _relevant_one(each, watched.pools, watched.managers)]
+
+
+def _relevant_one(
+    each: Log, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]
+) -> list[tuple[Log, Decoded]]:
+    try:
+        return relevant([each], pools, managers)
+    except Malformed as error:
+        log.warning("A log is left out of the feed: %s", error)
+        return []

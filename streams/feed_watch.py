@@ -1,0 +1,96 @@
+"""Which logs the feed is to pass on, as the whitelist on NATS says: what is known now, changed between blocks."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing
+
+import msgspec
+
+from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
+from settings import Settings
+from streams.listening import Heard, heard
+from streams.managers import pool_manager
+from streams.node import Node, NodeUnavailable, RpcError
+from streams.whitelist_messages import Refused
+from streams.whitelists import FullList, MinimalList, read_full, read_minimal
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+NATIVE = Token("0x" + "00" * 20)
+
+
+class Watched(msgspec.Struct, frozen=True):
+    pools: Mapping[PoolId, ProtocolName | None] = {}
+    """None: an address whose protocol the list does not say."""
+    managers: Mapping[PoolId, str] = {}
+    """Whose logs count for a V4 pool."""
+
+
+class Watch:
+    def __init__(self, node: Node, settings: Settings) -> None:
+        self.watched = Watched()
+        """Replaced as a whole, never changed."""
+        self._node = node
+        self._settings = settings
+        self._minimal = MinimalList()
+        self._full = FullList()
+        self._changed = asyncio.Event()
+        self._node_failed = False
+
+    async def listen(self) -> None:
+        """Reads the lists for ever."""
+        async with aclosing(heard(self._settings)) as messages:
+            async for message in messages:
+                self._read(message)
+
+    async def resolve(self) -> None:
+        """Finds the PoolManagers of what is listed, for ever; asks again for those not found."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            pools = {**self._minimal.pools, **{pool: said.protocol for pool, said in self._full.pools.items()}}
+            singletons = [pool for pool, protocol in pools.items() if protocol == "v4"]
+            managers = {pool: self.watched.managers[pool] for pool in singletons if pool in self.watched.managers}
+            self._watch(pools, managers)
+            missing = [pool for pool in singletons if pool not in managers or pool in self._full.pools]
+            managers |= await self._managers(missing)
+            self._watch(pools, managers)
+            if len(managers) < len(singletons):
+                asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
+
+    def _read(self, message: Heard) -> None:
+        chain = self._settings.chain
+        try:
+            minimal = read_minimal(self._minimal, message.subject, message.payload, chain)
+            full = read_full(self._full, message.subject, message.payload, chain)
+        except Refused as refused:
+            log.warning("A whitelist message is refused, the last list stays: %s", refused)
+            return
+        for reason in {*minimal.skipped, *full.skipped}:
+            log.warning("Skipped in a whitelist message: %s", reason)
+        self._minimal, self._full = minimal, full
+        self._changed.set()
+
+    def _watch(self, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]) -> None:
+        watched = Watched(pools, dict(managers))
+        if watched != self.watched:
+            log.info("Watching %d pools; the PoolManager of %d V4 pools is known", len(pools), len(managers))
+        self.watched = watched
+
+    async def _managers(self, pools: list[PoolId]) -> dict[PoolId, str]:
+        managers = {}
+        for pool in pools:
+            metadata = self._full.pools.get(pool) or PoolMetadata(pool, "v4", NATIVE, NATIVE)
+            try:
+                manager = await pool_manager(self._node, metadata, self._settings)
+            except (NodeUnavailable, RpcError) as error:
+                if not self._node_failed:
+                    log.warning("The PoolManager of %s and others cannot be looked up now: %s", pool, error)
+                self._node_failed = True
+                break
+            self._node_failed = False
+            if manager is not None:
+                managers[pool] = manager
+        return managers
