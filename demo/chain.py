@@ -1,5 +1,6 @@
 """A chain of ours: blocks mined by hand and taken back."""
 
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,9 @@ class MinedBlock(msgspec.Struct, frozen=True):
 class Chain:
     def __init__(self, rpc: Rpc) -> None:
         self.rpc = rpc
+        self.still = threading.Lock()
+        """Held while a block comes or goes. anvil answers a call on its head from the block that it is just making,
+        whatever hash the call names (1.7.1); a reader in another thread holds this lock to be told the truth."""
         for method, parameters in (
             ("evm_setAutomine", [False]),
             ("anvil_setCode", [TRADER, "0x" + trader().hex()]),
@@ -44,7 +48,8 @@ class Chain:
         self.rpc.batch(
             [("eth_sendTransaction", [_request(each, nonce + index)]) for index, each in enumerate(transactions)]
         )
-        self.rpc.call("evm_mine")
+        with self.still:
+            self.rpc.call("evm_mine")
         return self._learn_tip()
 
     def create(self, *initcodes: str) -> list[str]:
@@ -68,12 +73,14 @@ class Chain:
 
     def rewind(self, depth: int) -> MinedBlock:
         """Goes back to the block `depth` below the tip; what is mined next replaces what was there."""
-        self.rpc.call("anvil_rollback", depth)
+        with self.still:
+            self.rpc.call("anvil_rollback", depth)
         return self._learn_tip()
 
     def replace(self, depth: int) -> MinedBlock:
         """anvil's own reorg: the last `depth` blocks become empty ones of the same numbers, at once."""
-        self.rpc.call("anvil_reorg", depth, [])
+        with self.still:
+            self.rpc.call("anvil_reorg", depth, [])
         return self._learn_tip()
 
     def _learn_tip(self) -> MinedBlock:

@@ -52,10 +52,14 @@ class Process:
             return self._popen.wait(timeout_s)
         return None
 
-    def stop(self, timeout_s: float = 10) -> int | None:
-        """SIGTERM, then SIGKILL, to the whole group."""
+    def terminate(self) -> None:
+        """SIGTERM, without waiting for what comes of it."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
+
+    def stop(self, timeout_s: float = 10) -> int | None:
+        """SIGTERM, then SIGKILL, to the whole group."""
+        self.terminate()
         self.wait(timeout_s)
         return self.kill()
 

@@ -38,11 +38,11 @@ class Judge:
 
     def truth(self, pool: Pool, block_hash: str) -> Truth:
         if pool.protocol == "v2":
-            return self._fields(pool, block_hash)
+            return self.fields(pool, block_hash)
         bitmap = self._v4_bitmap if pool.protocol == "v4" else self._v3_bitmap
         liquidity_of = self._v4_ticks if pool.protocol == "v4" else self._v3_ticks
         ticks = list(_initialised(bitmap(pool, block_hash), pool.tick_spacing))
-        return Truth(self._fields(pool, block_hash).fields, tuple(liquidity_of(pool, ticks, block_hash)))
+        return Truth(self.fields(pool, block_hash).fields, tuple(liquidity_of(pool, ticks, block_hash)))
 
     def heads(self, pools: Sequence[Pool], block: str) -> dict[str, dict[str, int]]:
         """Every pool's fields without its ticks; `block` is a hash or `latest`."""
@@ -50,7 +50,8 @@ class Judge:
         answers = iter(self._rpc.batch([("eth_call", [call, _at(block)]) for call in calls]))
         return {pool.id: _head(pool, [words(next(answers)) for _ in _head_calls(pool)]) for pool in pools}
 
-    def _fields(self, pool: Pool, block_hash: str) -> Truth:
+    def fields(self, pool: Pool, block_hash: str) -> Truth:
+        """Without ticks."""
         return Truth(self.heads([pool], block_hash)[pool.id])
 
     def _v3_bitmap(self, pool: Pool, block_hash: str) -> dict[int, int]:
