@@ -1,0 +1,227 @@
+import asyncio
+import socket as sockets
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from demo.evm import Rpc
+from demo.world import World
+from settings import Settings
+from streams import feed
+from streams.exex import Slot0Final, V2ReservesFinal
+from streams.feed_server import SocketTaken, serve
+from streams.whitelist_publishing import adding, removing
+from tests.feeding import client, feeding, metadata, mined, publisher, said, truth
+
+pytestmark = pytest.mark.servers
+
+Anvil = Callable[..., str]
+
+
+async def world_on(url: str, seed: int = 7) -> World:
+    return await asyncio.to_thread(World, url, seed)
+
+
+@pytest.fixture
+def settings(anvil: Anvil, nats: str, chain_name: str, tmp_path: Path) -> Settings:
+    return Settings(rpc=anvil(), nats=nats, chain=chain_name, exex_socket=tmp_path / "exex.sock")
+
+
+@pytest.mark.parametrize("over", ["http", "ws", "rpc_ws"])
+async def test_blocks_and_reorgs_of_every_depth_are_told_as_the_chain_says(settings: Settings, over: str) -> None:
+    http, ws = settings.rpc, settings.rpc.replace("http", "ws")
+    settings = settings.model_copy(
+        update={"rpc": ws if over == "ws" else http, "rpc_ws": ws if over == "rpc_ws" else None}
+    )
+    world = await world_on(http)
+    async with publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in world.pools]
+        async with feeding(settings), client(settings.exex_socket) as listener:
+            await asyncio.sleep(0.5)
+            first = await mined(world, 1)
+            await listener.until_tip(first)
+            await listener.until_tip(await mined(world, 11))
+            for depth in range(1, 11):
+                await asyncio.to_thread(world.reorg, depth)
+                await listener.until_tip(world.chain.tip.number)
+                await listener.until_tip(await mined(world, 1))
+
+            told = [block for block in listener.chain() if block.number >= first]
+            last = world.chain.tip.number
+
+    assert told == await asyncio.to_thread(truth, Rpc(http), first, last, [pool.id for pool in world.pools])
+    assert sum(len(block.updates) for block in told) > 100
+    assert len(listener.reorgs()) >= 10
+    assert {
+        update.protocol for message in listener.epilogues() if isinstance(update := message.update, Slot0Final)
+    } == {
+        "v3",
+        "v4",
+    }
+
+
+async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Settings) -> None:
+    world = await world_on(settings.rpc)
+    pools = {pool.id: pool for pool in world.pools}
+    async with publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in world.pools]
+        async with feeding(settings), client(settings.exex_socket) as listener:
+            await asyncio.sleep(0.5)
+            first = await mined(world, 1)
+            await listener.until_tip(first)
+            await listener.until_tip(await mined(world, 4))
+            await asyncio.to_thread(world.chain.rewind, 3)
+            await listener.until_tip(first + 1)
+            told = [block for block in listener.chain() if block.number >= first]
+
+    (reorg,) = listener.reorgs()
+    assert (reorg.old.first, reorg.old.last, reorg.old.count) == (first + 2, first + 4, 3)
+    assert (reorg.new.first, reorg.new.last, reorg.new.count) == (None, None, 0)
+    assert told == truth(Rpc(settings.rpc), first, first + 1, pools)
+    assert listener.epilogues()
+    heads = world.judge.heads(world.pools, world.chain.tip.hash)
+    for epilogue in listener.epilogues():
+        final = epilogue.update
+        assert isinstance(final, Slot0Final | V2ReservesFinal)
+        names = (
+            ("reserve0", "reserve1") if isinstance(final, V2ReservesFinal) else ("sqrt_price_x96", "tick", "liquidity")
+        )
+        assert {name: getattr(final, name) for name in names} == {name: heads[final.pool][name] for name in names}
+
+
+async def test_a_reorg_below_a_reorg_before_anyone_looked_is_one_step(settings: Settings) -> None:
+    world = await world_on(settings.rpc)
+    async with publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in world.pools]
+        async with feeding(settings), client(settings.exex_socket) as listener:
+            await asyncio.sleep(0.5)
+            first = await mined(world, 1)
+            await listener.until_tip(first)
+            await listener.until_tip(await mined(world, 9))
+            for depth in (2, 5, 4, 8):
+                await asyncio.to_thread(world.reorg, depth)
+            last = world.chain.tip.number
+            await listener.until_tip(last)
+            told = [block for block in listener.chain() if block.number >= first]
+
+    assert told == truth(Rpc(settings.rpc), first, last, [pool.id for pool in world.pools])
+
+
+async def test_a_client_that_comes_late_begins_with_a_whole_step(settings: Settings) -> None:
+    world = await world_on(settings.rpc)
+    async with publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in world.pools]
+        async with feeding(settings), client(settings.exex_socket) as early:
+            await asyncio.sleep(0.5)
+            await early.until_tip(await mined(world, 3))
+            async with client(settings.exex_socket) as late:
+                await asyncio.sleep(0.1)
+                first = world.chain.tip.number + 1
+                last = await mined(world, 3)
+                await late.until_tip(last)
+                await early.until_tip(last)
+
+                first_seen = late.messages[0].stream_seq
+                assert late.chain() == [block for block in early.chain() if block.number >= first]
+                assert early.messages[0].stream_seq < first_seen
+
+
+async def test_a_whitelist_change_counts_from_the_next_block(settings: Settings) -> None:
+    world = await world_on(settings.rpc)
+    half, rest = world.pools[::2], world.pools[1::2]
+    async with publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in half]
+        async with feeding(settings), client(settings.exex_socket) as listener:
+            await asyncio.sleep(0.5)
+            first = await mined(world, 1)
+            await listener.until_tip(await mined(world, 3))
+            await publishing.say(adding(said(settings.chain), [metadata(pool) for pool in rest], 1 << 20))
+            await asyncio.sleep(0.3)
+            added = world.chain.tip.number + 1
+            await listener.until_tip(await mined(world, 4))
+            await publishing.say(removing(said(settings.chain), [pool.id for pool in half], 1 << 20))
+            await publishing.say([(f"whitelist.pools.{settings.chain}.full", b"no list at all")])  # type: ignore[list-item]
+            await asyncio.sleep(0.3)
+            removed = world.chain.tip.number + 1
+            last = await mined(world, 4)
+            await listener.until_tip(last)
+            told = [block for block in listener.chain() if block.number >= first]
+
+    rpc, ids = Rpc(settings.rpc), [pool.id for pool in world.pools]
+    assert told == [
+        *truth(rpc, first, added - 1, ids[::2]),
+        *truth(rpc, added, removed - 1, ids),
+        *truth(rpc, removed, last, ids[1::2]),
+    ]
+
+
+async def test_a_client_that_does_not_read_is_disconnected_and_nobody_waits(settings: Settings) -> None:
+    settings = settings.model_copy(update={"exex_buffer_bytes": 1000})
+    world = await world_on(settings.rpc)
+    async with publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in world.pools]
+        async with feeding(settings), client(settings.exex_socket) as listener:
+            with sockets.socket(sockets.AF_UNIX) as slow:
+                slow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1)
+                slow.connect(str(settings.exex_socket))
+                await asyncio.sleep(0.5)
+                for _ in range(300):
+                    await asyncio.to_thread(world.chain.mine)
+                await listener.until_tip(await mined(world, 2))
+                slow.settimeout(5)
+                read = 0
+                while data := await asyncio.to_thread(_receive, slow):
+                    read += len(data)
+
+            assert 0 < read < 300 * 73
+            assert not listener.ended
+
+
+def _receive(slow: sockets.socket) -> bytes:
+    try:
+        return slow.recv(1 << 16)
+    except ConnectionResetError:
+        return b""
+
+
+async def test_a_reorg_beyond_memory_ends_every_connection_and_the_feed_goes_on(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streams.feed_chain.FedChain.__init__.__defaults__", (4,))
+    world = await world_on(settings.rpc)
+    async with feeding(settings):
+        async with client(settings.exex_socket) as before:
+            await asyncio.sleep(0.3)
+            await before.until_tip(await mined(world, 8))
+            await asyncio.to_thread(world.reorg, 6)
+            await before.until(lambda: before.ended)
+        async with client(settings.exex_socket) as after:
+            await asyncio.sleep(0.1)
+            await after.until_tip(await mined(world, 2))
+
+    assert "of a fork from below block" in caplog.text
+    assert before.messages[-1].stream_seq < after.messages[0].stream_seq
+
+
+async def test_a_stale_socket_is_replaced_and_a_served_one_refused(tmp_path: Path) -> None:
+    path = tmp_path / "exex.sock"
+    stale = sockets.socket(sockets.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()
+
+    async with serve(path, 1000):
+        with pytest.raises(SocketTaken, match="another process serves"):
+            await feed.run(Settings(exex_socket=path))
+
+    assert not path.exists()
+
+
+async def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("data")
+
+    with pytest.raises(SocketTaken, match="exists and is no socket"):
+        await feed.run(Settings(exex_socket=path))
+
+    assert path.read_text() == "data"
