@@ -1,0 +1,67 @@
+"""The whole of protocols/ against a real chain: logs replayed from a pool's birth give the state that is read."""
+
+import pytest
+
+from demo import servers
+from demo.contracts import Pool
+from demo.world import World
+from protocols import relevant
+from protocols.folding import Whole, apply, whole
+from protocols.states import State, V2State, V3State, V4State
+from protocols.types import Block, PoolId, PoolMetadata, Token
+from streams.node import Node, connect
+from streams.pinned import Pinned, find_abilities
+from streams.reading import read_pools
+
+pytestmark = pytest.mark.servers
+
+BLOCKS = 40
+UNBORN: dict[str, State] = {"v2": V2State(0, 0), "v3": V3State(0, 0, 0, ()), "v4": V4State(0, 0, 0, (), 0, 0)}
+
+
+def listed(pool: Pool) -> PoolMetadata:
+    tokens = Token(pool.token0), Token(pool.token1)
+    return PoolMetadata(pool.id, pool.protocol, *tokens, pool.fee, pool.tick_spacing or None, pool.factory)
+
+
+async def test_logs_replayed_from_birth_give_the_state_that_is_read_at_every_block() -> None:
+    with servers.anvil() as url:
+        world = World(url, seed=7)
+        for _ in range(BLOCKS):
+            world.mine()
+        pools = {pool.id: listed(pool) for pool in world.pools}
+        states = {pool.id: whole(pool, UNBORN[pool.protocol]) for pool in pools.values()}
+
+        compared = 0
+        async with connect(url) as node:
+            for number in range(1, world.chain.tip.number + 1):
+                block = await _replay(node, number, pools, states)
+                if number > world.chain.tip.number - BLOCKS:
+                    read = await _read(node, block, pools)
+                    assert {pool: (state.price, list(state.ticks)) for pool, state in states.items()} == read
+                    compared += 1
+
+    assert compared == BLOCKS
+    assert len(pools) == 13
+
+
+async def _replay(node: Node, number: int, pools: dict[PoolId, PoolMetadata], states: dict[PoolId, Whole]) -> Block:
+    header = await node.header(number)
+    assert header is not None
+    managers = {pool.id: pool.factory for pool in pools.values() if pool.factory}
+    listing = {pool.id: pool.protocol for pool in pools.values()}
+    for _, decoded in relevant(await node.logs(header.hash), listing, managers):
+        states[decoded.pool] = apply(states[decoded.pool], [decoded.event])
+    return Block(number, header.hash)
+
+
+async def _read(node: Node, block: Block, pools: dict[PoolId, PoolMetadata]) -> dict[PoolId, object]:
+    pinned = Pinned(node, block, await find_abilities(node, block))
+    read: dict[PoolId, object] = {}
+    for protocol in ("v2", "v3", "v4"):
+        of_protocol = [pool for pool in pools.values() if pool.protocol == protocol]
+        for pool_id, state in (await read_pools(pinned, of_protocol, {p.id: p.factory for p in of_protocol})).items():
+            assert isinstance(state, State)
+            found = whole(pools[pool_id], state)
+            read[pool_id] = (found.price, list(found.ticks))
+    return read
