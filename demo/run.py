@@ -99,23 +99,21 @@ def _everything(wishes: Wishes) -> Iterator[tuple[World, System]]:
 
 
 def _traffic(wishes: Wishes, world: World, ours: System) -> None:
-    """The blocks, at their rate, with both reorgs; watched meanwhile."""
-    reorgs = {wishes.blocks // 3: REORG_DEPTHS[0], 2 * wishes.blocks // 3: REORG_DEPTHS[1]}
-    watch = Watch(ours.urls[0], world)
+    """Blocks until all pools are live; then those that were wished for, at their rate, with both reorgs; watched."""
     served = Served(ours.urls[0])
+    watch = Watch(ours.urls[0], world)
     watch.start()
     try:
+        _settle(wishes, world, ours)
+        reorgs = {wishes.blocks // 3: REORG_DEPTHS[0], 2 * wishes.blocks // 3: REORG_DEPTHS[1]}
         for number in range(wishes.blocks):
-            began = time.monotonic()
-            ours.check()
-            world.mine()
+            _block(wishes, world, ours)
             if depth := reorgs.get(number):
                 world.reorg(depth)
-                console.print(f"reorg of depth {depth}; head {world.chain.tip.number}")
+                console.print(f"reorg of depth {depth}")
             if number % max(1, wishes.blocks // LINES) == 0:
                 console.print(_progress(world, served))
-            time.sleep(max(0.0, 1 / wishes.rate - (time.monotonic() - began)))
-        _settle(world, ours, served)
+        _settle(wishes, world, ours)
     finally:
         watch.stop()
     console.print(f"asked while blocks came: {', '.join(f'{count} {name}' for name, count in watch.counts.items())}")
@@ -123,21 +121,32 @@ def _traffic(wishes: Wishes, world: World, ours: System) -> None:
         raise Unsettled("answers that no block of the chain agrees with:\n" + "\n".join(watch.wrong[:10]))
 
 
-def _settle(world: World, ours: System, served: Served) -> None:
-    """A block a second until every pool is live; then until every partition's head is the chain's."""
+def _block(wishes: Wishes, world: World, ours: System) -> None:
+    began = time.monotonic()
+    ours.check()
+    world.mine()
+    time.sleep(max(0.0, 1 / wishes.rate - (time.monotonic() - began)))
+
+
+def _settle(wishes: Wishes, world: World, ours: System) -> None:
+    """Blocks until every pool is live; then none until every partition's head is the chain's."""
+    served = Served(ours.urls[0])
     deadline = time.monotonic() + SETTLE_S
-    mined = time.monotonic()
+    told = ""
     while True:
-        ours.check()
         live = served.status()["pools"].get("live", 0)
         if live == len(world.pools) and served.heads() == {world.chain.tip.hash}:
             return
         if time.monotonic() > deadline:
             raise Unsettled(f"not settled after {SETTLE_S:.0f} s: {_progress(world, served)}\n{_waiting(served)}")
-        if live < len(world.pools) and time.monotonic() - mined > 1:
-            world.mine()
-            mined = time.monotonic()
-        time.sleep(0.1)
+        if live < len(world.pools):
+            _block(wishes, world, ours)
+            if (progress := _progress(world, served)).partition(",")[2] != told:
+                console.print(progress)
+            told = progress.partition(",")[2]
+        else:
+            ours.check()
+            time.sleep(0.1)
 
 
 def _progress(world: World, served: Served) -> str:
@@ -159,10 +168,20 @@ def _compare(world: World, ours: System) -> int:
     console.print(_table(found))
     wrong = sum(len(verdict.differences) for verdict in found)
     console.print(f"{len(found)} pools at block {tip.number} {tip.hash}: {wrong} differing fields")
+    console.print(_told(Served(ours.urls[0]), world))
     for verdict in found:
         for difference in verdict.differences[:5]:
             console.print(f"{verdict.pool.id}: {difference}")
     return 0 if wrong == 0 else 1
+
+
+def _told(served: Served, world: World) -> str:
+    """What the workers say of how they got there."""
+    stories = [served.get(f"/pools/{pool.id}/explain/") or {} for pool in world.pools]
+    names = ("updates_applied", "rewinds", "audits", "divergences")
+    counts = ", ".join(f"{sum(story.get(name, 0) for story in stories)} {name.replace('_', ' ')}" for name in names)
+    diverged = [f"\n{story['id']}: {story['last_divergence']}" for story in stories if story.get("divergences")]
+    return counts + "".join(diverged)
 
 
 def _table(found: Sequence[Verdict]) -> Table:
