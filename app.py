@@ -26,7 +26,7 @@ class Arena(DurableApp):
     async def on_first_start(self) -> None:
         Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
         try:
-            await ensure(configured)
+            await ensure(configured, configured.kafka_patience_s)
         except (KafkaUnreachable, TopicMismatch, TopicRefused) as error:
             log.critical("%s", error)
             raise SystemExit(1) from error

@@ -58,6 +58,8 @@ class Chain(msgspec.Struct, frozen=True):
     """Of the block after the last head, in the order they came; of another fork's too, where one was cut off."""
     illegible: tuple[PoolId, ...] = ()
     """Pools whose update of the block after the last head could not be read."""
+    since: int = 0
+    """No update of this block or of one after it is missing."""
 
     @property
     def head(self) -> Header | None:
@@ -89,7 +91,7 @@ def follow(chain: Chain, record: Update | Head | Reorg | Gap | Illegible) -> tup
         case Reorg():
             return _reorged(chain, record)
         case Gap():
-            return _with(chain, ()), (Broken(record.last, f"gap: {record.reason}"),)
+            return _broken(chain, (), record.last, f"gap: {record.reason}")
 
 
 def _updated(chain: Chain, update: Update) -> Chain:
@@ -105,16 +107,18 @@ def _headed(chain: Chain, head: Head) -> tuple[Chain, tuple[Step, ...]]:
     last = chain.head
     if last is not None and head.block.parent != last.hash:
         reason = f"gap: block {block.number} has parent {head.block.parent}, the last head is {last.number} {last.hash}"
-        return _with(chain, (head.block,)), (Broken(block.number, reason),)
-    heads = _with(chain, (*chain.heads, head.block))
+        return _broken(chain, (head.block,), block.number, reason)
+    heads = (*chain.heads, head.block)
     updates = {(update.pool, update.part): update for update in chain.partial if update.block == block}
     if (arrived := len(updates) + len(chain.illegible)) != head.updates:
         reason = f"gap: {arrived} of {head.updates} updates of block {block.number} arrived"
-        return heads, (Broken(block.number, reason),)
+        return _broken(chain, heads, block.number, reason)
     if any(updates[seen.pool, seen.part] != seen for seen in chain.partial if seen.block == block):
-        return heads, (Broken(block.number, f"gap: two different updates of one pool in block {block.number}"),)
+        return _broken(chain, heads, block.number, f"gap: two different updates of one pool in block {block.number}")
     happened = Happened(block, _events(updates.values()), chain.illegible)
-    return heads, (happened,) if last else (Started(block.number), happened)
+    if last:
+        return _with(chain, heads, chain.since), (happened,)
+    return _with(chain, heads, max(chain.since, block.number)), (Started(block.number), happened)
 
 
 def _events(updates: Iterable[Update]) -> dict[PoolId, tuple[Event, ...]]:
@@ -128,12 +132,15 @@ def _reorged(chain: Chain, reorg: Reorg) -> tuple[Chain, tuple[Step, ...]]:
     ancestor = reorg.ancestor
     if not chain.heads or ancestor.number < chain.heads[0].number or not chain.has(ancestor):
         reason = f"reorg to block {ancestor.number} {ancestor.hash}, which is not in memory"
-        return _with(chain, ()), (Broken(ancestor.number, reason),)
+        return _broken(chain, (), ancestor.number, reason)
     kept = tuple(head for head in chain.heads if head.number <= ancestor.number)
-    if len(kept) == len(chain.heads):
-        return _with(chain, kept), ()
-    return _with(chain, kept), (Rewound(ancestor),)
+    rewound = _with(chain, kept, chain.since)
+    return rewound, () if len(kept) == len(chain.heads) else (Rewound(ancestor),)
 
 
-def _with(chain: Chain, heads: tuple[Header, ...]) -> Chain:
-    return Chain(chain.memory, heads[-chain.memory :])
+def _broken(chain: Chain, heads: tuple[Header, ...], last: int, reason: str) -> tuple[Chain, tuple[Step, ...]]:
+    return _with(chain, heads, last + 1), (Broken(last, reason),)
+
+
+def _with(chain: Chain, heads: tuple[Header, ...], since: int) -> Chain:
+    return Chain(chain.memory, heads[-chain.memory :], since=since)

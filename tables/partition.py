@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
+import msgspec
+
+from protocols import folding
 from protocols.ticks import InvariantViolation
 from protocols.types import PoolId
 from streams.records import ChainRecord, Listed, Snapshot, SnapshotRecord, Update, to_bytes
@@ -10,7 +13,7 @@ from tables import chain as chains
 from tables import pool as pools
 from tables import rows
 from tables.chain import Broken, Chain, Happened, Illegible, Rewound, Started
-from tables.pool import Live, Pool, Waiting
+from tables.pool import Live, Pending, Pool, Stranger, Waiting
 from tables.rows import Positions, Rows
 
 Source = Literal["whitelist", "chain", "snapshots"]
@@ -37,10 +40,12 @@ class Partition:
         self.memory_blocks = memory_blocks
         self.chain = Chain(memory_blocks + PENDING_HEADS)
         self.pools: dict[PoolId, Pool] = {}
+        self.strangers: dict[PoolId, Stranger] = {}
         self.positions: dict[str, int] = {}
         self._ahead: dict[PoolId, Positions] = {}
         self._chain_before = self.chain
         self._before: dict[PoolId, Pool | None] = {}
+        self._met: set[PoolId] = set()
         self._let_go: Rows = {}
         self._impossible: list[Impossible] = []
 
@@ -53,10 +58,22 @@ class Partition:
         if self._seen(pool_id, "whitelist", offset):
             return
         known = self.pools.get(pool_id)
-        if record:
-            self._put(pool_id, pools.relisted(known, record, self.head) if known else pools.listed(record, self.head))
+        if record is None:
+            if known:
+                self._put(pool_id, None)
         elif known:
-            self._put(pool_id, None)
+            self._put(pool_id, pools.relisted(known, record, self.head))
+        else:
+            self._introduced(pool_id, record)
+
+    def _introduced(self, pool_id: PoolId, record: Listed) -> None:
+        """What came for it before it was listed counts as if it had come after."""
+        stranger = self.strangers.get(pool_id, Stranger())
+        pool = pools.listed(record, max(self.chain.since, self._horizon()), stranger.pending)
+        if stranger.snapshot:
+            pool = pools.observed(pool, stranger.snapshot, self.chain)
+        self._put(pool_id, pool)
+        self._meet(pool_id, None)
 
     def followed(self, record: ChainRecord | Illegible, offset: int) -> None:
         self.chain, steps = chains.follow(self.chain, record)
@@ -66,14 +83,20 @@ class Partition:
                     self._happened(step, offset)
                 case Rewound(ancestor):
                     self._each("chain", offset, lambda pool: pools.rewound(pool, ancestor))
+                    self._keep_of_strangers(0, ancestor.number)
                 case Broken(last, reason):
-                    self._each("chain", offset, lambda pool: pools.lost(pool, last, reason))
+                    self._broken(last, reason, offset)
                 case Started(first):
                     self._each("chain", offset, lambda pool: pools.started(pool, first))
 
     def observed(self, record: SnapshotRecord, offset: int) -> None:
         pool = self.pools.get(record.pool)
-        if pool is None or self._seen(record.pool, "snapshots", offset):
+        if self._seen(record.pool, "snapshots", offset):
+            return
+        if pool is None:
+            if isinstance(record, Snapshot):
+                stranger = self.strangers.get(record.pool, Stranger())
+                self._meet(record.pool, Stranger(stranger.pending, record))
             return
         after = (
             pools.observed(pool, record, self.chain) if isinstance(record, Snapshot) else pools.unreadable(pool, record)
@@ -90,8 +113,8 @@ class Partition:
     def missed(self, reason: str, offset: int) -> None:
         """Records of `chain` up to that offset are not to be had: every pool must be read from the chain again."""
         head = self.head or 0
-        self.chain = Chain(self.chain.memory)
-        self._each("chain", offset, lambda pool: pools.lost(pool, head, reason))
+        self.chain = Chain(self.chain.memory, since=head + 1)
+        self._broken(head, reason, offset)
 
     def take_impossible(self) -> list[Impossible]:
         taken, self._impossible = self._impossible, []
@@ -100,18 +123,51 @@ class Partition:
     def _happened(self, step: Happened, offset: int) -> None:
         for pool_id, events in step.events.items():
             pool = self.pools.get(pool_id)
-            if pool and not self._seen(pool_id, "chain", offset):
+            if pool is None:
+                self._happened_to_stranger(pool_id, Pending(step.block, folding.essential(events)))
+            elif not self._seen(pool_id, "chain", offset):
                 after = pools.happened(pool, step.block, events, self.memory_blocks)
                 self._put(pool_id, after)
                 if isinstance(pool.life, Live) and isinstance(after.life, Waiting):
                     self._refuse(offset, Update(pool_id, step.block, events), after.life.reason)
         for pool_id in step.illegible:
-            pool = self.pools.get(pool_id)
-            if pool and not self._seen(pool_id, "chain", offset):
-                reason = f"dead letter: an update of block {step.block.number} could not be read"
-                self._put(pool_id, pools.lost(pool, step.block.number, reason))
+            self._illegible(pool_id, step.block.number, offset)
         for pool_id in [each for each, pool in self.pools.items() if pool.held]:
             self._put(pool_id, pools.reached(self.pools[pool_id], self.chain))
+        self._keep_of_strangers(self._horizon(), step.block.number)
+
+    def _illegible(self, pool_id: PoolId, block: int, offset: int) -> None:
+        pool = self.pools.get(pool_id)
+        if pool is None:
+            self.chain = msgspec.structs.replace(self.chain, since=block + 1)  # whoever is listed next starts later
+        elif not self._seen(pool_id, "chain", offset):
+            self._put(pool_id, pools.lost(pool, block, f"dead letter: an update of block {block} could not be read"))
+
+    def _broken(self, last: int, reason: str, offset: int) -> None:
+        self._each("chain", offset, lambda pool: pools.lost(pool, last, reason))
+        self._keep_of_strangers(last + 1, last)
+
+    def _happened_to_stranger(self, pool_id: PoolId, pending: Pending) -> None:
+        stranger = self.strangers.get(pool_id, Stranger())
+        if not stranger.pending or stranger.pending[-1].block.number < pending.block.number:
+            self._meet(pool_id, Stranger((*stranger.pending, pending), stranger.snapshot))
+
+    def _keep_of_strangers(self, first: int, last: int) -> None:
+        for pool_id, stranger in list(self.strangers.items()):
+            pending = tuple(each for each in stranger.pending if first <= each.block.number <= last)
+            if len(pending) != len(stranger.pending):
+                self._meet(pool_id, Stranger(pending, stranger.snapshot) if pending or stranger.snapshot else None)
+
+    def _horizon(self) -> int:
+        """The first block of which everything is kept for pools that are not listed yet."""
+        return max(0, (self.head or 0) - self.chain.memory + 1)
+
+    def _meet(self, pool_id: PoolId, stranger: Stranger | None) -> None:
+        if stranger:
+            self.strangers[pool_id] = stranger
+        elif self.strangers.pop(pool_id, None) is None:
+            return
+        self._met.add(pool_id)
 
     def _refuse(self, offset: int, record: Update | SnapshotRecord, reason: str) -> None:
         self._impossible.append(Impossible(offset, record.pool, reason, to_bytes(record).decode()))
@@ -145,8 +201,10 @@ class Partition:
         written = dict(self._let_go)
         for pool_id, before, after in self.touched():
             written |= rows.pool_changes(pool_id, before, after, self.positions)
+        for pool_id in self._met:
+            written |= rows.stranger_changes(pool_id, self.strangers.get(pool_id))
         written |= rows.chain_changes(self._chain_before, self.chain, self.positions)
-        self._chain_before, self._before, self._let_go = self.chain, {}, {}
+        self._chain_before, self._before, self._met, self._let_go = self.chain, {}, set(), {}
         return written
 
     def load(self, get: Callable[[bytes], bytes | None], scan: rows.Scan) -> Iterable[tuple[PoolId, str]]:
@@ -154,6 +212,7 @@ class Partition:
         self.chain, positions = rows.stored_chain(self.chain.memory, get, scan)
         self._chain_before = self.chain
         self.positions = dict(positions)
+        self.strangers = dict(rows.stored_strangers(scan))
         doubtful = []
         for key, value in list(scan(rows.POOLS)):
             pool_id = PoolId(key.decode())
@@ -169,6 +228,7 @@ class Partition:
 
     def _load_pool(self, pool_id: PoolId, stored: rows.Stored) -> None:
         self.pools[pool_id] = stored.pool
+        self._meet(pool_id, None)
         self._let_go |= dict.fromkeys(stored.stale, None)
         if not stored.whole:
             self._before[pool_id] = None

@@ -101,9 +101,18 @@ class Pool(msgspec.Struct, frozen=True):
     story: Story = Story()
 
 
-def listed(record: Listed, head: int | None) -> Pool:
-    since = record.from_block if head is None else max(record.from_block, head + 1)
-    return Pool(record, Waiting("listed", since))
+class Stranger(msgspec.Struct, frozen=True):
+    """What came for a pool that is not listed, or not yet: the order between topics does not matter."""
+
+    pending: tuple[Pending, ...] = ()
+    snapshot: Snapshot | None = None
+    """The last one that came."""
+
+
+def listed(record: Listed, since: int, pending: tuple[Pending, ...] = ()) -> Pool:
+    """Everything that happened from block `since` on is in `pending`."""
+    since = max(record.from_block, since)
+    return Pool(record, Waiting("listed", since, tuple(each for each in pending if each.block.number >= since)))
 
 
 def relisted(pool: Pool, record: Listed, head: int | None) -> Pool:
@@ -115,7 +124,7 @@ def relisted(pool: Pool, record: Listed, head: int | None) -> Pool:
         new.pool.factory,
         new.from_block,
     )
-    return msgspec.structs.replace(pool, listed=record) if same else listed(record, head)
+    return msgspec.structs.replace(pool, listed=record) if same else listed(record, (head or 0) + 1)
 
 
 def happened(pool: Pool, block: Block, events: tuple[Event, ...], memory: int) -> Pool:

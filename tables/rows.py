@@ -1,7 +1,8 @@
 """What of a partition is stored under which key, and how it is put together again. Pure.
 
 Keys: `0x…` a pool's small head record (the pool's Kafka key), `t/…` its ticks at the base, one row per bitmap word,
-`h/…` a snapshot ahead of the head, `c/…` one remembered block, `~chain` what ties a partition's rows together.
+`h/…` a snapshot ahead of the head, `s/…` what came for a pool not listed yet, `c/…` one remembered block,
+`~chain` what ties a partition's rows together.
 Every row is harmless to write twice, and rows of one chunk may be found written in part (rule 12):
 * heads carry the positions up to which they have read each topic, so what is read again is skipped for them;
 * ticks of one snapshot have its block in the key, so those of another are never mixed with them;
@@ -21,9 +22,10 @@ from protocols.ticks import InvariantViolation, Liquidity, Ticks, change_end, ch
 from protocols.types import Block, PoolId
 from streams.records import Header, Listed, Snapshot, Update
 from tables.chain import Chain
-from tables.pool import Base, Live, Pool, Story, Touched, Waiting
+from tables.pool import Base, Live, Pool, Story, Stranger, Touched, Waiting
 
 CHAIN = b"~chain"
+STRANGERS = b"s/"
 HEADS = b"c/"
 POOLS = b"0x"
 
@@ -68,6 +70,7 @@ class ChainRow(msgspec.Struct, frozen=True):
     """Hash of the head."""
     partial: tuple[Update, ...]
     illegible: tuple[PoolId, ...]
+    since: int
     positions: dict[str, int]
 
 
@@ -76,6 +79,7 @@ _ticks_row = msgspec.json.Decoder(TicksRow)
 _chain_row = msgspec.json.Decoder(ChainRow)
 _header = msgspec.json.Decoder(Header)
 _snapshot = msgspec.json.Decoder(Snapshot)
+_stranger = msgspec.json.Decoder(Stranger)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -222,7 +226,7 @@ def chain_changes(before: Chain, after: Chain, positions: Positions) -> Rows:
     new = {_head_key(head): head for head in after.heads}
     rows: Rows = {key: _encode(head) for key, head in new.items() if key not in old}
     tip = after.head.hash if after.head else None
-    rows[CHAIN] = _encode(ChainRow(tip, after.partial, after.illegible, dict(positions)))
+    rows[CHAIN] = _encode(ChainRow(tip, after.partial, after.illegible, after.since, dict(positions)))
     return rows | dict.fromkeys((key for key in old if key not in new), None)
 
 
@@ -241,4 +245,12 @@ def stored_chain(memory: int, get: Callable[[bytes], bytes | None], scan: Scan) 
     while at in by_hash and len(heads) < memory:
         heads.append(by_hash[at])
         at = by_hash[at].parent
-    return Chain(memory, tuple(reversed(heads)), row.partial, row.illegible), row.positions
+    return Chain(memory, tuple(reversed(heads)), row.partial, row.illegible, row.since), row.positions
+
+
+def stranger_changes(pool: PoolId, stranger: Stranger | None) -> Rows:
+    return {STRANGERS + pool.encode(): _encode(stranger) if stranger else None}
+
+
+def stored_strangers(scan: Scan) -> Iterator[tuple[PoolId, Stranger]]:
+    return ((PoolId(key.removeprefix(STRANGERS).decode()), _stranger.decode(value)) for key, value in scan(STRANGERS))

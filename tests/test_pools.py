@@ -254,3 +254,21 @@ def test_records_lost_by_retention_make_every_pool_wait(world: World) -> None:
 
     assert isinstance(world.life, Waiting)
     assert "gone before they were read" in world.life.reason
+
+
+@pytest.mark.parametrize("order", ["wcs", "wsc", "cws", "csw", "swc", "scw"])
+def test_the_order_between_topics_does_not_matter(world: World, order: str) -> None:
+    topics_by_letter: dict[str, tuple[str, list[Record]]] = {
+        "w": (TOPICS.whitelist, [LISTED]),
+        "c": (TOPICS.chain, [head(1), *(each for n in range(2, 9) for each in (update(n, n), head(n, 1)))]),
+        "s": (TOPICS.snapshots, [Snapshot(POOL, block(3), V2State(3, 3))]),
+    }
+
+    for letter in order:
+        topic, told = topics_by_letter[letter]
+        world.tell(topic, *told)
+        world.start()
+
+    partition = world.pools.partitions[0]
+    assert views.pool_view(partition, partition.pools[POOL])["state"] == {"reserve0": "8", "reserve1": "8"}
+    assert not [key for key in world.rows if key.startswith(b"s/")]
