@@ -143,6 +143,9 @@ class Oracle:
                 if not behind and not unread:
                     return
 
+    async def ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict(await self._consumer.end_offsets(places))
+
     def differences(self, expected: dict[bytes, tuple[int, str]]) -> dict[bytes, Any]:
         """By key: what is expected, what is found."""
         return compared(expected, decoded({k: s.value for each in self._rows.values() for k, s in each.items()}))

@@ -12,7 +12,9 @@ from demo.servers import Kafka
 from tests.durable_oracle import Feed, Oracle, create_topics, producing
 from tests.durable_workers import Worker
 
-Mode = Literal["workers", "broker", "rebalances"]
+Mode = Literal["workers", "broker", "rebalances", "each"]
+FAULTS = ("kill -9", "SIGSTOP", "broker kill -9", "wipe", "rescale", "SIGTERM", "broker frozen", "rescale")
+EACH_S = 2.0
 FROZEN_S = 11.0
 """Beyond the session time-out of tests/durable_count.py."""
 
@@ -59,7 +61,7 @@ class Storm:
     async def blow(self, mode: Mode, seconds: float) -> None:
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
-            await asyncio.sleep(self.random.uniform(1.0, 6.0))
+            await asyncio.sleep(self.random.uniform(1.0, 6.0) if mode != "each" else EACH_S)
             match mode:
                 case "workers":
                     await self.hit_worker()
@@ -67,12 +69,26 @@ class Storm:
                     await self.hit_broker()
                 case "rebalances":
                     await self.rescale()
+                case "each":
+                    await self.next_fault()
 
-    async def hit_worker(self) -> None:
-        worker = self.random.choice(sorted(self.running - self.frozen, key=lambda each: each.name) or [None])
-        if worker is None or not worker.alive:
+    async def next_fault(self) -> None:
+        """Each in its turn, so that a short run meets all of them."""
+        fault = FAULTS[sum(self.events.values()) % len(FAULTS)]
+        match fault:
+            case "broker kill -9" | "broker frozen":
+                await self.hit_broker(fault)
+            case "rescale":
+                await self.rescale()
+            case _:
+                await self.hit_worker(fault)
+
+    async def hit_worker(self, event: str | None = None) -> None:
+        awake = [worker for worker in self.workers if worker in self.running - self.frozen and worker.alive]
+        if not awake:
             return
-        event = self.random.choice(["kill -9", "kill -9", "wipe", "SIGTERM", "SIGSTOP"])
+        worker = self.random.choice(awake)
+        event = event or self.random.choice(["kill -9", "kill -9", "wipe", "SIGTERM", "SIGSTOP"])
         self.events[event] += 1
         match event:
             case "kill -9":
@@ -92,8 +108,8 @@ class Storm:
             self.frozen.discard(worker)
             worker.thaw()
 
-    async def hit_broker(self) -> None:
-        event = self.random.choice(["broker kill -9", "broker frozen"])
+    async def hit_broker(self, event: str | None = None) -> None:
+        event = event or self.random.choice(["broker kill -9", "broker frozen"])
         self.events[event] += 1
         if event == "broker kill -9":
             self.kafka.kill()

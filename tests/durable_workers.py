@@ -16,8 +16,8 @@ class Worker:
     def __init__(self, name: str, kafka: str, prefix: str, directory: Path, **environment: str) -> None:
         self.name = name
         self.data = directory / name
-        self.log = directory / f"{name}.log"
-        self.loop: list[str] = []
+        self.log = directory / f"{environment.get('COUNT_LOG', name)}.log"
+        self.options: list[str] = []
         self._environment = {
             **os.environ,
             "COUNT_KAFKA": kafka,
@@ -28,7 +28,7 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Worker":
-        command = [sys.executable, "-m", "faust", *self.loop, "-A", "tests.durable_count"]
+        command = [sys.executable, "-m", "faust", *self.options, "-A", "tests.durable_count"]
         command += ["--datadir", str(self.data), "worker", "-l", "info", "--without-web"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)

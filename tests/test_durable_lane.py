@@ -173,7 +173,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def applied(lane: Lane, position: int, topic: str = SOURCE) -> None:
     await until(lambda: lane.offsets[topic] >= position)
-    await until(lambda: lane._idle.is_set())
+    await until(lane._idle.is_set)
 
 
 async def test_a_chunk_is_on_the_changelog_with_its_position_last(bench: Bench) -> None:

@@ -55,7 +55,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         self._room = asyncio.Event()
         self._held: set[TP] = set()
         self._next: dict[TP, int] = {}
-        self._rewinds: set[asyncio.Task[None]] = set()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -92,11 +91,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
             await super().seek_wait(partitions)
             self.seeks += 1
             self._next.update(partitions)
-
-    def rewind(self, partitions: Mapping[TP, int]) -> None:
-        task = self.loop.create_task(self.seek_wait(partitions))
-        self._rewinds.add(task)
-        task.add_done_callback(self._rewinds.discard)
 
     # what may be fetched
 

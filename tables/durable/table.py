@@ -45,6 +45,14 @@ class PositionAhead(Exception):
         )
 
 
+class ChangelogCut(Exception):
+    def __init__(self, topic: str, partition: int, offset: int, earliest: int) -> None:
+        super().__init__(
+            f"{topic} partition {partition} begins at record {earliest}, and the rows here are up to {offset - 1}; "
+            f"what lies between is lost: the topic's cleanup.policy must be compact alone"
+        )
+
+
 class PartitionsDiffer(Exception):
     def __init__(self, partitions: Mapping[str, set[int]]) -> None:
         held = ", ".join(f"{topic} {sorted(each)}" for topic, each in sorted(partitions.items()))
@@ -73,6 +81,7 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
         self._lanes: dict[int, Lane] = {}
         self._opening: dict[int, Lane] = {}
         self._term = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def accept(self, event: EventT) -> None:
         """Takes an event of an agent's stream; the partition's lane applies it in its turn."""
@@ -153,8 +162,19 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
         return lane.backlog if lane else 0
 
     def missed_changelog(self, partition: int, offset: int) -> None:
-        log.warning("%s partition %d: going back to %d", self.changelog, partition, offset)
-        self.app.consumer.rewind({TP(self.changelog, partition): offset})
+        """A chunk does not continue where the database is."""
+        task = self.loop.create_task(self._go_back(partition, offset))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _go_back(self, partition: int, offset: int) -> None:
+        earliest = await self.earliest(self.changelog, partition)
+        if earliest > offset > 0:
+            return await self.crashed(ChangelogCut(self.changelog, partition, offset, earliest))
+        if earliest > offset and (database := self.data.databases.get(partition)):
+            database.write([], earliest - 1)
+        log.warning("%s partition %d: going back to %d", self.changelog, partition, max(offset, earliest))
+        await self.app.consumer.seek_wait({TP(self.changelog, partition): max(offset, earliest)})
 
     async def take_over(self, sources: set[TP]) -> dict[TP, int]:
         """Called when recovery is complete. Returns from where the sources are to be read."""
