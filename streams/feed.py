@@ -8,7 +8,8 @@ from settings import Settings
 from streams.feed_chain import FedChain, Replaced
 from streams.feed_server import serve
 from streams.feed_watch import Watch
-from streams.node import Node, NodeHeader, NodeUnavailable, RpcError, connect, heads
+from streams.heads import heads
+from streams.node import Node, NodeHeader, NodeUnavailable, RpcError, connect
 
 log = logging.getLogger(__name__)
 

@@ -96,10 +96,13 @@ class Socket:
         except TimeoutError as error:
             raise ConnectionError(f"no answer within {self._timeout_s:g} s") from error
         except (WebSocketException, OSError) as error:
+            await self._abandon(channel, ConnectionError(_sentence(error)))
             raise ConnectionError(_sentence(error)) from error
         finally:
-            for request_id in ids:
-                self._pending.pop(request_id, None)
+            for request_id, future in zip(ids, futures, strict=True):
+                del self._pending[request_id]
+                if not future.cancel() and not future.cancelled():
+                    future.exception()
 
     async def close(self) -> None:
         if self._reader is not None:
@@ -126,9 +129,14 @@ class Socket:
                 self._hand_out(message)
         except (WebSocketException, OSError, ValueError) as error:
             cause = _sentence(error)
-        self._channel = None
-        await channel.close()
-        self._fail(ConnectionError(cause))
+        await self._abandon(channel, ConnectionError(cause))
+
+    async def _abandon(self, channel: Channel, error: ConnectionError) -> None:
+        """The next request connects again; all that wait for an answer on this channel get none."""
+        if self._channel is channel:
+            self._channel = None
+            self._fail(error)
+            await channel.close()
 
     def _hand_out(self, message: Any) -> None:
         for answer in message if isinstance(message, list) else [message]:
