@@ -103,9 +103,8 @@ class Bridge:
         await self._look()
         while True:
             self._news.clear()
-            step = self.feed.take()
-            await self._settle(step)
-            if step is not None:
+            await self._settle()
+            if step := self.feed.take():
                 await self._follow(step)
             elif not await self._told(self._settings.bridge_silence_s):
                 await self._look()
@@ -117,28 +116,18 @@ class Bridge:
             case FedReorg() if self._chain.memory.last is not None or step.blocks:
                 await self._follower.reorg(step)
 
-    async def _settle(self, step: Step | None) -> None:
-        """Between two blocks: changes of the list, and the whole of it now and then."""
-        next_block = self._next_block(step)
-        if next_block is not None:
-            await self._listing.settle(next_block)
+    async def _settle(self) -> None:
+        """Between two blocks: changes of the list, and the whole of it now and then.
+
+        Not before there is a block to count from: the one that a feed names first may turn out to be of no chain.
+        """
+        last = self._chain.memory.last
+        if last is not None:
+            await self._listing.settle(last + 1)
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._repeat_at_s:
             await self._listing.repeat()
             self._repeat_at_s = now_s + REPEAT_S
-
-    def _next_block(self, step: Step | None) -> int | None:
-        """None while the topic is empty and the feed has said nothing."""
-        last = self._chain.memory.last
-        if last is not None:
-            return last + 1
-        match step:
-            case FedBlock(number):
-                return number
-            case FedReorg(ancestor):
-                return ancestor + 1
-            case None:
-                return None
 
     async def _told(self, patience_s: float) -> bool:
         try:

@@ -134,7 +134,10 @@ class Follower:
     async def _stands(self, number: int) -> bool:
         """Whether a block published before is still the node's; if not, it is rewound."""
         published, header = self._memory.at(number), await self._header(number)
-        if published is None or published.hash == header.hash:
+        if published is None:
+            log.warning("block %d is far behind block %s, the last that was published", number, self._memory.last)
+            return True
+        if published.hash == header.hash:
             return True
         await self._rewind(number)
         return False
@@ -183,7 +186,10 @@ class Follower:
                 if header is not None and header.hash == block.hash:
                     return block
         if published and header is None:
-            raise NotYet(f"the node does not know block {published[-1].number}, the oldest that was published")
+            raise NotYet(
+                f"the node is on another chain and does not know block {published[-1].number} yet, the oldest that the "
+                "topic is known to have; if the chain was started afresh, give it another ARENA_CHAIN"
+            )
         return None
 
     async def _headers(self, numbers: range) -> list[NodeHeader]:

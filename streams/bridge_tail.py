@@ -71,7 +71,12 @@ async def everything(settings: Settings, topic: str) -> list[ConsumerRecord]:
 
 @asynccontextmanager
 async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(**client_options(settings), **fetch_limits(), enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        **client_options(settings),
+        **fetch_limits(),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # what retention takes away meanwhile is the oldest
+    )
     await consumer.start()
     try:
         yield consumer
@@ -105,11 +110,12 @@ async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end:
     consumer.assign([tp])
     consumer.seek(tp, start)
     records: list[ConsumerRecord] = []
-    deadline_s = loop.time() + STALL_S
+    deadline_s, before = loop.time() + STALL_S, start
     while (position := await consumer.position(tp)) < end:
+        if position > before:
+            deadline_s, before = loop.time() + STALL_S, position
         if loop.time() > deadline_s:
             raise Stalled(tp, position, end)
-        if chunk := await consumer.getmany(tp, timeout_ms=200):
-            deadline_s = loop.time() + STALL_S
-            records += [record for record in chunk[tp] if record.offset < end]
+        chunk = await consumer.getmany(tp, timeout_ms=200)
+        records += [record for record in chunk.get(tp, []) if record.offset < end]
     return records
