@@ -14,7 +14,7 @@ from streams.node import Node, NodeHeader, NodeUnavailable, RpcError, connect
 log = logging.getLogger(__name__)
 
 FIRST_DELAY_S = 0.05
-LONGEST_DELAY_S = 2.0
+LONGEST_DELAY_S = 1.0
 
 
 async def run(settings: Settings) -> None:
@@ -35,7 +35,11 @@ async def _follow(node: Node, ws: str | None, chain: FedChain) -> None:
 
 
 async def _reach(node: Node, chain: FedChain, head: NodeHeader) -> None:
-    """Follows the head, or the one that took its place meanwhile."""
+    """Follows the head, or the one that took its place meanwhile.
+
+    Where heads come from another node than the logs, the latter may not have the block yet and call an older one its
+    latest; then the head is tried again.
+    """
     delay_s = FIRST_DELAY_S
     while True:
         try:
@@ -45,7 +49,9 @@ async def _reach(node: Node, chain: FedChain, head: NodeHeader) -> None:
                 log.warning("Block %d cannot be read: %s. Trying again from the newest head", head.number, error)
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_DELAY_S)
-            head = await _latest(node) or head
+            latest = await _latest(node)
+            if latest is not None and latest.hash != chain.tip:
+                head = latest
         else:
             return
 

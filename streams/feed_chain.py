@@ -36,6 +36,11 @@ class FedChain:
         self._told: list[FeedBlock] = []
         """Ascending, each the parent of the next."""
 
+    @property
+    def tip(self) -> str | None:
+        """The hash of the last block told."""
+        return self._told[-1].header.hash if self._told else None
+
     async def follow(self, head: NodeHeader) -> None:
         """Raises Replaced, NodeUnavailable; what was told till then stands, and another head can be followed."""
         try:

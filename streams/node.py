@@ -65,10 +65,10 @@ class Node:
         if not raw:
             await self._expect_no_logs(block_hash)
         try:
-            if any(item["blockHash"] != block_hash for item in raw):
+            if any(item["blockHash"].lower() != block_hash.lower() for item in raw):
                 raise NodeUnavailable(f"{self.rpc} gave logs of another block than {block_hash}")
             return sorted(map(_log, raw), key=lambda log: log.log_index)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NodeUnavailable(f"{self.rpc} gave logs that cannot be read: {error!r}") from error
 
     def read_header(self, block: dict[str, Any]) -> NodeHeader:

@@ -7,12 +7,18 @@ import pytest
 
 from demo.evm import Rpc
 from demo.world import World
+from protocols import Decoded, v2
+from protocols.events import Initialize, LiquidityChange
+from protocols.types import Log, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams import feed
-from streams.exex import Slot0Final, V2ReservesFinal
+from streams.exex import Slot0Final, V2ReservesFinal, encode
+from streams.feed_blocks import feed_block
 from streams.feed_server import SocketTaken, serve
+from streams.node import NodeHeader
 from streams.whitelist_publishing import adding, removing
 from tests.feeding import client, feeding, metadata, mined, publisher, said, truth
+from tests.proxy import Call, error, proxied
 
 pytestmark = pytest.mark.servers
 
@@ -202,6 +208,134 @@ async def test_a_reorg_beyond_memory_ends_every_connection_and_the_feed_goes_on(
 
     assert "of a fork from below block" in caplog.text
     assert before.messages[-1].stream_seq < after.messages[0].stream_seq
+
+
+async def test_a_node_that_fails_now_and_then_changes_nothing_in_what_is_told(settings: Settings) -> None:
+    asked = 0
+
+    def now_and_then(call: Call) -> Call | None:
+        nonlocal asked
+        asked += 1
+        if asked % 11 == 0 and call["method"] == "eth_getLogs":
+            return error("unknown block")
+        if asked % 13 == 0 and call["method"] == "eth_getBlockByHash":
+            return {"result": None}
+        return None
+
+    world = await world_on(settings.rpc)
+    async with proxied(settings.rpc, now_and_then) as proxy, publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in world.pools]
+        failing = settings.model_copy(update={"rpc": proxy.url})
+        async with feeding(failing), client(settings.exex_socket) as listener:
+            await asyncio.sleep(0.5)
+            first = await mined(world, 1)
+            await listener.until_tip(first)
+            for depth in (3, 1, 5, 2):
+                await listener.until_tip(await mined(world, 6))
+                await asyncio.to_thread(world.reorg, depth)
+                await listener.until_tip(world.chain.tip.number)
+            told = [block for block in listener.chain() if block.number >= first]
+
+    pools = [pool.id for pool in world.pools]
+    assert told == truth(Rpc(settings.rpc), first, world.chain.tip.number, pools)
+
+
+async def test_a_node_that_went_is_waited_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    world = await world_on(settings.rpc)
+    async with proxied(settings.rpc) as proxy, publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in world.pools]
+        behind = settings.model_copy(update={"rpc": proxy.url})
+        async with feeding(behind), client(settings.exex_socket) as listener:
+            await asyncio.sleep(0.5)
+            first = await mined(world, 1)
+            await listener.until_tip(first)
+            proxy.status = 503
+            await mined(world, 3)
+            await asyncio.to_thread(world.reorg, 2)
+            await asyncio.sleep(0.5)
+            proxy.status = 200
+            last = await mined(world, 1)
+            await listener.until_tip(last)
+            told = [block for block in listener.chain() if block.number >= first]
+
+    assert told == truth(Rpc(settings.rpc), first, last, [pool.id for pool in world.pools])
+    assert caplog.text.count("HTTP 503") <= 2
+
+
+async def test_a_pool_created_in_blocks_that_are_gone_has_no_epilogue(settings: Settings) -> None:
+    world = await world_on(settings.rpc)
+    async with publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [metadata(pool) for pool in world.pools]
+        async with feeding(settings), client(settings.exex_socket) as listener:
+            await asyncio.sleep(0.5)
+            first = await mined(world, 2)
+            late = await asyncio.to_thread(world.create_late)
+            await publishing.say(adding(said(settings.chain), [metadata(late)], 1 << 20))
+            await asyncio.sleep(0.3)
+            await listener.until_tip(await mined(world, 4))
+            gone = await asyncio.to_thread(world.reorg, world.chain.tip.number - first, longer_by=0)
+            await listener.until_tip(world.chain.tip.number)
+            listener.chain()
+
+    assert [pool.id for pool in gone] == [late.id]
+    finals = {message.update.pool for message in listener.epilogues()}
+    assert late.id not in finals
+    assert len(finals) > 5
+
+
+async def test_a_listed_contracts_malformed_log_is_left_out_and_said(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    rpc, liar = Rpc(settings.rpc), PoolId("0x" + "11a7" * 10)
+    sync = v2_sync_topic()
+    rpc.call("anvil_setCode", liar, f"0x7f{sync}60206000a100")
+    async with publisher(settings.nats, settings.chain) as publishing:
+        publishing.pools = [PoolMetadata(liar, "v2", Token("0x" + "01" * 20), Token("0x" + "02" * 20))]
+        async with feeding(settings), client(settings.exex_socket) as listener:
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(
+                rpc.call, "eth_sendTransaction", {"from": rpc.call("eth_accounts")[0], "to": liar, "gas": "0x30000"}
+            )
+            await listener.until_tip(1)
+
+    assert listener.chain()[-1].updates == []
+    assert f"of {liar} has topic0 0x{sync}" in caplog.text
+
+
+def v2_sync_topic() -> str:
+    return next(declared.topic0.hex() for declared in v2.EVENTS if declared.name == "Sync")
+
+
+HEADER = NodeHeader(5, "0x" + "55" * 32, "0x" + "44" * 32, 1_700_000_000, None)
+
+
+def log(transaction_index: int, log_index: int) -> Log:
+    return Log("0x" + "aa" * 20, (), b"", transaction_index, log_index)
+
+
+def test_the_first_price_is_not_told_and_the_log_index_counts_within_the_transaction() -> None:
+    logs = [log(0, 0), log(0, 1), log(3, 2), log(3, 3), log(3, 4)]
+    pool = PoolId("0x" + "aa" * 20)
+    events = [Initialize(2**96, 0), LiquidityChange(-10, 10, 5), LiquidityChange(-10, 10, 0)]
+
+    block = feed_block(
+        HEADER, logs, [(each, Decoded("v3", pool, pool, event)) for each, event in zip(logs[2:], events, strict=True)]
+    )
+
+    assert [(update.tx_index, update.log_index, update.update_type) for update in block.updates] == [
+        (3, 1, "mint"),
+        (3, 2, "burn"),
+    ]
+
+
+def test_an_amount_beyond_the_wire_is_clamped_which_a_reader_takes_for_a_broken_promise() -> None:
+    pool = PoolId("0x" + "aa" * 20)
+    huge = Decoded("v3", pool, pool, LiquidityChange(-10, 10, 2**128 - 1))
+
+    (update,) = feed_block(HEADER, [log(0, 0)], [(log(0, 0), huge)]).updates
+
+    assert update.event == LiquidityChange(-10, 10, 2**127 - 1)
+    assert encode(update)
 
 
 async def test_a_stale_socket_is_replaced_and_a_served_one_refused(tmp_path: Path) -> None:
