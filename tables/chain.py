@@ -105,7 +105,7 @@ def _headed(chain: Chain, head: Head) -> tuple[Chain, tuple[Step, ...]]:
     if chain.has(block):
         return chain, ()
     last = chain.head
-    if last is not None and head.block.parent != last.hash:
+    if last is not None and (head.block.parent, block.number) != (last.hash, last.number + 1):
         reason = f"gap: block {block.number} has parent {head.block.parent}, the last head is {last.number} {last.hash}"
         return _broken(chain, (head.block,), block.number, reason)
     heads = (*chain.heads, head.block)
@@ -134,7 +134,7 @@ def _reorged(chain: Chain, reorg: Reorg) -> tuple[Chain, tuple[Step, ...]]:
         reason = f"reorg to block {ancestor.number} {ancestor.hash}, which is not in memory"
         return _broken(chain, (), ancestor.number, reason)
     kept = tuple(head for head in chain.heads if head.number <= ancestor.number)
-    rewound = _with(chain, kept, chain.since)
+    rewound = _with(chain, kept, min(chain.since, ancestor.number + 1))
     return rewound, () if len(kept) == len(chain.heads) else (Rewound(ancestor),)
 
 

@@ -42,6 +42,7 @@ class Partition:
         self.pools: dict[PoolId, Pool] = {}
         self.strangers: dict[PoolId, Stranger] = {}
         self.positions: dict[str, int] = {}
+        self._followed = -1
         self._ahead: dict[PoolId, Positions] = {}
         self._chain_before = self.chain
         self._before: dict[PoolId, Pool | None] = {}
@@ -59,23 +60,33 @@ class Partition:
             return
         known = self.pools.get(pool_id)
         if record is None:
-            if known:
-                self._put(pool_id, None)
+            self._forgotten(pool_id)
         elif known:
             self._put(pool_id, pools.relisted(known, record, self.head))
+            if self.pools[pool_id].life is not known.life:
+                self._ahead.pop(pool_id, None)
         else:
             self._introduced(pool_id, record)
+
+    def _forgotten(self, pool_id: PoolId) -> None:
+        """Also of a pool that is not known: a crash may have come after its row went."""
+        self._ahead.pop(pool_id, None)
+        if pool_id in self.pools:
+            self._put(pool_id, None)
+        self._meet(pool_id, Stranger(since=self._next()) if self._next() > self.chain.since else None)
 
     def _introduced(self, pool_id: PoolId, record: Listed) -> None:
         """What came for it before it was listed counts as if it had come after."""
         stranger = self.strangers.get(pool_id, Stranger())
-        pool = pools.listed(record, max(self.chain.since, self._horizon()), stranger.pending)
+        pool = pools.listed(record, max(self.chain.since, stranger.since), stranger.pending)
         if stranger.snapshot:
             pool = pools.observed(pool, stranger.snapshot, self.chain)
         self._put(pool_id, pool)
         self._meet(pool_id, None)
 
     def followed(self, record: ChainRecord | Illegible, offset: int) -> None:
+        if offset <= self.positions.get("chain", -1):
+            return
         self.chain, steps = chains.follow(self.chain, record)
         for step in steps:
             match step:
@@ -83,11 +94,12 @@ class Partition:
                     self._happened(step, offset)
                 case Rewound(ancestor):
                     self._each("chain", offset, lambda pool: pools.rewound(pool, ancestor))
-                    self._keep_of_strangers(0, ancestor.number)
+                    self._rewound_strangers(ancestor.number)
                 case Broken(last, reason):
                     self._broken(last, reason, offset)
                 case Started(first):
                     self._each("chain", offset, lambda pool: pools.started(pool, first))
+        self._followed = offset
 
     def observed(self, record: SnapshotRecord, offset: int) -> None:
         pool = self.pools.get(record.pool)
@@ -96,7 +108,11 @@ class Partition:
         if pool is None:
             if isinstance(record, Snapshot):
                 stranger = self.strangers.get(record.pool, Stranger())
-                self._meet(record.pool, Stranger(stranger.pending, record))
+                self._meet(record.pool, Stranger(stranger.pending, record, stranger.since))
+            return
+        if self.is_ahead(record.pool):
+            if isinstance(record, Snapshot):
+                self._put(record.pool, pools.held(pool, record))
             return
         after = (
             pools.observed(pool, record, self.chain) if isinstance(record, Snapshot) else pools.unreadable(pool, record)
@@ -108,7 +124,12 @@ class Partition:
     def doubted(self, pool_id: PoolId, reason: str) -> None:
         """The pool's state cannot be relied on, for a reason outside the records."""
         if pool := self.pools.get(pool_id):
-            self._put(pool_id, pools.lost(pool, self.head or 0, reason))
+            self._ahead.pop(pool_id, None)
+            self._put(pool_id, pools.lost(pool, self._next() - 1, reason))
+
+    def is_ahead(self, pool_id: PoolId) -> bool:
+        """A crash left it stored as of a later record of `chain`: until that is read, its state is of no block here."""
+        return bool(self._ahead) and self._followed < self._ahead.get(pool_id, {}).get("chain", -1)
 
     def missed(self, reason: str, offset: int) -> None:
         """Records of `chain` up to that offset are not to be had: every pool must be read from the chain again."""
@@ -133,34 +154,49 @@ class Partition:
         for pool_id in step.illegible:
             self._illegible(pool_id, step.block.number, offset)
         for pool_id in [each for each, pool in self.pools.items() if pool.held]:
-            self._put(pool_id, pools.reached(self.pools[pool_id], self.chain))
-        self._keep_of_strangers(self._horizon(), step.block.number)
+            if not self._seen(pool_id, "chain", offset):
+                self._put(pool_id, pools.reached(self.pools[pool_id], self.chain))
+        self._outgrown()
 
     def _illegible(self, pool_id: PoolId, block: int, offset: int) -> None:
         pool = self.pools.get(pool_id)
         if pool is None:
-            self.chain = msgspec.structs.replace(self.chain, since=block + 1)  # whoever is listed next starts later
+            self._meet(pool_id, Stranger(snapshot=self.strangers.get(pool_id, Stranger()).snapshot, since=block + 1))
         elif not self._seen(pool_id, "chain", offset):
             self._put(pool_id, pools.lost(pool, block, f"dead letter: an update of block {block} could not be read"))
 
     def _broken(self, last: int, reason: str, offset: int) -> None:
         self._each("chain", offset, lambda pool: pools.lost(pool, last, reason))
-        self._keep_of_strangers(last + 1, last)
+        for pool_id, stranger in list(self.strangers.items()):
+            self._meet(pool_id, Stranger((), stranger.snapshot) if stranger.snapshot else None)
 
     def _happened_to_stranger(self, pool_id: PoolId, pending: Pending) -> None:
         stranger = self.strangers.get(pool_id, Stranger())
         if not stranger.pending or stranger.pending[-1].block.number < pending.block.number:
-            self._meet(pool_id, Stranger((*stranger.pending, pending), stranger.snapshot))
+            self._meet(pool_id, Stranger((*stranger.pending, pending), stranger.snapshot, stranger.since))
 
-    def _keep_of_strangers(self, first: int, last: int) -> None:
+    def _rewound_strangers(self, ancestor: int) -> None:
         for pool_id, stranger in list(self.strangers.items()):
-            pending = tuple(each for each in stranger.pending if first <= each.block.number <= last)
-            if len(pending) != len(stranger.pending):
-                self._meet(pool_id, Stranger(pending, stranger.snapshot) if pending or stranger.snapshot else None)
+            pending = tuple(each for each in stranger.pending if each.block.number <= ancestor)
+            since = min(stranger.since, ancestor + 1)
+            if (len(pending), since) != (len(stranger.pending), stranger.since):
+                self._meet(pool_id, Stranger(pending, stranger.snapshot, since))
 
-    def _horizon(self) -> int:
-        """The first block of which everything is kept for pools that are not listed yet."""
-        return max(0, (self.head or 0) - self.chain.memory + 1)
+    def _outgrown(self) -> None:
+        """What came for pools that are not listed is kept as long as the chain remembers the block."""
+        first = max(self.chain.since, self._next() - self.chain.memory)
+        self.chain = msgspec.structs.replace(self.chain, since=first)
+        for pool_id, stranger in list(self.strangers.items()):
+            pending = tuple(each for each in stranger.pending if each.block.number >= first)
+            snapshot = stranger.snapshot if stranger.snapshot and stranger.snapshot.block.number >= first - 1 else None
+            if not pending and not snapshot and stranger.since <= first:
+                self._meet(pool_id, None)
+            elif (len(pending), snapshot) != (len(stranger.pending), stranger.snapshot):
+                self._meet(pool_id, Stranger(pending, snapshot, stranger.since))
+
+    def _next(self) -> int:
+        """The first block of which nothing is folded yet."""
+        return self.head + 1 if self.head is not None else self.chain.since
 
     def _meet(self, pool_id: PoolId, stranger: Stranger | None) -> None:
         if stranger:
@@ -178,8 +214,14 @@ class Partition:
                 self._put(pool_id, change(pool))
 
     def _seen(self, pool_id: PoolId, source: Source, offset: int) -> bool:
-        """The pool's stored rows were written after this record, though the partition's position was not (rule 12)."""
+        """The stored rows, or those of the pool alone, were written after this record (rule 12)."""
+        if offset <= self.positions.get(source, -1):
+            return True
         return bool(self._ahead) and offset <= self._ahead.get(pool_id, {}).get(source, -1)
+
+    def _positions(self, pool_id: PoolId) -> Positions:
+        ahead = self._ahead.get(pool_id, {})
+        return self.positions | {source: max(at, self.positions.get(source, -1)) for source, at in ahead.items()}
 
     def _put(self, pool_id: PoolId, pool: Pool | None) -> None:
         before = self.pools.get(pool_id)
@@ -200,9 +242,9 @@ class Partition:
         self.positions[source] = offset
         written = dict(self._let_go)
         for pool_id, before, after in self.touched():
-            written |= rows.pool_changes(pool_id, before, after, self.positions)
+            written |= rows.pool_changes(pool_id, before, after, self._positions(pool_id))
         for pool_id in self._met:
-            written |= rows.stranger_changes(pool_id, self.strangers.get(pool_id))
+            written |= rows.stranger_changes(pool_id, self.strangers.get(pool_id), self.positions)
         written |= rows.chain_changes(self._chain_before, self.chain, self.positions)
         self._chain_before, self._before, self._met, self._let_go = self.chain, {}, set(), {}
         return written
@@ -212,7 +254,8 @@ class Partition:
         self.chain, positions = rows.stored_chain(self.chain.memory, get, scan)
         self._chain_before = self.chain
         self.positions = dict(positions)
-        self.strangers = dict(rows.stored_strangers(scan))
+        self._followed = self.positions.get("chain", -1)
+        self.strangers = dict(rows.stored_strangers(self.chain, self.positions, scan))
         doubtful = []
         for key, value in list(scan(rows.POOLS)):
             pool_id = PoolId(key.decode())
@@ -222,8 +265,9 @@ class Partition:
                 head = rows.stored_head(value)
                 doubtful.append((pool_id, str(violation)))
                 pool = Pool(head.listed, pools.Waiting("", 0), None, head.story)
-                self._load_pool(pool_id, rows.Stored(pool, head.positions, (), whole=False))
+                self._load_pool(pool_id, rows.Stored(pool, head.positions, rows.ticks_keys(pool_id, scan), whole=False))
                 self.doubted(pool_id, f"stored rows do not agree: {violation}")
+        self._let_go |= dict.fromkeys(rows.orphans(self.pools, self.chain, scan), None)
         return doubtful
 
     def _load_pool(self, pool_id: PoolId, stored: rows.Stored) -> None:

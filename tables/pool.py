@@ -107,6 +107,8 @@ class Stranger(msgspec.Struct, frozen=True):
     pending: tuple[Pending, ...] = ()
     snapshot: Snapshot | None = None
     """The last one that came."""
+    since: int = 0
+    """Nothing that happened to the pool from this block on is missing, as far as the chain knows."""
 
 
 def listed(record: Listed, since: int, pending: tuple[Pending, ...] = ()) -> Pool:
@@ -229,7 +231,7 @@ def started(pool: Pool, first: int) -> Pool:
 def observed(pool: Pool, snapshot: Snapshot, chain: Chain) -> Pool:
     head = chain.head
     if head is None or snapshot.block.number > head.number:
-        return pool if pool.held else msgspec.structs.replace(pool, held=snapshot)
+        return held(pool, snapshot)
     if not chain.has(snapshot.block):
         canonical = chain.hash_at(snapshot.block.number) or "not in memory"
         return _refused(pool, f"block {snapshot.block.number} is {canonical}, the snapshot's is {snapshot.block.hash}")
@@ -239,6 +241,11 @@ def observed(pool: Pool, snapshot: Snapshot, chain: Chain) -> Pool:
         return _refused(pool, f"of block {snapshot.block.number}, events are kept since block {pool.life.since} only")
     pending = tuple(each for each in pool.life.pending if each.block.number > snapshot.block.number)
     return _adopted(pool, snapshot, pending, head.number, chain.memory)
+
+
+def held(pool: Pool, snapshot: Snapshot) -> Pool:
+    """It is looked at when the partition's head is there."""
+    return pool if pool.held else msgspec.structs.replace(pool, held=snapshot)
 
 
 def reached(pool: Pool, chain: Chain) -> Pool:
@@ -288,15 +295,15 @@ def _uninitialized(pool: Pool, head: int) -> Waiting:
 
 
 def _audited(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int) -> Pool:
-    held = state_at(live, snapshot.block.number)
-    if held is None:
+    ours = state_at(live, snapshot.block.number)
+    if ours is None:
         return _refused(pool, f"of block {snapshot.block.number}, before the base at block {live.base.block.number}")
     try:
         chain = folding.whole(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
         return _impossible(pool, f"of block {snapshot.block.number}: {violation}")
     story = msgspec.structs.replace(pool.story, audits=pool.story.audits + 1)
-    if held == chain:
+    if ours == chain:
         newer = live.verified is None or live.verified.number < snapshot.block.number
         life = msgspec.structs.replace(
             live,
@@ -305,7 +312,7 @@ def _audited(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int)
             audit_from=None,
         )
         return Pool(pool.listed, life, pool.held, story)
-    difference = "; ".join(folding.differing_fields(held, chain)[:8])
+    difference = "; ".join(folding.differing_fields(ours, chain)[:8])
     told = msgspec.structs.replace(
         story,
         divergences=story.divergences + 1,

@@ -5,11 +5,12 @@ Keys: `0x…` a pool's small head record (the pool's Kafka key), `t/…` its tic
 `~chain` what ties a partition's rows together.
 Every row is harmless to write twice, and rows of one chunk may be found written in part (rule 12):
 * heads carry the positions up to which they have read each topic, so what is read again is skipped for them;
-* ticks of one snapshot have its block in the key, so those of another are never mixed with them;
-* each tick row says up to which block it is folded, so that a change is folded into it once.
+* ticks have the snapshot in the key on which they stand, so those of another are never mixed with them;
+* each tick row says up to which block it is folded, so that a change is folded into it once;
+* what a row replaces goes after it, and what is found without its pool goes at load.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -27,6 +28,8 @@ from tables.pool import Base, Live, Pool, Story, Stranger, Touched, Waiting
 CHAIN = b"~chain"
 STRANGERS = b"s/"
 HEADS = b"c/"
+TICKS = b"t/"
+HELD = b"h/"
 POOLS = b"0x"
 
 Positions = Mapping[str, int]
@@ -60,9 +63,15 @@ class PoolRow(msgspec.Struct, frozen=True):
 
 class TicksRow(msgspec.Struct, frozen=True):
     word: int
-    folded: int
+    folded: Block
     """The last block whose changes are in it."""
     ticks: tuple[Tick, ...]
+
+
+class StrangerRow(msgspec.Struct, frozen=True):
+    stranger: Stranger
+    followed: int
+    """Offset of the last record of `chain` that is folded in."""
 
 
 class ChainRow(msgspec.Struct, frozen=True):
@@ -79,7 +88,7 @@ _ticks_row = msgspec.json.Decoder(TicksRow)
 _chain_row = msgspec.json.Decoder(ChainRow)
 _header = msgspec.json.Decoder(Header)
 _snapshot = msgspec.json.Decoder(Snapshot)
-_stranger = msgspec.json.Decoder(Stranger)
+_stranger_row = msgspec.json.Decoder(StrangerRow)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -101,8 +110,12 @@ def pool_changes(pool: PoolId, before: Pool | None, after: Pool | None, position
         for word in new.ticks.parts.keys() | kept.keys():
             part = new.ticks.parts.get(word, {})
             if kept.get(word) is not part:
-                written[_ticks_key(pool, _generation(after), word)] = _ticks_bytes(word, new.block.number, part)
-    _write_held(written, pool, before, after)
+                written[_ticks_key(pool, _generation(after), word)] = _ticks_bytes(word, new.block, part)
+    old_held, new_held = before.held if before else None, after.held if after else None
+    if new_held and new_held is not old_held:
+        written[_held_key(pool)] = _encode(new_held)
+    elif old_held and not new_held:
+        let_go[_held_key(pool)] = None
     written[pool_key(pool)] = _encode(_row(after, positions)) if after else None
     return written | let_go
 
@@ -113,25 +126,28 @@ def _base(pool: Pool | None) -> Base | None:
 
 def _generation(pool: Pool | None) -> str:
     assert pool and isinstance(pool.life, Live)
-    return f"{pool.life.reference.number}-{pool.life.reference.hash[2:18]}"
+    return _generation_of(pool.life.reference, pool.story)
+
+
+def _generation_of(reference: Block, story: Story) -> str:
+    """The count tells two snapshots of the same block apart: the second replaces a state that was found wrong."""
+    return f"{reference.number}-{reference.hash[2:18]}-{story.snapshots}"
 
 
 def _ticks_key(pool: PoolId, generation: str, word: int) -> bytes:
-    return f"t/{pool}/{generation}/{word}".encode()
+    return _ticks_prefix(pool) + f"{generation}/{word}".encode()
+
+
+def _ticks_prefix(pool: PoolId) -> bytes:
+    return TICKS + f"{pool}/".encode()
 
 
 def _held_key(pool: PoolId) -> bytes:
-    return f"h/{pool}".encode()
+    return HELD + pool.encode()
 
 
-def _ticks_bytes(word: int, folded: int, part: Mapping[int, Liquidity]) -> bytes:
+def _ticks_bytes(word: int, folded: Block, part: Mapping[int, Liquidity]) -> bytes:
     return _encode(TicksRow(word, folded, tuple(Tick(tick, *part[tick]) for tick in sorted(part))))
-
-
-def _write_held(rows: Rows, pool: PoolId, before: Pool | None, after: Pool | None) -> None:
-    old, new = before.held if before else None, after.held if after else None
-    if old is not new:
-        rows[_held_key(pool)] = _encode(new) if new else None
 
 
 def _row(pool: Pool, positions: Positions) -> PoolRow:
@@ -166,18 +182,30 @@ def stored_pool(value: bytes, get: Callable[[bytes], bytes | None], scan: Scan) 
     row = _pool_row.decode(value)
     pool = row.listed.pool.id
     held = get(_held_key(pool))
-    found = dict(scan(f"t/{pool}/".encode()))
+    found = dict(scan(_ticks_prefix(pool)))
     if isinstance(row.life, WaitingRow):
         life: Waiting | Live = Waiting(row.life.reason, row.life.since, row.life.pending)
         stale, whole = tuple(found), True
     else:
-        prefix = f"t/{pool}/{row.life.reference.number}-{row.life.reference.hash[2:18]}/".encode()
+        prefix = _ticks_prefix(pool) + f"{_generation_of(row.life.reference, row.story)}/".encode()
         parts = [_ticks_row.decode(value) for key, value in found.items() if key.startswith(prefix)]
         life = _live(row.life, row.listed.pool.tick_spacing or 1, parts)
         stale = tuple(key for key in found if not key.startswith(prefix))
         whole = life.base.block == row.life.base_block
     snapshot = _snapshot.decode(held) if held else None
     return Stored(Pool(row.listed, life, snapshot, row.story), row.positions, stale, whole)
+
+
+def ticks_keys(pool: PoolId, scan: Scan) -> tuple[bytes, ...]:
+    return tuple(key for key, _ in scan(_ticks_prefix(pool)))
+
+
+def orphans(pools: Container[PoolId], chain: Chain, scan: Scan) -> list[bytes]:
+    """Keys that a crash left behind: of pools that are off the list, and of blocks that are not on the chain."""
+    known = {_head_key(head) for head in chain.heads}
+    blocks = [key for key, _ in scan(HEADS) if key not in known]
+    of_pools = [key for prefix in (TICKS, HELD) for key, _ in scan(prefix)]
+    return blocks + [key for key in of_pools if PoolId(key.split(b"/")[1].decode()) not in pools]
 
 
 def stored_head(value: bytes) -> PoolRow:
@@ -188,8 +216,8 @@ def stored_head(value: bytes) -> PoolRow:
 def _live(row: LiveRow, spacing: int, parts: list[TicksRow]) -> Live:
     ticks = from_ticks(spacing, (tick for part in parts for tick in part.ticks))
     base, recent = Base(row.base_block, row.base_price, ticks), row.recent
-    folded = max((part.folded for part in parts), default=0)
-    if folded > row.base_block.number:
+    folded = max((part.folded for part in parts), default=row.base_block, key=lambda block: block.number)
+    if folded.number > row.base_block.number:
         base, recent = _catch_up(row, ticks, parts, folded)
     elif len(ticks) != row.tick_count:
         raise InvariantViolation(f"{len(ticks)} of {row.tick_count} ticks are stored")
@@ -201,12 +229,12 @@ def _live(row: LiveRow, spacing: int, parts: list[TicksRow]) -> Live:
     return Live(row.reference, base, recent, head, row.fees, row.verified, row.audit_from)
 
 
-def _catch_up(row: LiveRow, ticks: Ticks, stored: list[TicksRow], folded: int) -> tuple[Base, tuple[Touched, ...]]:
+def _catch_up(row: LiveRow, ticks: Ticks, stored: list[TicksRow], folded: Block) -> tuple[Base, tuple[Touched, ...]]:
     """A crash came between the tick rows and the head: the tick rows not written yet are brought up to the others."""
-    done = {each.word: each.folded for each in stored}
-    old = [touched for touched in row.recent if touched.block.number <= folded]
-    if not old:
-        raise InvariantViolation(f"ticks are folded up to block {folded}, which the pool does not remember")
+    done = {each.word: each.folded.number for each in stored}
+    old = [touched for touched in row.recent if touched.block.number <= folded.number]
+    if not old or old[-1].block != folded:
+        raise InvariantViolation(f"ticks are folded up to {folded}, which the pool does not remember")
     parts = dict(ticks.parts)
     for touched in old:
         for change in _changes([touched]):
@@ -248,9 +276,15 @@ def stored_chain(memory: int, get: Callable[[bytes], bytes | None], scan: Scan) 
     return Chain(memory, tuple(reversed(heads)), row.partial, row.illegible, row.since), row.positions
 
 
-def stranger_changes(pool: PoolId, stranger: Stranger | None) -> Rows:
-    return {STRANGERS + pool.encode(): _encode(stranger) if stranger else None}
+def stranger_changes(pool: PoolId, stranger: Stranger | None, positions: Positions) -> Rows:
+    row = StrangerRow(stranger, positions.get("chain", -1)) if stranger else None
+    return {STRANGERS + pool.encode(): _encode(row) if row else None}
 
 
-def stored_strangers(scan: Scan) -> Iterator[tuple[PoolId, Stranger]]:
-    return ((PoolId(key.removeprefix(STRANGERS).decode()), _stranger.decode(value)) for key, value in scan(STRANGERS))
+def stored_strangers(chain: Chain, positions: Positions, scan: Scan) -> Iterator[tuple[PoolId, Stranger]]:
+    """One that is ahead of the chain forgets what it kept: the blocks after the head come again."""
+    since = chain.head.number + 1 if chain.head else chain.since
+    for key, value in scan(STRANGERS):
+        row = _stranger_row.decode(value)
+        ahead = row.followed > positions.get("chain", -1)
+        yield PoolId(key.removeprefix(STRANGERS).decode()), row.stranger if not ahead else Stranger(since=since)

@@ -34,7 +34,7 @@ def at(partition: Partition, pool: Pool, number: int | None) -> At | None:
     """At the partition's head where no number is asked for; None while the pool waits. Raises NotInMemory."""
     head = partition.chain.head
     live = pool.life
-    if not isinstance(live, Live) or head is None:
+    if not isinstance(live, Live) or head is None or partition.is_ahead(pool.listed.pool.id):
         if number is not None:
             raise NotInMemory(number, None, None, f"the pool is waiting: {reason(partition, pool)}")
         return None
@@ -52,6 +52,8 @@ def at(partition: Partition, pool: Pool, number: int | None) -> At | None:
 def reason(partition: Partition, pool: Pool) -> str | None:
     if not isinstance(pool.life, Live):
         return pool.life.reason
+    if partition.is_ahead(pool.listed.pool.id):
+        return "its state is ahead of the partition's head"
     return None if partition.chain.head else "gap: no block has come since"
 
 
