@@ -1,6 +1,6 @@
 """What the feed says of one block, and of a reorg as a whole: the messages, without their place in the stream.
 
-PURE. The data of blocks that are taken back are said as they were, newest first, never inverted.
+The data of blocks that are taken back are said as they were, newest first, never inverted.
 """
 
 from collections.abc import Iterable, Sequence

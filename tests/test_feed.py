@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from demo.evm import Rpc
-from demo.world import World
+from demo.world import ReorgKind, World
 from protocols import Decoded, v2
 from protocols.events import Initialize, LiquidityChange
 from protocols.types import Log, PoolId, PoolMetadata, Token
@@ -49,8 +49,8 @@ async def test_blocks_and_reorgs_of_every_depth_are_told_as_the_chain_says(setti
             await listener.until_tip(first)
             await listener.until_tip(await mined(world, 11))
             for depth in range(1, 11):
-                await asyncio.to_thread(world.reorg, depth)
-                await listener.until_tip(world.chain.tip.number)
+                kind: ReorgKind = "replaced" if depth % 3 == 0 else "rewound"
+                await asyncio.to_thread(world.reorg, depth, kind=kind, longer_by=depth % 4 - 1)
                 await listener.until_tip(await mined(world, 1))
 
             told = [block for block in listener.chain() if block.number >= first]

@@ -90,6 +90,16 @@ async def test_an_error_of_the_node_is_an_error_and_in_a_batch_stands_in_its_pla
 
 
 @TRANSPORTS
+async def test_an_answer_of_megabytes_arrives_whole(node_addresses: dict[str, str], over: str) -> None:
+    Rpc(node_addresses["http"]).call("anvil_mine", hex(1))
+    async with connect(node_addresses[over]) as node:
+        answers = await node.batch([("eth_getBlockByNumber", ["latest", False])] * 2000)
+
+    assert len(answers) == 2000
+    assert {block["number"] for block in answers} == {"0x1"}
+
+
+@TRANSPORTS
 async def test_many_requests_at_a_time_get_their_own_answers(node_addresses: dict[str, str], over: str) -> None:
     Rpc(node_addresses["http"]).call("anvil_mine", hex(40))
     async with connect(node_addresses[over]) as node:
