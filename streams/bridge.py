@@ -58,12 +58,16 @@ async def _placed(listing: Listing) -> None:
 
 async def _together(bridge: "Bridge") -> None:
     """The first failure ends all, and is raised itself."""
+    tasks = [asyncio.create_task(part) for part in (bridge.feed.run(), bridge.hear(), bridge.publish())]
     try:
-        async with asyncio.TaskGroup() as group:
-            for part in (bridge.feed.run(), bridge.hear(), bridge.publish()):
-                group.create_task(part)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()  # again and again: in Python 3.11 a library's wait_for can lose a cancellation
+            await asyncio.wait(pending, timeout=1)
 
 
 class Bridge:

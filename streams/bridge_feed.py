@@ -123,7 +123,8 @@ class Feed:
         wire = self._wire()
         while len(self._steps) < self._limit:
             try:
-                data = await asyncio.wait_for(reader.read(READ_BYTES), SILENCE_S)
+                async with asyncio.timeout(SILENCE_S):
+                    data = await reader.read(READ_BYTES)
             except TimeoutError:
                 self._buffer(wire.silence())
                 continue

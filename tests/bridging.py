@@ -326,8 +326,9 @@ async def bridging(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
 
 
 class Stage:

@@ -1,9 +1,15 @@
 """The bridge is stopped anywhere and started again: the topic itself tells where to go on."""
 
+import asyncio
+import os
+import random
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from protocols.events import Sync
 from protocols.types import Block
@@ -192,6 +198,54 @@ async def test_an_unreadable_record_at_the_end_of_the_topic_is_not_built_upon(
 
     assert topic.blocks == await chain.truth(first.number)
     assert topic.reorgs == [last.number]
+
+
+@asynccontextmanager
+async def bridge_process(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Ends by SIGKILL."""
+    program = "import asyncio, settings, streams.bridge; asyncio.run(streams.bridge.run(settings.settings()))"
+    values = settings.model_dump(mode="json", exclude_defaults=True)
+    environment = {**os.environ, **{f"ARENA_{name.upper()}": str(value) for name, value in values.items()}}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_a_bridge_killed_again_and_again_says_every_block(settings: Settings, chain: Chain, topic: Topic) -> None:
+    dice = random.Random(3)
+    first, *_, last = await chain.busy(2)
+    await published(settings, await blocks_entries(settings, chain, first.number, last.number))
+    for _ in range(3):
+        await chain.busy(100)
+        async with bridge_process(settings):
+            before = last.number
+            async with asyncio.timeout(30):
+                while not any(part.blocks and part.blocks[-1][0].block.number > before for part in topic.partitions):
+                    await topic.read()
+            await asyncio.sleep(dice.random() * 0.3)
+        await topic.read()
+        last = topic.partitions[0].blocks[-1][0].block
+    head = await chain.mine(*chain.some())
+
+    async with bridging(settings):
+        await topic.until(head)
+
+    assert topic.blocks == await chain.truth(first.number)
+    assert topic.gaps == []
+
+
+async def test_a_record_larger_than_a_batch_and_many_batches_go_through(settings: Settings, chain: Chain) -> None:
+    values = [b"x" * 3_000_000, *(b"%06d" % number + b"y" * 1000 for number in range(2000))]
+
+    await published(settings, [Entry(0, None, value) for value in values])
+
+    async with AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest") as consumer:
+        consumer.assign([TopicPartition(topics(settings.chain).chain, 0)])
+        received = [(await consumer.getone()).value for _ in values]
+    assert received == values
 
 
 async def test_a_second_writer_is_noticed_and_stops_the_bridge(settings: Settings, chain: Chain, topic: Topic) -> None:
