@@ -1,5 +1,6 @@
 """A node's state at one block: every request is pinned to it, in requests as large as the node takes."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 MOST_CALLS = 400
 MOST_WORDS = 8192
 FEWEST_WORDS = 64
+SETTLING_S = 0.05
 NOWHERE = "0x00000000000000000000000000000000a7e4a7e4"
 """An address without code, for trying an override."""
 TOO_FAST = ("rate limit", "too many requests", "request count exceeded", "http 429")
@@ -45,6 +47,8 @@ class Abilities(msgspec.Struct):
     calls: int = MOST_CALLS
     """Per request."""
     most_calls: int = MOST_CALLS
+    newest_shifts: bool = False
+    """anvil reads its newest block from live state: a block that is mined meanwhile shows through, hash or not."""
     words: int = MOST_WORDS
     """Bitmap words per run of the reading program."""
 
@@ -111,6 +115,14 @@ class Pinned:
                 answers += [_text(result) for result in results]
         return answers
 
+    async def shifted(self) -> bool:
+        """Whether what was just read may be of a later block. Read again it is not: the block is not the newest now."""
+        if not self.abilities.newest_shifts:
+            return False
+        await asyncio.sleep(SETTLING_S)
+        newest = await self._node.header("latest")
+        return newest is not None and newest.number > self.block.number
+
     async def check_state(self) -> None:
         """Raises BlockGone, or StateRefused where the node does not tell the block's state, whatever is asked."""
         await self.check_chain()
@@ -127,9 +139,10 @@ class Pinned:
 
 async def find_abilities(node: Node, block: Block) -> Abilities:
     """Raises BlockGone for a block that is replaced meanwhile, StateRefused where not even code can be had."""
+    newest_shifts = await _is_anvil(node)
     for by_hash in (True, False):
         for overrides in (True, False):
-            abilities = Abilities(overrides=overrides, by_hash=by_hash)
+            abilities = Abilities(overrides, by_hash, newest_shifts=newest_shifts)
             pinned = Pinned(node, block, abilities)
             if await _probe(pinned) is None:
                 await pinned.check_chain()
@@ -148,6 +161,13 @@ async def _probe(pinned: Pinned) -> Answer | None:
         raise answer
     expected = request[1][0]["data"] if pinned.abilities.overrides else "0x"
     return None if answer == expected else answer
+
+
+async def _is_anvil(node: Node) -> bool:
+    try:
+        return str(await node.call("web3_clientVersion", [])).lower().startswith("anvil")
+    except RpcError:
+        return False
 
 
 def _tell(abilities: Abilities) -> None:

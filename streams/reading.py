@@ -31,6 +31,8 @@ async def read_pools(
     }
     if named:
         outcomes |= await _outcomes(pinned, named, managers)
+    if named and await pinned.shifted():
+        outcomes |= await _outcomes(pinned, named, managers)
     if any(isinstance(outcome, Failed) for outcome in outcomes.values()):
         await pinned.check_state()
     await pinned.check_chain()

@@ -1,5 +1,8 @@
 """The whole of protocols/ against a real chain: logs replayed from a pool's birth give the state that is read."""
 
+import asyncio
+import threading
+
 import pytest
 
 from demo import servers
@@ -10,7 +13,7 @@ from protocols.folding import Whole, apply, whole
 from protocols.states import State, V2State, V3State, V4State
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from streams.node import Node, connect
-from streams.pinned import Pinned, find_abilities
+from streams.pinned import BlockGone, Pinned, find_abilities
 from streams.reading import read_pools
 
 pytestmark = pytest.mark.servers
@@ -43,6 +46,43 @@ async def test_logs_replayed_from_birth_give_the_state_that_is_read_at_every_blo
 
     assert compared == BLOCKS
     assert len(pools) == 13
+
+
+async def test_what_is_read_while_blocks_come_is_of_the_block_it_names() -> None:
+    """anvil alone would fail here: it answers for its newest block, by hash too, with what is being mined."""
+    with servers.anvil() as url:
+        world = World(url, seed=8)
+        pools = {pool.id: listed(pool) for pool in world.pools}
+        stop = threading.Event()
+        mining = threading.Thread(target=_mine, args=(world, stop))
+        read: list[tuple[Block, dict[PoolId, object]]] = []
+        async with connect(url) as node:
+            mining.start()
+            try:
+                while len(read) < 20:
+                    if found := await _read_newest(node, pools):
+                        read.append(found)
+            finally:
+                stop.set()
+                await asyncio.to_thread(mining.join)
+
+            for block, states in read:
+                assert await _read(node, block, pools) == states
+
+
+def _mine(world: World, stop: threading.Event) -> None:
+    while not stop.wait(0.05):
+        world.mine()
+
+
+async def _read_newest(node: Node, pools: dict[PoolId, PoolMetadata]) -> tuple[Block, dict[PoolId, object]] | None:
+    header = await node.header("latest")
+    assert header is not None
+    block = Block(header.number, header.hash)
+    try:
+        return block, await _read(node, block, pools)
+    except BlockGone:
+        return None
 
 
 async def _replay(node: Node, number: int, pools: dict[PoolId, PoolMetadata], states: dict[PoolId, Whole]) -> Block:
