@@ -4,12 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from settings import Settings
 
@@ -22,9 +20,9 @@ class Unanswered(click.ClickException):
 
 def pool(settings: Settings, pool_id: str, at: int | None, *, with_ticks: bool, as_json: bool) -> None:
     query = {} if at is None else {"at": str(at)}
-    found = _ask(settings, f"/pools/{pool_id}/", query)
+    found = _ask(settings, f"/pools/{quote(pool_id)}/", query)
     if with_ticks:
-        found |= {"ticks": _ask(settings, f"/pools/{pool_id}/ticks/", query)["ticks"]}
+        found |= {"ticks": _ask(settings, f"/pools/{quote(pool_id)}/ticks/", query)["ticks"]}
     if as_json:
         _print_json(found)
         return
@@ -92,10 +90,10 @@ def _print_json(value: Any) -> None:
 
 
 def _print_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_plain(row.get(column)) for column in columns))
-    Console(soft_wrap=True).print(table)
+    lines = [columns, *(tuple(_plain(row.get(column)) for column in columns) for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _plain(value: Any) -> str:

@@ -68,9 +68,13 @@ def _java_version(path: str) -> int:
 def kafka_classpath() -> str:
     java_home = Path(java()).resolve().parent.parent
     os.environ.setdefault("JAVA_HOME", str(java_home))  # else jgo looks for a JDK to download
+    logging.getLogger("jgo").setLevel(logging.ERROR)  # it misses the `jar` tool of a JDK, and does without
+    stamp = STACK / "kafka.fetched"
     with alone("kafka"):
-        log.info("fetching Apache Kafka's jars (once)")
+        if not stamp.exists():
+            log.info("fetching Apache Kafka's jars (once)")
         jars = [str(jar) for jar in jgo.build(KAFKA_JARS).all_jars]
+        stamp.touch()
     if not any("kafka_2.13" in jar for jar in jars):
         raise NotInstalled(f"Maven has no jars for {KAFKA_JARS}; set ARENA_KAFKA to a broker of yours.")
     return os.pathsep.join(jars)

@@ -5,14 +5,53 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 
 class NotStarted(Exception):
     """A process ended, or was not ready in time; carries the end of what it printed."""
+
+
+class Guard:
+    """A process that ends the others when we are gone without having done so: killed, or crashed."""
+
+    PROGRAM = """
+import os, signal, sys
+groups = set()
+for line in sys.stdin:
+    group = int(line)
+    groups.add(group) if group > 0 else groups.discard(-group)
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+"""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", self.PROGRAM]
+        self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, text=True)
+
+    def watch(self, group: int) -> None:
+        self._tell(group)
+
+    def release(self, group: int) -> None:
+        self._tell(-group)
+
+    def _tell(self, group: int) -> None:
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(f"{group}\n")
+        self._popen.stdin.flush()
+
+
+@cache
+def guard() -> Guard:
+    return Guard()
 
 
 class Process:
@@ -33,6 +72,7 @@ class Process:
                 start_new_session=True,
                 env={**os.environ, **(environment or {})},
             )
+        guard().watch(self.pid)
 
     @property
     def pid(self) -> int:
@@ -65,7 +105,9 @@ class Process:
 
     def kill(self) -> int | None:
         self.signal(signal.SIGKILL)
-        return self.wait(10)
+        exit_code = self.wait(10)
+        guard().release(self.pid)
+        return exit_code
 
     def said(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
