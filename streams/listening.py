@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
-from nats.js.errors import NotFoundError, ServiceUnavailableError
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from settings import Settings
 from streams.whitelist_messages import subjects
@@ -38,6 +38,9 @@ class ConnectionLost(Exception):
     """The connection ended, or messages were lost on it."""
 
 
+News = asyncio.Queue[Heard | ConnectionLost]
+
+
 async def heard(settings: Settings) -> AsyncGenerator[Heard, None]:
     """Every message on the chain's whitelist subjects; connects again for ever, and starts over with what is retained.
 
@@ -46,10 +49,11 @@ async def heard(settings: Settings) -> AsyncGenerator[Heard, None]:
     delay_s, down = FIRST_DELAY_S, False
     while True:
         try:
-            async with aclosing(_session(settings)) as session:
-                async for message in session:
-                    delay_s, down = FIRST_DELAY_S, False
-                    yield message
+            async with _subscribed(settings) as (client, live):
+                delay_s, down = FIRST_DELAY_S, False
+                async with aclosing(_messages(client, live, settings)) as messages:
+                    async for message in messages:
+                        yield message
         except (NatsError, OSError, TimeoutError, ConnectionLost) as error:
             if not down:
                 cause = str(error) or type(error).__name__
@@ -85,8 +89,9 @@ def where(settings: Settings) -> str:
     return ",".join(urlsplit(url).netloc.rpartition("@")[2] or url for url in settings.nats.split(","))
 
 
-async def _session(settings: Settings) -> AsyncGenerator[Heard, None]:
-    live: asyncio.Queue[Heard | ConnectionLost] = asyncio.Queue()
+@asynccontextmanager
+async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, News]]:
+    live: News = asyncio.Queue()
 
     async def keep(message: Msg) -> None:
         live.put_nowait(Heard(message.subject, message.data))
@@ -101,13 +106,17 @@ async def _session(settings: Settings) -> AsyncGenerator[Heard, None]:
     async with connected(settings, closed_cb=closed, error_cb=failed) as client:
         await client.subscribe(subjects(settings.chain), cb=keep)
         await client.flush()
-        for message in await _retained(client, settings.chain):
-            yield message
-        await client.publish(RESEED, b"")
-        log.info("Listening to what NATS at %s says of the whitelist of %s", where(settings), settings.chain)
-        while not isinstance(news := await live.get(), ConnectionLost):
-            yield news
-        raise news
+        yield client, live
+
+
+async def _messages(client: Client, live: News, settings: Settings) -> AsyncGenerator[Heard, None]:
+    for message in await _retained(client, settings.chain):
+        yield message
+    await client.publish(RESEED, b"")
+    log.info("Listening to what NATS at %s says of the whitelist of %s", where(settings), settings.chain)
+    while not isinstance(news := await live.get(), ConnectionLost):
+        yield news
+    raise news
 
 
 async def _retained(client: Client, chain: str) -> list[Heard]:
@@ -119,7 +128,8 @@ async def _retained(client: Client, chain: str) -> list[Heard]:
         last = [await stream.get_last_msg(name, subject) for subject in info.state.subjects or {}]
     except (NotFoundError, ServiceUnavailableError):
         return []
-    except TimeoutError:
-        log.warning("JetStream does not answer; the list is known when it is published again")
+    except (APIError, TimeoutError) as error:
+        cause = str(error) or "no answer"
+        log.warning("What JetStream retains cannot be had (%s); the list is known when it is published again", cause)
         return []
     return [Heard(each.subject or "", each.data or b"") for each in sorted(last, key=lambda each: each.seq or 0)]

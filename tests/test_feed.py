@@ -1,4 +1,5 @@
 import asyncio
+import json
 import socket as sockets
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from streams.exex import Slot0Final, V2ReservesFinal, encode
 from streams.feed_blocks import feed_block
 from streams.feed_server import SocketTaken, serve
 from streams.node import NodeHeader
-from streams.whitelist_publishing import adding, removing
+from streams.whitelist_publishing import Outgoing, adding, removing
 from tests.feeding import client, feeding, metadata, mined, publisher, said, truth
 from tests.proxy import Call, error, proxied
 
@@ -147,7 +148,7 @@ async def test_a_whitelist_change_counts_from_the_next_block(settings: Settings)
             added = world.chain.tip.number + 1
             await listener.until_tip(await mined(world, 4))
             await publishing.say(removing(said(settings.chain), [pool.id for pool in half], 1 << 20))
-            await publishing.say([(f"whitelist.pools.{settings.chain}.full", b"no list at all")])  # type: ignore[list-item]
+            await publishing.say([Outgoing(f"whitelist.pools.{settings.chain}.full", b"no list at all")])
             await asyncio.sleep(0.3)
             removed = world.chain.tip.number + 1
             last = await mined(world, 4)
@@ -160,6 +161,27 @@ async def test_a_whitelist_change_counts_from_the_next_block(settings: Settings)
         *truth(rpc, added, removed - 1, ids),
         *truth(rpc, removed, last, ids[1::2]),
     ]
+
+
+async def test_a_minimal_list_of_bare_ids_suffices_also_for_v4(settings: Settings) -> None:
+    world = await world_on(settings.rpc)
+    ids = [pool.id for pool in world.pools]
+    minimal = Outgoing(f"whitelist.pools.{settings.chain}.minimal", json.dumps({"pools": ids}).encode())
+    async with (
+        publisher(settings.nats, settings.chain) as publishing,
+        feeding(settings),
+        client(settings.exex_socket) as listener,
+    ):
+        await asyncio.sleep(0.3)
+        await publishing.say([minimal])
+        await asyncio.sleep(0.5)
+        first = await mined(world, 1)
+        last = await mined(world, 4)
+        await listener.until_tip(last)
+        told = [block for block in listener.chain() if block.number >= first]
+
+    assert told == truth(Rpc(settings.rpc), first, last, ids)
+    assert {len(pool) for block in told for _, _, pool, _ in block.updates} == {42, 66}
 
 
 async def test_a_client_that_does_not_read_is_disconnected_and_nobody_waits(settings: Settings) -> None:
