@@ -56,11 +56,10 @@ class Settings(BaseSettings):
     """Blocks of the feed that may wait; when they are more, the connection is given up."""
     v4_pool_manager: str | None = None
     """For V4 pools whose list names no factory; unset, the chain's well-known one or the pool's own Initialize log."""
-    scraper_depth: int = 0
-    """Blocks below the head at which snapshots are taken. 1 for a node that answers for its head from the block that it
-    is just making, whatever hash is asked for (anvil 1.7.1)."""
     wanted_retry_s: float = 5.0
     """A waiting pool asks for its snapshot again after so long without one."""
+    audits_per_minute: float = 60.0
+    """So many live pools, over all workers, are compared with the chain; at random, the busiest most often."""
     standby_replicas: int = 1
     """How many other workers keep a copy of each partition, to take over at once."""
     session_timeout_s: float = 10.0

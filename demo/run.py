@@ -88,7 +88,6 @@ def _everything(wishes: Wishes) -> Iterator[tuple[World, System]]:
             exex_socket=directory / "exex.sock",
             data=directory / "data",
             partitions=wishes.partitions,
-            scraper_depth=1,
             web_port=wishes.web_port or free_port(),
         )
         ours = stack.enter_context(system(settings, wishes.workers, directory))

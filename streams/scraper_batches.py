@@ -95,7 +95,7 @@ class Scraper:
 
     async def _scrape_batch(self, protocol: ProtocolName, last_block: int) -> int:
         """Returns the block of the batch; that of the last where no wish can be answered yet."""
-        head = await self._reference()
+        head = await self._node.header("latest")
         taken: list[Wanted] = []
         if head is not None and not (self._config.wait_for_next_block and head.number <= last_block):
             taken = self._wishes.take(protocol, self._config.size(protocol), head.number, _now_s())
@@ -108,11 +108,6 @@ class Scraper:
             left = [wanted for wanted in taken if self._wishes.is_in_hand(wanted.pool.id)]
             self._wishes.put_back(left, _now_s())
         return head.number
-
-    async def _reference(self) -> NodeHeader | None:
-        head = await self._node.header("latest")
-        depth = self._settings.scraper_depth
-        return await self._node.header(max(0, head.number - depth)) if head and depth else head
 
     async def _answer(self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[Wanted]) -> None:
         began_s = _now_s()
