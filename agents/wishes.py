@@ -1,11 +1,16 @@
-"""Pools that still wait for their snapshot ask again, and audits that are due are asked for: topic wanted."""
+"""What pools ask of the scraper by the clock: the snapshot that has not come yet, and audits. Topic wanted."""
 
 import asyncio
 
 from app import app, configured, folder, ownership, pools
 
+EVERY_S = 1.0
 
-@app.timer(interval=1.0, name="wishes")
-async def ask_again() -> None:
+
+@app.timer(interval=EVERY_S, name="wishes")
+async def ask() -> None:
     ownership.look()
-    await asyncio.gather(*(pools.send(*wish) for wish in list(folder.wishes(configured.wanted_retry_s))))
+    share = len(folder.partitions) / configured.partitions
+    audits = folder.audits(configured.audits_per_minute / 60 * EVERY_S * share)
+    again = folder.wishes(configured.wanted_retry_s)
+    await asyncio.gather(*(pools.send(*wish) for wish in [*audits, *again]))

@@ -1,6 +1,7 @@
 """All pools of the partitions that this worker owns: records in, rows and wishes out."""
 
 import logging
+import random
 import time
 from collections.abc import Callable, Collection, Iterator
 
@@ -33,6 +34,7 @@ class Pools:
         }
         self._memory_blocks = memory_blocks
         self._clock = clock
+        self._random = random.Random()
         self._asked: dict[PoolId, tuple[Wanted, float]] = {}
         self._doubtful: set[PoolId] = set()
 
@@ -97,6 +99,19 @@ class Pools:
                 if wanted and (asked is None or now - asked[1] >= retry_s):
                     self._asked[pool_id_] = wanted, now
                     yield self._wanted(wanted)
+
+    def audits(self, count: float) -> Iterator[tuple[str, bytes, bytes]]:
+        """Wishes for about so many live pools, the more likely the more blocks touched them."""
+        live = [
+            (pool.listed.pool, loaded.head or 0, 1 + pool.story.applied)
+            for loaded in self.partitions.values()
+            for pool in loaded.pools.values()
+            if isinstance(pool.life, Live)
+        ]
+        whole = int(count) + (self._random.random() < count % 1)
+        weights = [weight for _, _, weight in live]
+        for metadata, head, _ in self._random.choices(live, weights, k=whole) if live else ():
+            yield self._wanted(Wanted(metadata, "audit", head))
 
     def _ask(self, pool: PoolId, after: Pool | None, head: int | None) -> Wanted | None:
         wanted = wish(after, head) if after else None

@@ -272,3 +272,19 @@ def test_the_order_between_topics_does_not_matter(world: World, order: str) -> N
     partition = world.pools.partitions[0]
     assert views.pool_view(partition, partition.pools[POOL])["state"] == {"reserve0": "8", "reserve1": "8"}
     assert not [key for key in world.rows if key.startswith(b"s/")]
+
+
+def test_live_pools_are_audited_at_random_the_busiest_most_often(world: World) -> None:
+    quiet = PoolId("0x" + "cd" * 20)
+    world.fold(TOPICS.whitelist, (quiet.encode(), to_bytes(Listed(PoolMetadata(quiet, "v2", TOKEN, TOKEN), 1))))
+    world.tell(TOPICS.whitelist, LISTED)
+    world.tell(TOPICS.chain, head(1))
+    world.fold(TOPICS.snapshots, (quiet.encode(), to_bytes(Snapshot(quiet, block(1), V2State(1, 1)))))
+    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(1, 1)))
+    world.tell(TOPICS.chain, *(each for n in range(2, 12) for each in (update(n, n), head(n, 1))))
+
+    asked = wishes([send for _ in range(1000) for send in world.pools.audits(0.5)])
+
+    assert {(each.reason, each.not_before) for each in asked} == {("audit", 11)}
+    assert 400 < len(asked) < 600
+    assert sum(each.pool.id == POOL for each in asked) > 5 * sum(each.pool.id == quiet for each in asked) > 0

@@ -18,7 +18,7 @@ from protocols.states import V2State
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, to_bytes
-from streams.topics import partition_of, producer, topics
+from streams.topics import ensure, partition_of, producer, topics
 
 PARTITIONS = 4
 POOLS = [PoolId(f"0x{number:040x}") for number in range(12)]
@@ -146,8 +146,6 @@ def worker(settings: Settings, tmp_path: Path) -> Any:
 
 @pytest.fixture
 async def kafka_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    from streams.topics import ensure  # noqa: PLC0415 named like this module's fixture's work
-
     await ensure(settings)
     async with producer(settings) as started:
         yield started
@@ -169,6 +167,15 @@ async def until_right(worker: Worker, chain: Chain, timeout_s: float = 60) -> No
                 states = await worker.states()
     except TimeoutError:
         pytest.fail(f"expected {chain.expected()}, got {states}; {worker.process.said(40)}")
+
+
+async def until_shared(worker: Worker, owners: int, timeout_s: float = 60) -> None:
+    async with asyncio.timeout(timeout_s):
+        found: set[str] = set()
+        while len(found) < owners:
+            await asyncio.sleep(0.2)
+            _, status = await worker.get("/status/")
+            found = {row["worker"] for row in status.get("partitions", [])}
 
 
 async def test_a_worker_killed_or_wiped_comes_back_with_the_same_state(
@@ -203,16 +210,13 @@ async def test_either_of_two_workers_answers_and_the_survivor_takes_over(
     first, second = worker(), worker()
     await chain.mine(3)
     await chain.snapshots()
+    await until_shared(first, 2)
     await until_right(first, chain)
     await until_right(second, chain)
-    _, status = await first.get("/status/")
-    owners = {row["worker"] for row in status["partitions"]}
 
     second.process.signal(signal.SIGKILL)
     await chain.mine(10)
     await until_right(first, chain)
-
-    assert len(owners) == 2
 
 
 async def test_a_stopped_worker_leaves_at_once_and_without_an_error(worker: Callable[[], Worker], chain: Chain) -> None:
