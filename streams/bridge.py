@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from protocols.types import PoolId, PoolMetadata
 from settings import Settings
 from streams.assembly import FedBlock, FedReorg, Step
 from streams.bridge_feed import ControlWire, Feed, SeedWire
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 REPEAT_S = 3600.0
 NODE_PAUSE_S = 2.0
+CALM_S = 0.3
+"""A list is taken over when no more was said for so long: what NATS retained may be a part of it, or out of date."""
 SETTLING_S = 1.0
 
 
@@ -81,6 +85,7 @@ class Bridge:
         self._chain = chain
         self._news = asyncio.Event()
         self._repeat_at_s = 0.0
+        self._calm = asyncio.get_running_loop().call_later(0, self._news.set)
         self.feed = Feed(settings.exex_socket, ControlWire if control else SeedWire, settings.bridge_buffer, self._news)
         self._follower = Follower(
             node,
@@ -100,8 +105,12 @@ class Bridge:
                 continue
             for reason in said.skipped:
                 log.error("left out of the list: %s", reason)
-            self._listing.want(said.pools)
-            self._news.set()
+            self._calm.cancel()
+            self._calm = asyncio.get_running_loop().call_later(CALM_S, self._take_over, said.pools)
+
+    def _take_over(self, pools: Mapping[PoolId, PoolMetadata]) -> None:
+        self._listing.want(pools)
+        self._news.set()
 
     async def publish(self) -> None:
         await self._look()
