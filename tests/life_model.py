@@ -1,6 +1,6 @@
 """A chain that forks and the pools on it, told naively: positions in a dict, all else recomputed from scratch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
@@ -149,7 +149,7 @@ class World:
         self.listed_from = {pool.id: random.choice([0, random.randint(0, plan.steps)]) for pool in pools}
         self.children: dict[str, list[Node]] = {}
         self.nodes: dict[str, Node] = {}
-        self._hashes = count(1)
+        self._hashes: Iterator[int] = count(1)
         first = self._node(None, {pool.id: Naive(pool) for pool in pools}, random.randint(0, 3))
         self.path = [first]
         self.chain: list[ChainItem] = []
@@ -186,10 +186,10 @@ class World:
             what = random.random()
             if what < 0.6:
                 self._extend()
-            elif what < 0.8:
+            elif what < 0.75:
                 self._reorg()
             elif self.plan.faults:
-                random.choice([self._gap, self._stray, self._again, lambda: self._extend(lossy=True)])()
+                random.choice([self._gap, self._stray, self._again, self._lossy, self._lossy])()
         listed_from = max(listed.from_block for _, listed in self.whitelist if listed)
         for _ in range(max(random.randint(2, 4), listed_from - self.tip.block.number)):
             self._extend()
@@ -206,6 +206,9 @@ class World:
         node = self._next()
         self.path.append(node)
         self._emit(node, lossy)
+
+    def _lossy(self) -> None:
+        self._extend(lossy=True)
 
     def _updates(self, node: Node) -> list[Update]:
         updates = []

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from unittest.mock import patch
 
@@ -42,6 +42,7 @@ class Run:
 
     def __init__(self, world: World, random: Random, memory: int = 64, spare_heads: int = 256) -> None:
         self.world, self.random = world, random
+        self.eager = random.choice([0.1, 0.5, 1.0])
         self.memory, self.spare_heads = memory, spare_heads
         self.rows = MemoryRows()
         self.read: dict[Source, int] = dict.fromkeys(SOURCES, 0)
@@ -57,6 +58,8 @@ class Run:
         return partition
 
     def to_the_end(self, crashes: float = 0.15) -> None:
+        if self.random.random() < 0.5:
+            self.chunk("whitelist", len(self.world.whitelist), crashes)
         while left := [source for source in SOURCES if self.read[source] < len(self.topic(source))]:
             self.chunk(self.random.choice(left), self.random.randint(1, self.random.choice([1, 4, 40])), crashes)
             self.scrape()
@@ -65,14 +68,21 @@ class Run:
         """Now and then a wish is answered, with the truth about any block that serves, on any fork."""
         for pool in self.partition.pools.values():
             wanted = pools.wish(pool, self.partition.head)
-            if wanted and self.random.random() < 0.2:
-                blocks = [*self.world.path, self.random.choice(list(self.world.nodes.values()))]
+            if wanted and self.random.random() < self.eager:
+                head = self.partition.chain.head
+                near = [self.world.nodes[head.hash]] if head else []
+                blocks = [*self.world.path, *near * 10, self.random.choice(list(self.world.nodes.values()))]
                 serve = [node.block for node in blocks if node.block.number >= wanted.not_before]
                 if serve:
                     self.world.snapshots.append(self.world.true_snapshot(wanted.pool.id, self.random.choice(serve)))
 
-    def topic(self, source: Source) -> list[object]:
-        return {"whitelist": self.world.whitelist, "chain": self.world.chain, "snapshots": self.world.snapshots}[source]
+    def topic(self, source: Source) -> Sequence[object]:
+        topics: dict[Source, Sequence[object]] = {
+            "whitelist": self.world.whitelist,
+            "chain": self.world.chain,
+            "snapshots": self.world.snapshots,
+        }
+        return topics[source]
 
     def chunk(self, source: Source, length: int, crashes: float = 0.0) -> None:
         first = self.read[source]
