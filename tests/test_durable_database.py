@@ -5,7 +5,7 @@ import pytest
 
 from tables.durable.chunks import Chunk, Fetched
 from tables.durable.consumer import CHUNK_BYTES, CHUNK_RECORDS, cut
-from tables.durable.database import TOMBSTONE_S, Database, DirectoryTaken, Stamped
+from tables.durable.database import TOMBSTONE_S, Database, DirectoryCorrupt, DirectoryTaken, Stamped
 from tables.durable.stamps import Stamp, header_stamp, stamp_bytes
 from tests.durable_records import record
 
@@ -126,6 +126,24 @@ def test_a_corrupt_directory_is_set_aside(tmp_path: Path, victim: str, caplog: p
     assert again.offset == -1
     assert len(list(tmp_path.glob("db.corrupt-*"))) == 1
     assert "set aside" in caplog.text
+
+
+def test_a_damage_found_while_reading_is_mended_by_the_next_start(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db")
+    database.write([row(b"%04d" % n, random.Random(n).randbytes(1000), 1, 1) for n in range(1000)], 7)
+    database.flush()
+    database.close()
+    table = next((tmp_path / "db").glob("*.sst"))
+    content = bytearray(table.read_bytes())
+    content[500_000:500_100] = bytes(100)
+    table.write_bytes(content)
+    database = Database(tmp_path / "db")
+
+    with pytest.raises(DirectoryCorrupt, match="the next start sets it aside"):
+        dict(database.scan(b""))
+    database.close()
+
+    assert Database(tmp_path / "db").offset == -1
 
 
 def test_a_stamp_orders_by_epoch_then_sequence() -> None:

@@ -98,7 +98,7 @@ class Bench:
     def __init__(self, kafka: str, name: str, directory: Path, producer: AIOKafkaProducer) -> None:
         self.name = name
         self._kafka = kafka
-        self._directory = directory
+        self.directory = directory
         self._producer = producer
         self.lanes: list[Lane] = []
 
@@ -107,7 +107,7 @@ class Bench:
 
     async def lane(self, around: Around, generation: int = 1, of: str = "db", gone: Collection[Gone] = ()) -> Lane:
         """Recovered from the changelog into a database of that name."""
-        database = Database(self._directory / f"{of}-{len(self.lanes)}")
+        database = Database(self.directory / f"{of}-{len(self.lanes)}")
         rows = await self.changelog()
         merge = database.merge(rows, len(rows) - 1)
         lane = Lane(0, database, around, generation)
@@ -134,7 +134,7 @@ class Bench:
         return rows
 
     async def rebuilt(self) -> dict[bytes, bytes]:
-        database = Database(self._directory / "rebuilt")
+        database = Database(self.directory / "rebuilt")
         rows = await self.changelog()
         database.merge(rows, len(rows))
         found = dict(database.scan(b""))
@@ -375,3 +375,16 @@ async def test_the_chunk_in_hand_is_finished_and_the_queue_dropped(bench: Bench)
 
     assert await bench.rebuilt() == dict(lane.database.scan(b""))
     assert lane.database.get(b"a") == b"1@0"
+
+
+async def test_a_lane_closed_while_it_takes_over_leaves_the_database_as_it_was(bench: Bench) -> None:
+    around = bench.around()
+    lane = Lane(0, Database(bench.directory / "db"), around, generation=1)
+
+    beginning = asyncio.create_task(lane.begin([], []))
+    await asyncio.sleep(0)
+    await lane.close(0)
+    await beginning
+
+    assert lane.database.offset == -1
+    assert around.folder.told == []

@@ -44,6 +44,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # fau
         return True
 
 
+class NothingRead(dict[TP, int | None]):
+    """In place of what Faust remembers to have delivered: by that it drops what is fetched again after a seek."""
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        pass
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
 class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
     """A message is a Fetched of one partition; its offset is that of the last record."""
 
@@ -51,6 +64,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._read_offset = NothingRead()
         self._fetching = asyncio.Lock()
         self._room = asyncio.Event()
         self._held: set[TP] = set()

@@ -28,6 +28,9 @@ MEMTABLE_BYTES = 16 * 2**20
 OPEN_FILES = 256
 LOG_BYTES = 2**20
 BLOOM_BITS_PER_KEY = 10.0
+CORRUPTION = "Corruption"
+"""How RocksDB's errors of that kind begin."""
+MARK = "DAMAGED"
 TOMBSTONE_S = 6 * 60 * 60.0
 """How long an older write can still turn up: as long as the changelog is kept from compaction."""
 
@@ -162,26 +165,50 @@ class Database:
         return sorted(found, key=lambda each: each[1][1])
 
     def _get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._db.get(key)
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise self._read_error(error) from error
         return value
 
     def _from(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
-        items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=key)
-        return items
+        """rocksdict's own `items` take a block that cannot be read for the end."""
+        rows = self._db.iter()
+        try:
+            rows.seek(key)
+            while rows.valid():
+                yield rows.key(), rows.value()
+                rows.next()
+            rows.status()
+        except Exception as error:
+            raise self._read_error(error) from error
+
+    def _read_error(self, error: Exception) -> Exception:
+        """RocksDB finds a damaged block only when it reads it."""
+        if CORRUPTION not in str(error):
+            return error
+        (self.path / MARK).touch()
+        return DirectoryCorrupt(self.path, error)
 
 
 def _open(path: Path) -> rocksdict.Rdict:
+    if (path / MARK).exists():
+        _set_aside(path, "marked as damaged")
     try:
         return rocksdict.Rdict(str(path), options=_options())
     except Exception as error:  # rocksdict raises nothing more precise
         if "lock" in str(error).lower():
             raise DirectoryTaken(path) from error
-        if "orruption" not in str(error) and "Invalid argument" not in str(error):
+        if CORRUPTION not in str(error) and "Invalid argument" not in str(error):
             raise
-        aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
-        log.warning("%s cannot be opened (%s): set aside as %s and read from the changelog again", path, error, aside)
-        path.rename(aside)
+        _set_aside(path, str(error))
         return rocksdict.Rdict(str(path), options=_options())
+
+
+def _set_aside(path: Path, cause: str) -> None:
+    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+    log.warning("%s cannot be opened (%s): set aside as %s and read from the changelog again", path, cause, aside)
+    path.rename(aside)
 
 
 def _options() -> rocksdict.Options:

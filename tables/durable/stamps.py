@@ -7,6 +7,7 @@ worker slipped into the changelog.
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -43,6 +44,7 @@ class Unstamped(Exception):
         super().__init__(f"changelog {topic} partition {partition} record {offset} was not written by this application")
 
 
+@lru_cache(maxsize=16)  # a chunk's rows have one stamp
 def stamp_bytes(stamp: Stamp) -> bytes:
     return _stamp.pack(*stamp)
 

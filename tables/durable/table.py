@@ -178,9 +178,10 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
 
     async def take_over(self, sources: set[TP]) -> dict[TP, int]:
         """Called when recovery is complete. Returns from where the sources are to be read."""
+        await self.release()
         if not sources:
             return {}
-        self._term = term = self._term + 1
+        term = self._term
         topics = {tp.topic for tp in sources}
         partitions = {tp.partition for tp in sources}
         actives = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog}
