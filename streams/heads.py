@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from streams.node import Node, NodeHeader, NodeUnavailable, RpcError
-from streams.rpc import Socket
+from streams.rpc_socket import Socket
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from protocols.types import Log
-from streams.rpc import Answer, Calls, Transport, transport
+from streams.rpc import Answer, Calls, Http, Transport
+from streams.rpc_socket import Socket
 
 
 class RpcError(Exception):
@@ -111,7 +112,8 @@ class Node:
 @asynccontextmanager
 async def connect(rpc: str, timeout_s: float = 30.0) -> AsyncIterator[Node]:
     """http(s)://, ws(s):// or the path of an IPC socket; connects at the first request."""
-    node = Node(rpc, transport(rpc, timeout_s))
+    over = Http if rpc.startswith(("http://", "https://")) else Socket
+    node = Node(rpc, over(rpc, timeout_s))
     try:
         yield node
     finally:
