@@ -65,6 +65,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._read_offset = NothingRead()
+        self._assigned = False
         self._fetching = asyncio.Lock()
         self._room = asyncio.Event()
         self._held: set[TP] = set()
@@ -83,8 +84,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
     async def perform_seek(self) -> None:
         """To where the state is, once it is recovered. Faust's own goes to the committed offsets.
 
-        Nothing raised here would be seen by anyone, so it ends the worker.
+        Nothing raised here would be seen by anyone, so it ends the worker. A recovery that a rebalance has overtaken
+        ends here too, and is left to the next one.
         """
+        if not self._assigned:
+            return
         sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         try:
             async with asyncio.timeout(self.app.conf.broker_request_timeout * 0.9):
@@ -132,11 +136,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """The chunk in hand is finished while the partition is still ours."""
+        self._assigned = False
         self.stop_flow()
         self.app.flow_control.suspend()
         self._held.clear()
         await self._table.release()
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._assigned = True
+        await super().on_partitions_assigned(assigned, generation_id)
 
     # fetching
 
