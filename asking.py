@@ -1,15 +1,17 @@
 """The commands that ask a worker over HTTP, and how they print its answers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
 import click
+import msgspec
 
 from settings import Settings
+from streams.dead_letters import Kept
 
 TIMEOUT_S = 10
 
@@ -61,6 +63,18 @@ def status(settings: Settings, *, as_json: bool) -> None:
     click.echo(f"{found['chain']}: head {found['head']}, {_plain(found['pools'])}")
     for reason, count in found["reasons"].items():
         click.echo(f"{count} waiting: {reason}")
+
+
+def dead_letters(letters: Sequence[Kept], *, as_json: bool) -> None:
+    rows = [
+        {"name": each.name, "timestamp_ms": each.timestamp_ms, **msgspec.structs.asdict(each.letter)}
+        for each in letters
+    ]
+    if as_json:
+        _print_json({"dead_letters": rows})
+        return
+    _print_table(("name", "topic", "partition", "offset", "key", "error"), rows)
+    click.echo(f"{len(rows)} dead letters")
 
 
 def _ask(settings: Settings, path: str, query: Mapping[str, str]) -> dict[str, Any]:

@@ -117,6 +117,25 @@ def status(as_json: bool) -> None:
     asking.status(settings(), as_json=as_json)
 
 
+@arena.group("dead-letters", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_context
+def dead_letters(context: click.Context, as_json: bool) -> None:
+    """Records that could not be read or applied; `replay NAME` sends one again."""
+    if context.invoked_subcommand is None:
+        letters = importlib.import_module("streams.dead_letters")
+        asking.dead_letters(asyncio.run(letters.kept(settings())), as_json=as_json)
+
+
+@dead_letters.command()
+@click.argument("name")
+def replay(name: str) -> None:
+    """Send the record of a dead letter to the end of the topic that it came from."""
+    letters = importlib.import_module("streams.dead_letters")
+    letter = asyncio.run(letters.replay(settings(), name))
+    click.echo(f"sent to {letter.topic}, partition {letter.partition}, with key {letter.key or 'none'}")
+
+
 @arena.command()
 @click.option("--json", "as_json", is_flag=True)
 def config(as_json: bool) -> None:

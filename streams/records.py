@@ -12,6 +12,7 @@ from protocols.states import State
 from protocols.types import Block, PoolId, PoolMetadata
 
 T = TypeVar("T")
+HEX = "hex:"
 
 LARGEST_DOUBLE = 2**53
 """Above it a JSON number is not exact in every reader."""
@@ -100,9 +101,9 @@ class DeadLetter(msgspec.Struct, frozen=True, tag="dead_letter"):
     offset: int
     error: str
     key: str
-    """As it came where it is UTF-8, else 0x hex."""
+    """See `spelled`."""
     value: str
-    """As it came where it is UTF-8, else 0x hex."""
+    """See `spelled`."""
 
 
 WhitelistRecord = Listed
@@ -127,6 +128,20 @@ def _exact(value: object) -> object:
     if type(value) is int and not -LARGEST_DOUBLE <= value <= LARGEST_DOUBLE:
         return str(value)
     return value
+
+
+def spelled(raw: bytes | None) -> str:
+    """Bytes for a person to read: as they are where they are UTF-8, else `hex:` and hex; nothing for None."""
+    try:
+        text = (raw or b"").decode()
+    except UnicodeDecodeError:
+        return HEX + (raw or b"").hex()
+    return HEX + text.encode().hex() if text.startswith(HEX) else text
+
+
+def unspelled(text: str) -> bytes | None:
+    raw = bytes.fromhex(text.removeprefix(HEX)) if text.startswith(HEX) else text.encode()
+    return raw or None
 
 
 _listed: msgspec.json.Decoder[Listed] = msgspec.json.Decoder(Listed, strict=False)

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from protocols.states import State
 from protocols.types import Block, PoolId
 from streams.contracts import Missing
-from streams.records import DeadLetter, Record, Snapshot, Undecodable, Unreadable, to_bytes
+from streams.records import DeadLetter, Record, Snapshot, Undecodable, Unreadable, spelled, to_bytes
 from streams.topics import topics
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class Publisher:
 
     async def dead_letter(self, record: ConsumerRecord, error: Undecodable) -> None:
         """Raises NotPublished."""
-        key, value = _text(record.key or b""), _text(record.value or b"")
-        letter = DeadLetter(record.topic, record.partition, record.offset, str(error), key, value)
+        origin = record.topic, record.partition, record.offset
+        letter = DeadLetter(*origin, str(error), spelled(record.key), spelled(record.value))
         await self._send(self._topics.dead_letters, record.key, letter)
 
     async def _send_outcome(self, pool: PoolId, block: Block, outcome: State | Missing) -> None:
@@ -58,10 +58,3 @@ class Publisher:
             raise
         except KafkaError as error:
             raise NotPublished(topic, error) from error
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return "0x" + raw.hex()

@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 
 from protocols.types import PoolId, pool_id
 from streams import records
-from streams.records import DeadLetter, Undecodable, Wanted
+from streams.records import DeadLetter, Undecodable, Wanted, spelled
 from streams.topics import Topics
 from tables.chain import Illegible
 from tables.durable.chunks import Chunk, Folded, Rows
@@ -131,10 +131,10 @@ class Pools:
     ) -> tuple[str, bytes, bytes]:
         place = record.topic, record.partition, record.offset
         log.error("%s partition %d record %d goes to dead letters: %s", *place, error)
-        pool = pool_id(_text(record.key))
+        pool = pool_id(spelled(record.key))
         if pool and source == "chain":
             loaded.followed(Illegible(pool), record.offset)
-        letter = DeadLetter(*place, error, _text(record.key), _text(record.value))
+        letter = DeadLetter(*place, error, spelled(record.key), spelled(record.value))
         return self._topics.dead_letters, record.key or b"", records.to_bytes(letter)
 
 
@@ -159,17 +159,10 @@ def _apply(loaded: Partition, source: Source, offset: int, key: bytes | None, va
 
 
 def _keyed(key: bytes | None) -> PoolId:
-    pool = pool_id(_text(key))
+    pool = pool_id(spelled(key))
     if pool is None:
-        raise Undecodable(f"the key {_text(key)!r} is not a pool's id")
+        raise Undecodable(f"the key {spelled(key)!r} is not a pool's id")
     return pool
-
-
-def _text(value: bytes | None) -> str:
-    try:
-        return (value or b"").decode()
-    except UnicodeDecodeError:
-        return "0x" + (value or b"").hex()
 
 
 def _tell(pool: PoolId, before: Pool | None, after: Pool | None, head: int | None) -> None:
