@@ -105,12 +105,15 @@ def _traffic(wishes: Wishes, world: World, ours: System) -> None:
     watch.start()
     try:
         _settle(wishes, world, ours)
-        reorgs = {wishes.blocks // 3: REORG_DEPTHS[0], 2 * wishes.blocks // 3: REORG_DEPTHS[1]}
+        first, second = wishes.blocks // 3, 2 * wishes.blocks // 3
         for number in range(wishes.blocks):
             _block(wishes, world, ours)
-            if depth := reorgs.get(number):
-                world.reorg(depth)
-                console.print(f"reorg of depth {depth}")
+            if number == first:
+                _reorg(world, REORG_DEPTHS[0])
+            if number == second - 1:
+                _list_late_pool(world, ours)
+            if number == second:
+                _reorg(world, REORG_DEPTHS[1])
             if number % max(1, wishes.blocks // LINES) == 0:
                 console.print(_progress(world, served))
         _settle(wishes, world, ours)
@@ -119,6 +122,20 @@ def _traffic(wishes: Wishes, world: World, ours: System) -> None:
     console.print(f"asked while blocks came: {', '.join(f'{count} {name}' for name, count in watch.counts.items())}")
     if watch.wrong:
         raise Unsettled("answers that no block of the chain agrees with:\n" + "\n".join(watch.wrong[:10]))
+
+
+def _reorg(world: World, depth: int) -> None:
+    gone = world.reorg(depth)
+    console.print(f"reorg of depth {depth}" + (f"; {len(gone)} pool is created again" if gone else ""))
+    for _ in gone:
+        world.create_late(at_tick=-5000)
+
+
+def _list_late_pool(world: World, ours: System) -> None:
+    """Created and listed in blocks that the next reorg takes away."""
+    world.create_late()
+    asyncio.run(listing.publish(ours.settings.nats, ours.settings.chain, world.pools))
+    console.print("one more pool is created and listed")
 
 
 def _block(wishes: Wishes, world: World, ours: System) -> None:
