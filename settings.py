@@ -45,13 +45,13 @@ class Settings(BaseSettings):
     listing_margin: int = 2
     """Blocks after a listing until a feed is taken to forward the pool's events."""
     bridge_verify: bool = True
-    """The node's logs are read for every block and believed; else the feed is, where the node's header agrees with it."""
+    """The node's logs are read for every block and believed; else the feed is, where the node's header agrees."""
     bridge_patience_s: float = 30.0
     """After so long without a block that the node ought to give, it is published as a Gap."""
     bridge_gap_blocks: int = 10_000
     """More missing blocks than these are published as a Gap instead of being read from the node."""
     bridge_silence_s: float = 15.0
-    """A feed that says nothing for so long while the node's head moves is reported, and the blocks come from the node."""
+    """A feed that says nothing for so long while the node's head moves is reported; its blocks come from the node."""
     bridge_buffer: int = 1000
     """Blocks of the feed that may wait; when they are more, the connection is given up."""
     v4_pool_manager: str | None = None
