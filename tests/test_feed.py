@@ -52,7 +52,7 @@ async def test_blocks_and_reorgs_of_every_depth_are_told_as_the_chain_says(setti
             for depth in range(1, 11):
                 kind: ReorgKind = "replaced" if depth % 3 == 0 else "rewound"
                 await asyncio.to_thread(world.reorg, depth, kind=kind, longer_by=depth % 4 - 1)
-                await listener.until_tip(await mined(world, 1))
+                await listener.until_tip(await mined(world, 2))
 
             told = [block for block in listener.chain() if block.number >= first]
             last = world.chain.tip.number
@@ -295,7 +295,7 @@ async def test_a_pool_created_in_blocks_that_are_gone_has_no_epilogue(settings: 
             await publishing.say(adding(said(settings.chain), [metadata(late)], 1 << 20))
             await asyncio.sleep(0.3)
             await listener.until_tip(await mined(world, 4))
-            gone = await asyncio.to_thread(world.reorg, world.chain.tip.number - first, longer_by=0)
+            gone = await asyncio.to_thread(world.reorg, world.chain.tip.number - first)
             await listener.until_tip(world.chain.tip.number)
             listener.chain()
 
