@@ -245,7 +245,7 @@ async def test_a_record_that_is_no_wish_is_kept_as_a_dead_letter(
         await letters.stop()
 
     letter = msgspec.json.decode(record.value, type=DeadLetter)
-    assert (letter.topic, letter.key, letter.value) == (topics(chain_name).wanted, "0xff00", '{"type": "wanted", ')
+    assert (letter.topic, letter.key, letter.value) == (topics(chain_name).wanted, "hex:ff00", '{"type": "wanted", ')
     assert letter.error
 
 
