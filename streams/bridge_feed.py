@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from streams.assembly import Assembly, BrokenPromise, Step
+from streams.assembly import Assembly, Step
 from streams.bridge_metrics import BROKEN_PROMISES, BUFFERED, CONNECTIONS, OVERFLOWS
+from streams.broken_promises import BrokenPromise
 from streams.exex import Decoder
 from streams.exex_frames import BadFrame
 from streams.seed import Decoder as SeedDecoder

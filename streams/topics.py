@@ -36,9 +36,9 @@ class Topics(NamedTuple):
 
 
 class KafkaUnreachable(Exception):
-    def __init__(self, servers: str, patience_s: float, cause: BaseException) -> None:
+    def __init__(self, servers: str, patience_s: float) -> None:
         super().__init__(
-            f"Kafka at {servers} did not answer for {patience_s:.0f} s ({cause}); start it, or point ARENA_KAFKA to it"
+            f"Kafka at {servers} did not answer for {patience_s:.0f} s; start it, or point ARENA_KAFKA to it"
         )
 
 
@@ -180,7 +180,7 @@ async def _connected(settings: Settings, patience_s: float) -> AIOKafkaAdminClie
         except KafkaConnectionError as error:
             await admin.close()
             if loop.time() + PAUSE_S > deadline_s:
-                raise KafkaUnreachable(settings.kafka, patience_s, error) from error
+                raise KafkaUnreachable(settings.kafka, patience_s) from error
             log.warning("Kafka at %s does not answer; trying again in %.0f s", settings.kafka, PAUSE_S)
             await asyncio.sleep(PAUSE_S)
         else:

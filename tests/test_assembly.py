@@ -8,20 +8,17 @@ from hypothesis import strategies as st
 
 from protocols.events import Event, LiquidityChange, Swap, Sync
 from protocols.types import PoolId
-from streams.assembly import (
-    Assembly,
+from streams.assembly import Assembly, FedBlock, FedReorg, Step
+from streams.broken_promises import (
     BrokenPromise,
     ClampedValue,
     CountMismatch,
-    FedBlock,
-    FedReorg,
     JoinedInReorg,
     Misplaced,
     NumberMismatch,
     OutOfOrder,
     ReorgMismatch,
     SequenceGap,
-    Step,
 )
 from streams.exex import (
     BeginBlock,
