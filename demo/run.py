@@ -3,25 +3,26 @@
 import asyncio
 import logging
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from demo import listing, servers
 from demo.packages import NotInstalled
 from demo.processes import NotStarted, free_port
-from demo.served import Served, Verdict, Watch, verdicts
+from demo.served import Served, Watch, verdicts
 from demo.system import Ended, System, system
+from demo.telling import progress, story, table, waiting
 from demo.world import World
 from settings import Settings
 
@@ -46,7 +47,7 @@ class Wishes(msgspec.Struct, frozen=True):
 
 
 class Unsettled(Exception):
-    """The workers did not reach the chain's head with all pools live in time."""
+    """What is served is not the chain's truth, or not in time."""
 
 
 def run(wishes: Wishes) -> int:
@@ -55,7 +56,10 @@ def run(wishes: Wishes) -> int:
     try:
         with _everything(wishes) as (world, ours):
             _traffic(wishes, world, ours)
-            return _compare(world, ours) or (_keep(wishes, world, ours) if wishes.keep else 0)
+            _compare(world, ours)
+            if wishes.keep:
+                _keep(wishes, world, ours)
+            return 0
     except (NotInstalled, NotStarted, Ended, Unsettled) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -71,9 +75,8 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def _everything(wishes: Wishes) -> Iterator[tuple[World, System]]:
     with ExitStack() as stack:
-        directory = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="arena-demo-", ignore_cleanup_errors=True))
-        )
+        directory = Path(tempfile.mkdtemp(prefix="arena-demo-"))
+        stack.push(_cleaner(directory))
         console.print("starting Kafka, NATS and anvil; the first time they are downloaded")
         with ThreadPoolExecutor() as starting:
             kafka, nats, rpc = starting.map(stack.enter_context, (servers.kafka(), servers.nats(), servers.anvil()))
@@ -98,6 +101,18 @@ def _everything(wishes: Wishes) -> Iterator[tuple[World, System]]:
         yield world, ours
 
 
+def _cleaner(
+    directory: Path,
+) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
+    """What went wrong can be read up in the logs, so they stay."""
+
+    def clean(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    return clean
+
+
 def _traffic(wishes: Wishes, world: World, ours: System) -> None:
     """Blocks until all pools are live; then those that were wished for, at their rate, with both reorgs; watched."""
     served = Served(ours.urls[0])
@@ -115,11 +130,13 @@ def _traffic(wishes: Wishes, world: World, ours: System) -> None:
             if number == second:
                 _reorg(world, REORG_DEPTHS[1])
             if number % max(1, wishes.blocks // LINES) == 0:
-                console.print(_progress(world, served))
+                console.print(progress(world, served))
         _settle(wishes, world, ours)
     finally:
         watch.stop()
     console.print(f"asked while blocks came: {', '.join(f'{count} {name}' for name, count in watch.counts.items())}")
+    if not watch.counts["states compared"]:
+        raise Unsettled("no answer came that could be compared")
     if watch.wrong:
         raise Unsettled("answers that no block of the chain agrees with:\n" + "\n".join(watch.wrong[:10]))
 
@@ -155,68 +172,36 @@ def _settle(wishes: Wishes, world: World, ours: System) -> None:
         if live == len(world.pools) and served.heads() == {world.chain.tip.hash}:
             return
         if time.monotonic() > deadline:
-            raise Unsettled(f"not settled after {SETTLE_S:.0f} s: {_progress(world, served)}\n{_waiting(served)}")
+            raise Unsettled(f"not settled after {SETTLE_S:.0f} s: {progress(world, served)}\n{waiting(served)}")
         if live < len(world.pools):
             _block(wishes, world, ours)
-            if (progress := _progress(world, served)).partition(",")[2] != told:
-                console.print(progress)
-            told = progress.partition(",")[2]
+            if (line := progress(world, served)).partition(",")[2] != told:
+                console.print(line)
+            told = line.partition(",")[2]
         else:
             ours.check()
             time.sleep(0.1)
 
 
-def _progress(world: World, served: Served) -> str:
-    status = served.status()
-    live = status["pools"].get("live", 0)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in status["reasons"].items())
-    waiting = f"; waiting: {reasons}" if reasons else ""
-    return f"chain {world.chain.tip.number}, served {status['head']}, {live} of {len(world.pools)} pools live{waiting}"
-
-
-def _waiting(served: Served) -> str:
-    answer = served.get("/pools/?status=waiting") or {"pools": []}
-    return "\n".join(f"{pool['protocol']} {pool['id']} waits: {pool['reason']}" for pool in answer["pools"])
-
-
-def _compare(world: World, ours: System) -> int:
+def _compare(world: World, ours: System) -> None:
     tip = world.chain.tip
     found = verdicts(Served(ours.urls[-1]), world.judge, world.pools, tip.hash)
-    console.print(_table(found))
+    console.print(table(found))
     wrong = sum(len(verdict.differences) for verdict in found)
     console.print(f"{len(found)} pools at block {tip.number} {tip.hash}: {wrong} differing fields")
-    console.print(_told(Served(ours.urls[0]), world))
+    console.print(story(Served(ours.urls[0]), world))
     for verdict in found:
         for difference in verdict.differences[:5]:
             console.print(f"{verdict.pool.id}: {difference}")
-    return 0 if wrong == 0 else 1
+    if wrong:
+        raise Unsettled(f"{wrong} fields differ from the chain")
 
 
-def _told(served: Served, world: World) -> str:
-    """What the workers say of how they got there."""
-    stories = [served.get(f"/pools/{pool.id}/explain/") or {} for pool in world.pools]
-    names = ("updates_applied", "rewinds", "audits", "divergences")
-    counts = ", ".join(f"{sum(story.get(name, 0) for story in stories)} {name.replace('_', ' ')}" for name in names)
-    diverged = [f"\n{story['id']}: {story['last_divergence']}" for story in stories if story.get("divergences")]
-    return counts + "".join(diverged)
-
-
-def _table(found: Sequence[Verdict]) -> Table:
-    table = Table("pool", "protocol", "fee", "spacing", "fields", "ticks", "differing", box=None, pad_edge=False)
-    for verdict in found:
-        pool = verdict.pool
-        fields = {"v2": 2, "v3": 3, "v4": 5}[pool.protocol]
-        shown = (pool.id[:18], pool.protocol, pool.fee or "", pool.tick_spacing or "", fields, verdict.ticks)
-        table.add_row(*map(str, shown), str(len(verdict.differences)))
-    return table
-
-
-def _keep(wishes: Wishes, world: World, ours: System) -> int:
+def _keep(wishes: Wishes, world: World, ours: System) -> None:
     url = ours.urls[0]
     console.print(f"left running, a block every {1 / wishes.rate:.2g} s, until Ctrl-C. Open for example")
     for path in ("/pools/", f"/pools/{world.pools[3].id}/", f"/pools/{world.pools[3].id}/ticks/", "/status/"):
         console.print(f"  {url}{path}")
-    while True:
-        ours.check()
-        world.mine()
-        time.sleep(1 / wishes.rate)
+    with suppress(KeyboardInterrupt):
+        while True:
+            _block(wishes, world, ours)

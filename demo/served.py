@@ -90,14 +90,18 @@ class Watch(threading.Thread):
         self._pools = list(world.pools)
         self._random = random.Random(len(world.pools))
         self._stopping = threading.Event()
+        self._completed = False
 
     def run(self) -> None:
         while not self._stopping.is_set():
             self._look(self._random.choice(self._pools))
+        self._completed = True
 
     def stop(self) -> None:
         self._stopping.set()
         self.join()
+        if not self._completed:
+            self.wrong.append("the watch itself broke; its traceback stands above")
 
     def _look(self, pool: Pool) -> None:
         found = self._served.get(f"/pools/{pool.id}/")
