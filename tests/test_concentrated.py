@@ -39,7 +39,7 @@ def test_a_change_is_active_where_lower_is_at_or_below_the_tick_and_the_tick_bel
 
 
 def test_liquidity_counts_with_the_tick_at_that_point_of_the_block() -> None:
-    events = [LiquidityChange(60, 120, 9), swap(60, 9), LiquidityChange(60, 120, -4), swap(0, 0)]
+    events: list[Event] = [LiquidityChange(60, 120, 9), swap(60, 9), LiquidityChange(60, 120, -4), swap(0, 0)]
 
     price, ticks = apply(AT_0, EMPTY, events)
 

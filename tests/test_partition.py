@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from protocols.events import Sync
 from protocols.states import V2State
-from protocols.types import Block
+from protocols.types import Block, PoolMetadata
 from streams.records import Gap, Head, Header, Listed, Reorg, Snapshot, Update
 from tables import views
 from tables.chain import Illegible
@@ -63,9 +63,9 @@ class Told:
         self.offset = 0
         self.partition = Partition(memory)
 
-    def list(self, *pools: object, from_block: int = 0) -> None:
+    def list(self, *pools: PoolMetadata, from_block: int = 0) -> None:
         for pool in pools or (POOL,):
-            self.partition.listed(pool.id, Listed(pool, from_block), self._offset())  # type: ignore[attr-defined]
+            self.partition.listed(pool.id, Listed(pool, from_block), self._offset())
 
     def unlist(self) -> None:
         self.partition.listed(POOL.id, None, self._offset())
@@ -97,7 +97,10 @@ class Told:
     @property
     def served(self) -> int | None:
         """The reserve that a query is told; None while the pool waits."""
-        found = views.at(self.partition, self.pool, None)
+        return self.served_at(None)
+
+    def served_at(self, number: int | None) -> int | None:
+        found = views.at(self.partition, self.pool, number)
         return found.state.price.reserve0 if found and isinstance(found.state.price, V2State) else None
 
 
@@ -105,11 +108,11 @@ def block(name: str) -> Block:
     return Block(int(name[1:]), f"0x{name.encode().hex():0>64}")
 
 
-def head(name: str, parent: str, *pools: object) -> list[ChainItem]:
+def head(name: str, parent: str, *pools: PoolMetadata) -> list[ChainItem]:
     """The block, in which the reserves of these pools became ten times its number, and 5 more on fork b."""
     at = block(name)
     reserve = at.number * 10 + (5 if name.startswith("b") else 0)
-    updates = [Update(pool.id, at, (Sync(reserve, reserve),)) for pool in pools]  # type: ignore[attr-defined]
+    updates = [Update(pool.id, at, (Sync(reserve, reserve),)) for pool in pools]
     return [*updates, Head(Header(at.number, at.hash, block(parent).hash, at.number), len(pools))]
 
 
@@ -138,7 +141,7 @@ def test_what_happened_on_the_other_fork_counts_after_a_reorg(told: Told) -> Non
     told.chain(Reorg(block("a1")), *head("b2", "a1"), *head("b3", "b2", POOL))
 
     assert told.served == 35
-    assert [views.at(told.partition, told.pool, at).state.price.reserve0 for at in (1, 2, 3)] == [10, 10, 35]
+    assert [told.served_at(number) for number in (1, 2, 3)] == [10, 10, 35]
 
 
 def test_a_reorg_away_and_back_ends_where_it_began(told: Told) -> None:
