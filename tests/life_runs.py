@@ -20,6 +20,8 @@ settings.register_profile("fast", max_examples=60, deadline=None, suppress_healt
 settings.register_profile("long", settings.get_profile("fast"), max_examples=3_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
+ENOUGH_SNAPSHOTS = 150
+
 SOURCES: tuple[Source, ...] = ("whitelist", "chain", "snapshots")
 
 
@@ -66,8 +68,8 @@ class Run:
 
     def scrape(self) -> None:
         """Now and then a wish is answered, with the truth about any block that serves, on any fork."""
-        if self.read["chain"] >= len(self.world.chain):
-            return  # a pool without a price would ask for ever
+        if self.read["chain"] >= len(self.world.chain) or len(self.world.snapshots) > ENOUGH_SNAPSHOTS:
+            return  # a pool without a price asks for ever
         for pool in self.partition.pools.values():
             wanted = pools.wish(pool, self.partition.head)
             if wanted and self.random.random() < self.eager:
