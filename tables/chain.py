@@ -118,7 +118,7 @@ def _headed(chain: Chain, head: Head) -> tuple[Chain, tuple[Step, ...]]:
     happened = Happened(block, _events(updates.values()), chain.illegible)
     if last:
         return _with(chain, heads, chain.since), (happened,)
-    return _with(chain, heads, max(chain.since, block.number)), (Started(block.number), happened)
+    return _with(chain, heads, block.number), (Started(block.number), happened)
 
 
 def _events(updates: Iterable[Update]) -> dict[PoolId, tuple[Event, ...]]:

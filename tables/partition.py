@@ -239,7 +239,7 @@ class Partition:
 
     def changes(self, source: Source, offset: int) -> Rows:
         """All rows that differ since the last call; `offset` is the last folded of `source`. Ends the chunk."""
-        self.positions[source] = offset
+        self.positions[source] = max(offset, self.positions.get(source, -1))
         written = dict(self._let_go)
         for pool_id, before, after in self.touched():
             written |= rows.pool_changes(pool_id, before, after, self._positions(pool_id))

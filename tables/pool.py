@@ -221,11 +221,10 @@ def lost(pool: Pool, last: int, reason: str) -> Pool:
 
 
 def started(pool: Pool, first: int) -> Pool:
-    """Nothing before block `first` was kept."""
-    life = pool.life
-    if isinstance(life, Waiting) and life.since < first:
-        return _alive(pool, Waiting(life.reason, first, life.pending))
-    return pool
+    """Nothing before block `first` was kept, and everything from it on will be."""
+    if isinstance(pool.life, Live):
+        return pool
+    return _alive(pool, Waiting(pool.life.reason, max(pool.listed.from_block, first)))
 
 
 def observed(pool: Pool, snapshot: Snapshot, chain: Chain) -> Pool:

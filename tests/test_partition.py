@@ -303,6 +303,24 @@ def test_records_read_again_change_nothing(told: Told) -> None:
     assert (told.partition.chain, told.partition.pools) == before
 
 
+def test_records_read_again_do_not_take_the_position_back(told: Told) -> None:
+    told.chain(*head("a4", "a3", POOL))
+    told.write()
+
+    told.partition.followed(head("a2", "a1")[0], 4)
+    told.partition.changes("chain", 4)
+
+    assert told.partition.positions["chain"] == told.offset
+
+
+def test_a_chain_that_starts_again_below_a_gap_is_kept_from_there_on(told: Told) -> None:
+    told.chain(Gap(4, 9, "lost"), *head("b3", "b2"), *head("b4", "b3", POOL))
+
+    told.snapshot("b3", 33)
+
+    assert told.served == 45
+
+
 def test_a_pool_stored_ahead_of_its_partition_is_not_served_until_that_is_there_too(told: Told) -> None:
     again = told.offset + 1
     told.chain(Reorg(block("a1")), *head("b2", "a1", POOL))

@@ -181,7 +181,8 @@ def test_a_reorg_never_makes_a_pool_claim_what_came_before_its_listing() -> None
 
 def test_nothing_is_claimed_of_before_the_first_block() -> None:
     assert started(waiting(since=1), 7).life == Waiting("listed", 7)
-    assert started(waiting(since=9), 7).life == Waiting("listed", 9)
+    assert started(waiting(since=9), 7).life == Waiting("listed", 7)
+    assert started(listed(Listed(V2, 8), 9), 7).life == Waiting("listed", 8)
 
 
 def test_a_snapshot_of_a_live_pool_verifies_it() -> None:
