@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """Of the topics `chain`, `snapshots`, `wanted` and `dead-letters`."""
     listing_margin: int = 2
     """Blocks after a listing until a feed is taken to forward the pool's events."""
+    bridge_session_s: float = 6.0
+    """Of several bridges one leads; after so long without its heartbeat another does. Brokers allow 6 and more."""
     bridge_verify: bool = True
     """The node's logs are read for every block and believed; else the feed is, where the node's header agrees."""
     bridge_patience_s: float = 30.0

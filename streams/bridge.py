@@ -4,16 +4,18 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 from protocols.types import PoolId, PoolMetadata
 from settings import Settings
 from streams.assembly import FedBlock, FedReorg, Step
 from streams.bridge_feed import ControlWire, Feed, SeedWire
 from streams.bridge_following import Follower, Limits
+from streams.bridge_leading import Lead, leading
 from streams.bridge_listing import Listing, recorded
 from streams.bridge_publishing import ChainPublisher, Publisher
 from streams.bridge_reader import Reader
-from streams.bridge_tail import resume, tails
+from streams.bridge_tail import highest_term, resume, tails
 from streams.listening import heard
 from streams.node import Node, NodeUnavailable, RpcError, connect
 from streams.topics import ensure, producing, topics
@@ -35,20 +37,24 @@ class SeedUnverified(Exception):
 
 
 async def run(settings: Settings) -> None:
-    """Until cancelled. Raises what it cannot go on after: ProduceFailed, SecondWriter, TopicMismatch and the like."""
+    """Until cancelled. Raises what it cannot go on after: ProduceFailed, SecondWriter, NoLongerLeads and the like."""
     if settings.exex_wire == "seed" and not settings.bridge_verify:
         raise SeedUnverified
     await ensure(settings)
     topic = topics(settings.chain).chain
     async with AsyncExitStack() as stack:
+        lead = await stack.enter_async_context(leading(settings))
         node = await stack.enter_async_context(connect(settings.rpc))
         publisher = Publisher(await stack.enter_async_context(producing(settings)), settings.partitions)
         listing = Listing(node, publisher, settings, await recorded(settings))
         found = await tails(settings, topic)
-        chain = ChainPublisher(publisher, topic, {partition: tail.end for partition, tail in found.items()})
+        term = 1 + max(tail.memory.term for tail in found.values())
+        ends = {partition: tail.end for partition, tail in found.items()}
+        chain = ChainPublisher(publisher, topic, ends, term, partial(highest_term, settings, topic))
+        log.info("this bridge leads %s, in term %d", settings.chain, term)
         await resume(chain, [tail.memory for tail in found.values()])
         await _placed(listing)
-        await _together(Bridge(settings, node, listing, chain))
+        await _together(Bridge(settings, node, listing, chain), lead)
 
 
 async def _placed(listing: Listing) -> None:
@@ -60,9 +66,9 @@ async def _placed(listing: Listing) -> None:
             await asyncio.sleep(NODE_PAUSE_S)
 
 
-async def _together(bridge: "Bridge") -> None:
+async def _together(bridge: "Bridge", lead: Lead) -> None:
     """The first failure ends all, and is raised itself."""
-    tasks = [asyncio.create_task(part) for part in (bridge.feed.run(), bridge.hear(), bridge.publish())]
+    tasks = [asyncio.create_task(part) for part in (bridge.feed.run(), bridge.hear(), bridge.publish(), lead.lost())]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -19,6 +19,8 @@ class Memory:
         """The highest block that was published or given up; None: nothing was."""
         self.partial = False
         """Updates came after the last complete block."""
+        self.term = 0
+        """The highest that a record carried."""
 
     @property
     def head(self) -> Block | None:
@@ -54,6 +56,10 @@ class Memory:
         self.last, self.partial = last, False
 
     def replay(self, record: ChainRecord | None) -> None:
+        if record is not None and record.term is not None:
+            if record.term < self.term:
+                return
+            self.term = record.term
         match record:
             case Update() | None:
                 self.partial = True

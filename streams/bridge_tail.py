@@ -45,6 +45,15 @@ async def tails(settings: Settings, topic: str) -> dict[int, Tail]:
         return {tp.partition: Tail(ends[tp], await _memory(consumer, tp, begins[tp], ends[tp])) for tp in partitions}
 
 
+async def highest_term(settings: Settings, topic: str, partition: int, first: int, end: int) -> int | None:
+    """Of the records from offset `first` up to `end`; None where one has none."""
+    tp = TopicPartition(topic, partition)
+    async with _consumer(settings) as consumer:
+        found = [_decoded(record) for record in await _read(consumer, tp, first, end)]
+    terms = [record.term if record else None for record in found]
+    return None if None in terms else max((term for term in terms if term is not None), default=None)
+
+
 async def resume(chain: ChainPublisher, memories: Sequence[Memory]) -> None:
     """Partitions that a crash left at different blocks, or inside one, are brought back to a block they all have."""
     fullest = max(memories, key=len)

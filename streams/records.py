@@ -59,6 +59,8 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     events: tuple[Event, ...]
     part: int = 0
     """Above 0 only where a feed without block marks had to be cut."""
+    term: int | None = None
+    """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -75,6 +77,8 @@ class Head(msgspec.Struct, frozen=True, tag="head"):
     block: Header
     updates: int
     """How many Update records this partition got for the block."""
+    term: int | None = None
+    """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
 
 
 class Reorg(msgspec.Struct, frozen=True, tag="reorg"):
@@ -83,6 +87,8 @@ class Reorg(msgspec.Struct, frozen=True, tag="reorg"):
     ancestor: Block
     tip: Block | None = None
     """The head that is gone, where it is known."""
+    term: int | None = None
+    """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap"):
@@ -91,6 +97,8 @@ class Gap(msgspec.Struct, frozen=True, tag="gap"):
     first: int
     last: int
     reason: str
+    term: int | None = None
+    """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, tag="dead_letter"):

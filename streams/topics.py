@@ -33,6 +33,8 @@ class Topics(NamedTuple):
     snapshots: str
     chain: str
     dead_letters: str
+    bridge: str
+    """Holds no records: whoever of several bridges owns its one partition leads."""
 
 
 class KafkaUnreachable(Exception):
@@ -58,6 +60,7 @@ def topics(chain: str) -> Topics:
         snapshots=f"{chain}.snapshots",
         chain=f"{chain}.chain",
         dead_letters=f"{chain}.dead-letters",
+        bridge=f"{chain}.bridge",
     )
 
 
@@ -127,7 +130,7 @@ async def ensure(settings: Settings, patience_s: float = PATIENCE_S) -> None:
         await _create(admin, settings, {name: conf for name, conf in wanted.items() if name not in there})
         there = await _led(admin, set(wanted), patience_s)
         for name in wanted:
-            _check_partitions(name, len(there[name]), settings.partitions)
+            _check_partitions(name, len(there[name]), _partitions(settings, name))
         await _check_configurations(admin, wanted)
 
 
@@ -144,6 +147,7 @@ def _definitions(settings: Settings) -> dict[str, dict[str, str]]:
         names.chain: kept,
         names.snapshots: kept,
         names.dead_letters: kept,
+        names.bridge: kept,
         names.wanted: {**kept, "retention.ms": str(min(retention_ms, DAY_MS))},
         names.whitelist: {
             "cleanup.policy": "compact",
@@ -197,7 +201,7 @@ async def _create(admin: AIOKafkaAdminClient, settings: Settings, absent: Mappin
         return
     response = await admin.create_topics(
         [
-            NewTopic(name, settings.partitions, settings.kafka_replication, topic_configs=configuration)
+            NewTopic(name, _partitions(settings, name), settings.kafka_replication, topic_configs=configuration)
             for name, configuration in absent.items()
         ]
     )
@@ -220,6 +224,10 @@ async def _led(admin: AIOKafkaAdminClient, names: set[str], patience_s: float) -
         if loop.time() > deadline_s:
             raise KafkaError(f"no leader for the partitions of {', '.join(sorted(unled))} after {patience_s:.0f} s")
         await asyncio.sleep(0.1)
+
+
+def _partitions(settings: Settings, name: str) -> int:
+    return 1 if name == topics(settings.chain).bridge else settings.partitions
 
 
 def _check_partitions(name: str, partitions: int, expected: int) -> None:

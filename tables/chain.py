@@ -60,6 +60,8 @@ class Chain(msgspec.Struct, frozen=True):
     """Pools whose update of the block after the last head could not be read."""
     since: int = 0
     """No update of this block or of one after it is missing."""
+    term: int = 0
+    """The highest that a record carried; what comes with a lower one is of a bridge that has been replaced."""
 
     @property
     def head(self) -> Header | None:
@@ -81,6 +83,11 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 def follow(chain: Chain, record: Update | Head | Reorg | Gap | Illegible) -> tuple[Chain, tuple[Step, ...]]:
+    if not isinstance(record, Illegible) and record.term is not None:
+        if record.term < chain.term:
+            return chain, ()
+        if record.term > chain.term:
+            chain = msgspec.structs.replace(chain, term=record.term, partial=(), illegible=())
     match record:
         case Update():
             return _updated(chain, record), ()
@@ -143,4 +150,4 @@ def _broken(chain: Chain, heads: tuple[Header, ...], last: int, reason: str) -> 
 
 
 def _with(chain: Chain, heads: tuple[Header, ...], since: int) -> Chain:
-    return Chain(chain.memory, heads[-chain.memory :], since=since)
+    return Chain(chain.memory, heads[-chain.memory :], since=since, term=chain.term)

@@ -134,7 +134,7 @@ class Partition:
     def missed(self, reason: str, offset: int) -> None:
         """Records of `chain` up to that offset are not to be had: every pool must be read from the chain again."""
         head = self.head or 0
-        self.chain = Chain(self.chain.memory, since=head + 1)
+        self.chain = Chain(self.chain.memory, since=head + 1, term=self.chain.term)
         self._broken(head, reason, offset)
 
     def take_impossible(self) -> list[Impossible]:

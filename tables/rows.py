@@ -80,6 +80,7 @@ class ChainRow(msgspec.Struct, frozen=True):
     partial: tuple[Update, ...]
     illegible: tuple[PoolId, ...]
     since: int
+    term: int
     positions: dict[str, int]
 
 
@@ -254,7 +255,7 @@ def chain_changes(before: Chain, after: Chain, positions: Positions) -> Rows:
     new = {_head_key(head): head for head in after.heads}
     rows: Rows = {key: _encode(head) for key, head in new.items() if key not in old}
     tip = after.head.hash if after.head else None
-    rows[CHAIN] = _encode(ChainRow(tip, after.partial, after.illegible, after.since, dict(positions)))
+    rows[CHAIN] = _encode(ChainRow(tip, after.partial, after.illegible, after.since, after.term, dict(positions)))
     return rows | dict.fromkeys((key for key in old if key not in new), None)
 
 
@@ -273,7 +274,7 @@ def stored_chain(memory: int, get: Callable[[bytes], bytes | None], scan: Scan) 
     while at in by_hash and len(heads) < memory:
         heads.append(by_hash[at])
         at = by_hash[at].parent
-    return Chain(memory, tuple(reversed(heads)), row.partial, row.illegible, row.since), row.positions
+    return Chain(memory, tuple(reversed(heads)), row.partial, row.illegible, row.since, row.term), row.positions
 
 
 def stranger_changes(pool: PoolId, stranger: Stranger | None, positions: Positions) -> Rows:

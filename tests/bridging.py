@@ -1,6 +1,8 @@
 """The bridge between a real chain and a real broker, with a feed that says what a test wants it to say."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -226,6 +228,9 @@ class Replay:
         self.gaps: list[Gap] = []
         self.reorgs: list[Reorg] = []
         self.skip_unreadable = False
+        self.term = 0
+        self.overruled = 0
+        """Records of a bridge that had been replaced."""
 
     def read(self, value: bytes) -> None:
         try:
@@ -235,6 +240,11 @@ class Replay:
                 raise
 
     def take(self, record: Update | Head | Reorg | Gap) -> None:
+        if record.term is not None and record.term < self.term:
+            self.overruled += 1
+            return
+        if record.term is not None and record.term > self.term:
+            self.term, self.pending = record.term, {}
         match record:
             case Update(pool, _, events):
                 assert pool not in self.pending
@@ -251,7 +261,7 @@ class Replay:
                 assert not self.blocks or kept[-1][0].block.hash == ancestor.hash
                 self.blocks = kept
             case Gap():
-                self.gaps.append(record)
+                self.gaps.append(msgspec.structs.replace(record, term=None))
                 self.blocks, self.pending = [], {}
 
 
@@ -329,6 +339,20 @@ async def bridging(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
         while not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=1)
+
+
+@asynccontextmanager
+async def bridge_process(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Ends by SIGKILL."""
+    values = settings.model_dump(mode="json", exclude_defaults=True)
+    environment = {**os.environ, **{f"ARENA_{name.upper()}": str(value) for name, value in values.items()}}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "cli", "bridge", env=environment)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 class Stage:

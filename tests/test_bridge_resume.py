@@ -1,11 +1,8 @@
 """The bridge is stopped anywhere and started again: the topic itself tells where to go on."""
 
 import asyncio
-import os
 import random
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,7 @@ from streams.bridge_publishing import Entry, Publisher, SecondWriter, laid_out
 from streams.bridge_read import ReadBlock
 from streams.records import Gap, Head, Header, Reorg, to_bytes
 from streams.topics import producer, topics
-from tests.bridging import V2_POOLS, Chain, Feed, Topic, bridging, emitting, list_pools, reading
+from tests.bridging import V2_POOLS, Chain, Feed, Topic, bridge_process, bridging, emitting, list_pools, reading
 
 pytestmark = pytest.mark.servers
 
@@ -34,6 +31,7 @@ def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Call
         partitions=3,
         bridge_patience_s=2,
         bridge_silence_s=60,
+        bridge_session_s=1.5,
     )
 
 
@@ -58,7 +56,7 @@ async def published(settings: Settings, entries: Sequence[Entry]) -> None:
 async def block_entries(settings: Settings, chain: Chain, number: int) -> list[Entry]:
     header = await chain.header(number)
     read = Header(header.number, header.hash, header.parent, header.timestamp)
-    return laid_out(ReadBlock(read, await chain.updates(header)), settings.partitions)
+    return laid_out(ReadBlock(read, await chain.updates(header)), settings.partitions, None)
 
 
 async def blocks_entries(settings: Settings, chain: Chain, first: int, last: int) -> list[Entry]:
@@ -198,20 +196,6 @@ async def test_an_unreadable_record_at_the_end_of_the_topic_is_not_built_upon(
 
     assert topic.blocks == await chain.truth(first.number)
     assert topic.reorgs == [last.number]
-
-
-@asynccontextmanager
-async def bridge_process(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Ends by SIGKILL."""
-    program = "import asyncio, settings, streams.bridge; asyncio.run(streams.bridge.run(settings.settings()))"
-    values = settings.model_dump(mode="json", exclude_defaults=True)
-    environment = {**os.environ, **{f"ARENA_{name.upper()}": str(value) for name, value in values.items()}}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environment)
-    try:
-        yield process
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def test_a_bridge_killed_again_and_again_says_every_block(settings: Settings, chain: Chain, topic: Topic) -> None:

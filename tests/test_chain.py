@@ -1,5 +1,6 @@
 """The canonical chain of a partition: blocks whole and in line, or a Broken that says why not."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,3 +184,30 @@ def test_whatever_is_lost_is_noticed(lost: list[int]) -> None:
     assert (broken != []) == (lost_blocks != set())
     if lost_blocks:
         assert max(each.last for each in broken) >= max(lost_blocks)
+
+
+def test_what_a_replaced_bridge_still_writes_counts_for_nobody() -> None:
+    chain, _ = followed(msgspec.structs.replace(head("a6", "a5"), term=2), chain=five())
+    strays: list[ChainItem] = [
+        msgspec.structs.replace(update("b7"), term=1),
+        msgspec.structs.replace(head("b7", "a6", 1), term=1),
+        Reorg(block("a5"), term=1),
+        Gap(1, 7, "not so", term=1),
+    ]
+
+    after, steps = followed(*strays, msgspec.structs.replace(head("a7", "a6"), term=2), chain=chain)
+
+    assert steps == [Happened(block("a7"), {})]
+    assert after.term == 2
+
+
+def test_a_new_bridge_starts_its_first_block_afresh() -> None:
+    chain, _ = followed(msgspec.structs.replace(update("a6", reserve=1), term=1), chain=five())
+
+    _, steps = followed(
+        msgspec.structs.replace(update("a6", B, reserve=2), term=2),
+        msgspec.structs.replace(head("a6", "a5", 1), term=2),
+        chain=chain,
+    )
+
+    assert steps == [Happened(block("a6"), {B: (Sync(2, 2),)})]
