@@ -243,8 +243,12 @@ def observed(pool: Pool, snapshot: Snapshot, chain: Chain) -> Pool:
 
 
 def held(pool: Pool, snapshot: Snapshot) -> Pool:
-    """It is looked at when the partition's head is there."""
-    return pool if pool.held else msgspec.structs.replace(pool, held=snapshot)
+    """It is looked at when the partition's head is there; of several the one that will be reached first."""
+    return (
+        pool
+        if pool.held and pool.held.block.number <= snapshot.block.number
+        else msgspec.structs.replace(pool, held=snapshot)
+    )
 
 
 def reached(pool: Pool, chain: Chain) -> Pool:

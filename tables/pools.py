@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator
 
+import msgspec
 from aiokafka import ConsumerRecord
 
 from protocols.types import PoolId, pool_id
@@ -18,6 +19,10 @@ from tables.partition import Partition, Source
 from tables.pool import Live, Pool, Waiting, wish
 
 log = logging.getLogger(__name__)
+
+
+HELD_PATIENCE = 12
+"""A pool that holds a snapshot ahead of the head asks so many times less often: the block may never come."""
 
 
 class Pools:
@@ -94,9 +99,12 @@ class Pools:
         now = self._clock()
         for loaded in self.partitions.values():
             for pool_id_, pool in loaded.pools.items():
-                wanted = wish(pool, loaded.head)
+                wanted = wish(msgspec.structs.replace(pool, held=None), loaded.head)
                 asked = self._asked.get(pool_id_)
-                if wanted and (asked is None or now - asked[1] >= retry_s):
+                if wanted and pool.held and asked is None:
+                    self._asked[pool_id_] = asked = wanted, now
+                patience_s = retry_s * HELD_PATIENCE if pool.held else retry_s
+                if wanted and (asked is None or now - asked[1] >= patience_s):
                     self._asked[pool_id_] = wanted, now
                     yield self._wanted(wanted)
 

@@ -288,3 +288,19 @@ def test_live_pools_are_audited_at_random_the_busiest_most_often(world: World) -
     assert {(each.reason, each.not_before) for each in asked} == {("audit", 11)}
     assert 400 < len(asked) < 600
     assert sum(each.pool.id == POOL for each in asked) > 5 * sum(each.pool.id == quiet for each in asked) > 0
+
+
+def test_a_snapshot_of_a_block_that_never_comes_does_not_silence_its_pool(world: World) -> None:
+    world.tell(TOPICS.whitelist, LISTED)
+    world.tell(TOPICS.chain, head(1))
+    world.tell(TOPICS.snapshots, Snapshot(POOL, block(10**9), V2State(10, 10)))
+
+    world.now = 6.0
+    soon = wishes(list(world.pools.wishes(retry_s=5)))
+    world.now = 66.0
+    later = wishes(list(world.pools.wishes(retry_s=5)))
+    world.tell(TOPICS.snapshots, Snapshot(POOL, block(2), V2State(10, 10)))
+    world.tell(TOPICS.chain, head(2))
+
+    assert (soon, len(later)) == ([], 1)
+    assert isinstance(world.life, Live)
