@@ -11,7 +11,7 @@ from protocols.types import PoolId
 from streams.records import ChainRecord, Listed, Snapshot, SnapshotRecord, Update, to_bytes
 from tables import chain as chains
 from tables import pool as pools
-from tables import rows
+from tables import rows, snapshots
 from tables.chain import Broken, Chain, Happened, Illegible, Rewound, Started
 from tables.pool import Live, Pending, Pool, Stranger, Waiting
 from tables.rows import Positions, Rows
@@ -80,7 +80,7 @@ class Partition:
         stranger = self.strangers.get(pool_id, Stranger())
         pool = pools.listed(record, max(self.chain.since, stranger.since), stranger.pending)
         if stranger.snapshot:
-            pool = pools.observed(pool, stranger.snapshot, self.chain)
+            pool = snapshots.observed(pool, stranger.snapshot, self.chain)
         self._put(pool_id, pool)
         self._meet(pool_id, None)
 
@@ -112,11 +112,12 @@ class Partition:
             return
         if self.is_ahead(record.pool):
             if isinstance(record, Snapshot):
-                self._put(record.pool, pools.held(pool, record))
+                self._put(record.pool, snapshots.held(pool, record))
             return
-        after = (
-            pools.observed(pool, record, self.chain) if isinstance(record, Snapshot) else pools.unreadable(pool, record)
-        )
+        if isinstance(record, Snapshot):
+            after = snapshots.observed(pool, record, self.chain)
+        else:
+            after = snapshots.unreadable(pool, record)
         self._put(record.pool, after)
         if after.story.impossible > pool.story.impossible:
             self._refuse(offset, record, after.story.last_refusal or "")
@@ -155,7 +156,7 @@ class Partition:
             self._illegible(pool_id, step.block.number, offset)
         for pool_id in [each for each, pool in self.pools.items() if pool.held]:
             if not self._seen(pool_id, "chain", offset):
-                self._put(pool_id, pools.reached(self.pools[pool_id], self.chain))
+                self._put(pool_id, snapshots.reached(self.pools[pool_id], self.chain))
         self._outgrown()
 
     def _illegible(self, pool_id: PoolId, block: int, offset: int) -> None:

@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, settings
 
 from protocols import folding
 from streams.records import Snapshot
-from tables import pool as pools
-from tables import views
+from tables import snapshots, views
 from tables.partition import Partition, Source
-from tables.pool import Live, Pool, Waiting
+from tables.pool import Live, Pool, Waiting, wish
 from tests.life_model import Plan, World
 
 settings.register_profile("fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,7 +70,7 @@ class Run:
         if self.read["chain"] >= len(self.world.chain) or len(self.world.snapshots) > ENOUGH_SNAPSHOTS:
             return  # a pool without a price asks for ever
         for pool in self.partition.pools.values():
-            wanted = pools.wish(pool, self.partition.head)
+            wanted = wish(pool, self.partition.head)
             if wanted and self.random.random() < self.eager:
                 head = self.partition.chain.head
                 near = [self.world.nodes[head.hash]] if head else []
@@ -149,12 +148,12 @@ class Run:
         head = self.partition.chain.head
         if isinstance(pool.life, Live) or head is None or self.partition.is_ahead(pool.listed.pool.id):
             return
-        wanted = pools.wish(pool, head.number)
+        wanted = wish(pool, head.number)
         assert (wanted is None) == (pool.held is not None)
         if wanted and wanted.not_before <= head.number:
             naive = self.world.nodes[head.hash].pools[wanted.pool.id]
             told = Snapshot(wanted.pool.id, self.world.nodes[head.hash].block, naive.state)
-            answered = pools.observed(pool, told, self.partition.chain)
+            answered = snapshots.observed(pool, told, self.partition.chain)
             assert isinstance(answered.life, Live) == naive.initialized, answered
 
     def last_snapshots(self) -> None:

@@ -19,15 +19,13 @@ from tables.pool import (
     happened,
     listed,
     lost,
-    observed,
-    reached,
     relisted,
     rewound,
     started,
     state_at,
-    unreadable,
     wish,
 )
+from tables.snapshots import observed, reached, unreadable
 from tests.life_model import metadata
 
 V2, V3, V4 = metadata(0, "v2"), metadata(1, "v3"), metadata(2, "v4")
