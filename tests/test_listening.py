@@ -1,6 +1,6 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 
 import nats as nats_client
@@ -14,6 +14,13 @@ from settings import Settings
 from streams.listening import RESEED, Heard, heard
 
 pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def own_nats() -> Iterator[str]:
+    """Two streams of one server cannot hold the same subjects, and other tests have theirs on the one of the run."""
+    with Nats() as server:
+        yield server.address
 
 
 @asynccontextmanager
@@ -85,8 +92,9 @@ async def test_without_jetstream_live_messages_are_heard_in_order(nats: str, cha
 
 
 async def test_who_comes_late_gets_the_last_retained_message_of_each_subject_in_order(
-    nats: str, chain_name: str
+    own_nats: str, chain_name: str
 ) -> None:
+    nats = own_nats
     subject, large = f"whitelist.pools.{chain_name}", b"x" * (1 << 20)
     async with publisher(nats) as client:
         stream = client.jetstream()
