@@ -4,7 +4,7 @@
 demo:
 	./arena demo $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) \
-		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(KEEP),--keep)
+		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 # make test ARGS="tests/test_demo.py -k reorg"
 test: setup
