@@ -22,12 +22,6 @@ def test_a_worker_imports_every_agent() -> None:
     assert imported == {f"agents.{path.stem}" for path in (ROOT / "agents").glob("*.py") if path.stem != "__init__"}
 
 
-def test_no_file_names_a_package_registry() -> None:
-    hosts = re.compile("|".join(("pypi[.]org", "pythonhosted", "npmjs", "crates[.]io", "maven[.]org", "debian[.]org")))
-
-    assert [path.name for path in tracked() if path.name != Path(__file__).name and hosts.search(_text(path))] == []
-
-
 def test_every_setting_is_told_of_by_a_docstring_or_by_the_readme() -> None:
     source = (ROOT / "settings.py").read_text()
     readme = (ROOT / "README.md").read_text()
@@ -47,7 +41,3 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     ]
 
     assert broken == []
-
-
-def _text(path: Path) -> str:
-    return path.read_bytes().decode(errors="replace")
