@@ -13,6 +13,7 @@ from nats.errors import Error as NatsError
 
 from protocols.types import ProtocolName
 from settings import Settings
+from streams.endings import ended
 from streams.scraper_metrics import ANNOUNCEMENTS
 
 log = logging.getLogger(__name__)
@@ -65,8 +66,7 @@ async def announcer(settings: Settings) -> AsyncIterator[Announcer]:
     try:
         yield Announcer(settings.chain, client)
     finally:
-        connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
+        await ended(connecting)
         if client.is_connected:
             await client.close()
 

@@ -11,11 +11,12 @@ from settings import Settings
 from streams.assembly import FedBlock, FedReorg, Step
 from streams.bridge_feed import ControlWire, Feed, SeedWire
 from streams.bridge_following import Follower, Limits
-from streams.bridge_leading import Lead, leading
+from streams.bridge_leading import leading
 from streams.bridge_listing import Listing, recorded
 from streams.bridge_publishing import ChainPublisher, Publisher
 from streams.bridge_reader import Reader
 from streams.bridge_tail import highest_term, resume, tails
+from streams.endings import together
 from streams.listening import heard
 from streams.node import Node, NodeUnavailable, RpcError, connect
 from streams.topics import ensure, producing, topics
@@ -54,7 +55,8 @@ async def run(settings: Settings) -> None:
         log.info("this bridge leads %s, in term %d", settings.chain, term)
         await resume(chain, [tail.memory for tail in found.values()])
         await _placed(listing)
-        await _together(Bridge(settings, node, listing, chain), lead)
+        bridge = Bridge(settings, node, listing, chain)
+        await together(bridge.feed.run(), bridge.hear(), bridge.publish(), lead.lost())
 
 
 async def _placed(listing: Listing) -> None:
@@ -64,20 +66,6 @@ async def _placed(listing: Listing) -> None:
         except (NodeUnavailable, RpcError) as error:
             log.warning("the node is needed to find the PoolManagers of the pools held: %s", error)
             await asyncio.sleep(NODE_PAUSE_S)
-
-
-async def _together(bridge: "Bridge", lead: Lead) -> None:
-    """The first failure ends all, and is raised itself."""
-    tasks = [asyncio.create_task(part) for part in (bridge.feed.run(), bridge.hear(), bridge.publish(), lead.lost())]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        while pending := [task for task in tasks if not task.done()]:
-            for task in pending:
-                task.cancel()  # again and again: in Python 3.11 a library's wait_for can lose a cancellation
-            await asyncio.wait(pending, timeout=1)
 
 
 class Bridge:

@@ -14,7 +14,8 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import KafkaError
 
 from settings import Settings
-from streams.topics import FAREWELL_S, client_options, topics
+from streams.endings import ended, leave
+from streams.topics import client_options, topics
 
 log = logging.getLogger(__name__)
 
@@ -74,19 +75,8 @@ async def leading(settings: Settings) -> AsyncIterator[Lead]:
         await lead.won()
         yield lead
     finally:
-        while not polling.done():
-            polling.cancel()  # again and again: in Python 3.11 a library's wait_for can lose a cancellation
-            await asyncio.wait([polling], timeout=1)
-        await _leave(consumer)
-
-
-async def _leave(consumer: AIOKafkaConsumer) -> None:
-    """Says so to the group, so that another leads at once; where Kafka is gone it learns by the missing heartbeats."""
-    leaving = asyncio.create_task(consumer.stop())
-    await asyncio.wait([leaving], timeout=FAREWELL_S)
-    if not leaving.done():
-        leaving.cancel()
-        await consumer._client.close()  # no public way out of a farewell that nobody hears
+        await ended(polling)
+        await leave(consumer)
 
 
 async def _poll(consumer: AIOKafkaConsumer, lead: Lead) -> None:

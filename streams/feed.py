@@ -5,6 +5,7 @@ import logging
 from contextlib import aclosing
 
 from settings import Settings
+from streams.endings import together
 from streams.feed_chain import FedChain, Replaced
 from streams.feed_server import serve
 from streams.feed_watch import Watch
@@ -22,10 +23,7 @@ async def run(settings: Settings) -> None:
     async with connect(settings.rpc) as node, serve(settings.exex_socket, settings.exex_buffer_bytes) as server:
         watch = Watch(node, settings)
         chain = FedChain(node, watch, server)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watch.listen())
-            tasks.create_task(watch.resolve())
-            tasks.create_task(_follow(node, settings.rpc_ws, chain))
+        await together(watch.listen(), watch.resolve(), _follow(node, settings.rpc_ws, chain))
 
 
 async def _follow(node: Node, ws: str | None, chain: FedChain) -> None:

@@ -3,7 +3,6 @@
 Nothing is kept here: a worker without its snapshot asks again, so a wish that is lost in a crash comes back.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,12 +11,13 @@ from aiokafka import AIOKafkaConsumer
 
 from settings import Settings
 from streams.announcing import announcer
+from streams.endings import leave, together
 from streams.node import connect
 from streams.records import Undecodable, wanted
 from streams.scraper_batches import PROTOCOLS, BatchConfig, Scraper
 from streams.scraper_metrics import UNREADABLE_WISHES
 from streams.scraper_publishing import Publisher
-from streams.topics import client_options, ensure, fetch_limits, producer, topics
+from streams.topics import client_options, ensure, fetch_limits, producing, topics
 
 log = logging.getLogger(__name__)
 
@@ -27,23 +27,12 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
     await ensure(settings)
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(connect(settings.rpc))
-        publisher = Publisher(settings.chain, await stack.enter_async_context(producer(settings)))
+        publisher = Publisher(settings.chain, await stack.enter_async_context(producing(settings)))
         announce = await stack.enter_async_context(announcer(settings))
         records = await stack.enter_async_context(_wanted(settings))
         scraper = Scraper(settings, config or BatchConfig(), node, publisher, announce)
         log.info("Scraping %s from %s", settings.chain, settings.rpc)
-        await _together(scraper, records, publisher)
-
-
-async def _together(scraper: Scraper, records: AIOKafkaConsumer, publisher: Publisher) -> None:
-    """The first failure ends all, and is raised itself."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_hear(scraper, records, publisher), name="wishes")
-            for protocol in PROTOCOLS:
-                tasks.create_task(scraper.scrape(protocol), name=f"{protocol} pools")
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        await together(_hear(scraper, records, publisher), *(scraper.scrape(protocol) for protocol in PROTOCOLS))
 
 
 @asynccontextmanager
@@ -60,7 +49,7 @@ async def _wanted(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     try:
         yield consumer
     finally:
-        await consumer.stop()
+        await leave(consumer)
 
 
 async def _hear(scraper: Scraper, records: AIOKafkaConsumer, publisher: Publisher) -> None:
