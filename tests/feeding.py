@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from protocols import decode
 from protocols.events import Event, Initialize
 from protocols.types import Log, PoolId, PoolMetadata, Token
 from settings import Settings
-from streams import feed
+from streams import feed, feed_watch
 from streams.exex import (
     BeginBlock,
     Decoder,
@@ -87,7 +88,7 @@ class Client:
                 return message.final_tip_block
         return None
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
         async with asyncio.timeout(timeout_s):
             while not condition():
                 await asyncio.sleep(0.005)
@@ -178,8 +179,11 @@ class Publisher:
         self._client = client
         self._chain = chain
         self.pools: list[PoolMetadata] = []
+        self.asked = asyncio.Event()
+        """Somebody wants to hear the list, and listens."""
 
     async def answer(self, _: Msg) -> None:
+        self.asked.set()
         if self.pools:
             await self.say(replacing(said(self._chain), self.pools, 1 << 20))
 
@@ -199,20 +203,43 @@ async def publisher(url: str, chain: str) -> AsyncIterator[Publisher]:
     await client.close()
 
 
+class Fed(logging.Handler):
+    """Knows by the feed's log which pools it watches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said = record.getMessage()
+
+    async def watching(self, pools: Sequence[Pool | PoolMetadata]) -> None:
+        singletons = sum(pool.protocol == "v4" for pool in pools)
+        expected = f"Watching {len(pools)} pools; the PoolManager of {singletons} V4 pools is known"
+        async with asyncio.timeout(60):
+            while self._said != expected:
+                await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
-async def feeding(settings: Settings) -> AsyncIterator[None]:
+async def feeding(settings: Settings) -> AsyncIterator[Fed]:
+    fed, watch = Fed(), logging.getLogger(feed_watch.__name__)
+    watch.addHandler(fed)
+    level, _ = watch.level, watch.setLevel(logging.INFO)
     task = asyncio.create_task(feed.run(settings))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not settings.exex_socket.exists():
             await asyncio.sleep(0.01)
             if task.done():
                 await task
     try:
-        yield
+        yield fed
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        watch.removeHandler(fed)
+        watch.setLevel(level)
 
 
 @asynccontextmanager

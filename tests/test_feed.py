@@ -44,8 +44,8 @@ async def test_blocks_and_reorgs_of_every_depth_are_told_as_the_chain_says(setti
     world = await world_on(http)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in world.pools]
-        async with feeding(settings), client(settings.exex_socket) as listener:
-            await asyncio.sleep(0.5)
+        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
+            await fed.watching(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             await listener.until_tip(await mined(world, 11))
@@ -73,8 +73,8 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
     pools = {pool.id: pool for pool in world.pools}
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in world.pools]
-        async with feeding(settings), client(settings.exex_socket) as listener:
-            await asyncio.sleep(0.5)
+        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
+            await fed.watching(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             await listener.until_tip(await mined(world, 4))
@@ -101,8 +101,8 @@ async def test_a_reorg_below_a_reorg_before_anyone_looked_is_one_step(settings: 
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in world.pools]
-        async with feeding(settings), client(settings.exex_socket) as listener:
-            await asyncio.sleep(0.5)
+        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
+            await fed.watching(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             await listener.until_tip(await mined(world, 9))
@@ -119,11 +119,10 @@ async def test_a_client_that_comes_late_begins_with_a_whole_step(settings: Setti
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in world.pools]
-        async with feeding(settings), client(settings.exex_socket) as early:
-            await asyncio.sleep(0.5)
+        async with feeding(settings) as fed, client(settings.exex_socket) as early:
+            await fed.watching(world.pools)
             await early.until_tip(await mined(world, 3))
             async with client(settings.exex_socket) as late:
-                await asyncio.sleep(0.1)
                 first = world.chain.tip.number + 1
                 last = await mined(world, 3)
                 await late.until_tip(last)
@@ -139,17 +138,17 @@ async def test_a_whitelist_change_counts_from_the_next_block(settings: Settings)
     half, rest = world.pools[::2], world.pools[1::2]
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in half]
-        async with feeding(settings), client(settings.exex_socket) as listener:
-            await asyncio.sleep(0.5)
+        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
+            await fed.watching(half)
             first = await mined(world, 1)
             await listener.until_tip(await mined(world, 3))
             await publishing.say(adding(said(settings.chain), [metadata(pool) for pool in rest], 1 << 20))
-            await asyncio.sleep(0.3)
+            await fed.watching(world.pools)
             added = world.chain.tip.number + 1
             await listener.until_tip(await mined(world, 4))
             await publishing.say(removing(said(settings.chain), [pool.id for pool in half], 1 << 20))
             await publishing.say([Outgoing(f"whitelist.pools.{settings.chain}.full", b"no list at all")])
-            await asyncio.sleep(0.3)
+            await fed.watching(rest)
             removed = world.chain.tip.number + 1
             last = await mined(world, 4)
             await listener.until_tip(last)
@@ -169,12 +168,12 @@ async def test_a_minimal_list_of_bare_ids_suffices_also_for_v4(settings: Setting
     minimal = Outgoing(f"whitelist.pools.{settings.chain}.minimal", json.dumps({"pools": ids}).encode())
     async with (
         publisher(settings.nats, settings.chain) as publishing,
-        feeding(settings),
+        feeding(settings) as fed,
         client(settings.exex_socket) as listener,
     ):
-        await asyncio.sleep(0.3)
+        await asyncio.wait_for(publishing.asked.wait(), 60)
         await publishing.say([minimal])
-        await asyncio.sleep(0.5)
+        await fed.watching(world.pools)
         first = await mined(world, 1)
         last = await mined(world, 4)
         await listener.until_tip(last)
@@ -189,11 +188,11 @@ async def test_a_client_that_does_not_read_is_disconnected_and_nobody_waits(sett
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in world.pools]
-        async with feeding(settings), client(settings.exex_socket) as listener:
+        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             with sockets.socket(sockets.AF_UNIX) as slow:
                 slow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1)
                 slow.connect(str(settings.exex_socket))
-                await asyncio.sleep(0.5)
+                await fed.watching(world.pools)
                 for _ in range(300):
                     await asyncio.to_thread(world.chain.mine)
                 await listener.until_tip(await mined(world, 2))
@@ -220,15 +219,14 @@ async def test_a_reorg_beyond_memory_ends_every_connection_and_the_feed_goes_on(
     world = await world_on(settings.rpc)
     async with feeding(settings):
         async with client(settings.exex_socket) as before:
-            await asyncio.sleep(0.3)
-            await before.until_tip(await mined(world, 8))
+            for _ in range(8):  # one by one: more blocks at once than the feed remembers would end the connection too
+                await before.until_tip(await mined(world, 1))
             await asyncio.to_thread(world.reorg, 6)
             await before.until(lambda: before.ended)
         async with client(settings.exex_socket) as after:
-            await asyncio.sleep(0.1)
             await after.until_tip(await mined(world, 2))
 
-    assert "of a fork from below block" in caplog.text
+    assert "all clients are disconnected" in caplog.text
     assert before.messages[-1].stream_seq < after.messages[0].stream_seq
 
 
@@ -248,8 +246,8 @@ async def test_a_node_that_fails_now_and_then_changes_nothing_in_what_is_told(se
     async with proxied(settings.rpc, now_and_then) as proxy, publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in world.pools]
         failing = settings.model_copy(update={"rpc": proxy.url})
-        async with feeding(failing), client(settings.exex_socket) as listener:
-            await asyncio.sleep(0.5)
+        async with feeding(failing) as fed, client(settings.exex_socket) as listener:
+            await fed.watching(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             for depth in (3, 1, 5, 2):
@@ -267,8 +265,8 @@ async def test_a_node_that_went_is_waited_for(settings: Settings, caplog: pytest
     async with proxied(settings.rpc) as proxy, publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in world.pools]
         behind = settings.model_copy(update={"rpc": proxy.url})
-        async with feeding(behind), client(settings.exex_socket) as listener:
-            await asyncio.sleep(0.5)
+        async with feeding(behind) as fed, client(settings.exex_socket) as listener:
+            await fed.watching(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             proxy.status = 503
@@ -288,12 +286,12 @@ async def test_a_pool_created_in_blocks_that_are_gone_has_no_epilogue(settings: 
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [metadata(pool) for pool in world.pools]
-        async with feeding(settings), client(settings.exex_socket) as listener:
-            await asyncio.sleep(0.5)
+        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
+            await fed.watching(world.pools)
             first = await mined(world, 2)
             late = await asyncio.to_thread(world.create_late)
             await publishing.say(adding(said(settings.chain), [metadata(late)], 1 << 20))
-            await asyncio.sleep(0.3)
+            await fed.watching(world.pools)
             await listener.until_tip(await mined(world, 4))
             gone = await asyncio.to_thread(world.reorg, world.chain.tip.number - first)
             await listener.until_tip(world.chain.tip.number)
@@ -313,8 +311,8 @@ async def test_a_listed_contracts_malformed_log_is_left_out_and_said(
     rpc.call("anvil_setCode", liar, f"0x7f{sync}60206000a100")
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [PoolMetadata(liar, "v2", Token("0x" + "01" * 20), Token("0x" + "02" * 20))]
-        async with feeding(settings), client(settings.exex_socket) as listener:
-            await asyncio.sleep(0.5)
+        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
+            await fed.watching(publishing.pools)
             await asyncio.to_thread(
                 rpc.call, "eth_sendTransaction", {"from": rpc.call("eth_accounts")[0], "to": liar, "gas": "0x30000"}
             )
