@@ -1,4 +1,4 @@
-.PHONY: demo test lint setup clean
+.PHONY: demo test chaos fuzz lint setup clean
 
 # make demo KEEP=1 BLOCKS=60 RATE=4 SEED=1 WORKERS=1 PARTITIONS=4 WEB_PORT=6066
 demo:
@@ -9,6 +9,14 @@ demo:
 # make test ARGS="tests/test_demo.py -k reorg"
 test: setup
 	.venv/bin/python -m pytest $(ARGS)
+
+# make chaos ROUNDS=50 SEED=1
+chaos: setup
+	.venv/bin/python -m demo.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+# make fuzz INPUTS=1000000 SEED=1
+fuzz: setup
+	.venv/bin/python -m bench.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
 
 lint: setup
 	.venv/bin/ruff check .

@@ -52,6 +52,12 @@ class Chain:
             self.rpc.call("evm_mine")
         return self._learn_tip()
 
+    def grow(self, blocks: int) -> MinedBlock:
+        """So many empty blocks, at once."""
+        with self.still:
+            self.rpc.call("anvil_mine", hex(blocks))
+        return self._learn_tip()
+
     def create(self, *initcodes: str) -> list[str]:
         """The addresses of contracts created in one block. Raises RuntimeError where one cannot be."""
         block = self.mine([Transaction(None, code) for code in initcodes])

@@ -116,7 +116,7 @@ def _cleaner(
 def _traffic(wishes: Wishes, world: World, ours: System) -> None:
     """Blocks until all pools are live; then those that were wished for, at their rate, with both reorgs; watched."""
     served = Served(ours.urls[0])
-    watch = Watch(ours.urls[0], world)
+    watch = Watch(ours.urls[:1], world)
     watch.start()
     try:
         _settle(wishes, world, ours)

@@ -80,11 +80,11 @@ class Watch(threading.Thread):
     A block that is gone from the node by then is compared with what the chain said while it had it.
     """
 
-    def __init__(self, url: str, world: World) -> None:
+    def __init__(self, urls: Sequence[str], world: World) -> None:
         super().__init__(name="watch", daemon=True)
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self._served = Served(url)
+        self._served = [Served(url) for url in urls]
         self._world = world
         self._judge = Judge(Rpc(world.chain.rpc.url), world.contracts.multicall)
         self._pools = list(world.pools)
@@ -104,7 +104,8 @@ class Watch(threading.Thread):
             self.wrong.append("the watch itself broke; its traceback stands above")
 
     def _look(self, pool: Pool) -> None:
-        found = self._served.get(f"/pools/{pool.id}/")
+        served = self._random.choice(self._served)
+        found = served.get(f"/pools/{pool.id}/")
         if found is None or found["state"] is None:
             self.counts["waiting" if found else "no answer"] += 1
             self._stopping.wait(0.05)
@@ -112,7 +113,7 @@ class Watch(threading.Thread):
         self._judge_answer(pool, found)
         back = max(0, found["block"]["number"] - self._random.randrange(12))
         for path in (f"/pools/{pool.id}/?at={back}", f"/pools/{pool.id}/ticks/", f"/pools/{pool.id}/ticks/?at={back}"):
-            answer = self._served.get(path)
+            answer = served.get(path)
             if answer is not None and (answer.get("state") or answer.get("ticks")):
                 self._judge_answer(pool, answer)
 

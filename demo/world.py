@@ -22,11 +22,23 @@ class World:
         """Every pool's fields after each block mined, by hash; also of blocks that are gone, which anvil forgets."""
         self._transactions = transactions_per_block
         pools = first_pools(self.chain, self.contracts)
+        self._first_pools = len(pools)
         self._heads: Heads = self.judge.heads(pools, "latest")
         self.traffic = Traffic(self.contracts, pools, self._heads, seed)
         for pool in pools:
             self.chain.mine(self.traffic.opening(pool, self._heads))
             self._note()
+        self.settled = self.chain.tip.number
+        """The block in which the last of the first pools got its liquidity; no reorg should go below it."""
+
+    @property
+    def has_late(self) -> bool:
+        return len(self.pools) > self._first_pools
+
+    def grow(self, blocks: int) -> None:
+        """Empty blocks, at once."""
+        self.chain.grow(blocks)
+        self._remember_up_to_tip()
 
     @property
     def pools(self) -> list[Pool]:
