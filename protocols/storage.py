@@ -7,9 +7,8 @@ from eth_hash.auto import keccak
 
 from protocols.states import State, Tick, V3State, V4State
 from protocols.ticks import MAX_TICK
-from protocols.types import PoolId, ProtocolName
+from protocols.types import LARGEST_TICK_SPACING, PoolId, ProtocolName
 
-WIDEST_SPACING = 32767
 V4_POOLS_SLOT = 6
 UINT128_MASK = (1 << 128) - 1
 V3_FEE_BITS = 232
@@ -69,8 +68,8 @@ def _word(value: int) -> bytes:
 
 def bitmap_words(tick_spacing: int) -> range:
     """The words of the bitmap that can hold a tick. Raises NotAPool for a spacing that no pool can have."""
-    if not 1 <= tick_spacing <= WIDEST_SPACING:
-        raise NotAPool(f"the list says tick spacing {tick_spacing}, and it is 1 to {WIDEST_SPACING}")
+    if not 1 <= tick_spacing <= LARGEST_TICK_SPACING:
+        raise NotAPool(f"the list says tick spacing {tick_spacing}, and it is 1 to {LARGEST_TICK_SPACING}")
     last = MAX_TICK // tick_spacing
     return range(-last >> 8, (last >> 8) + 1)
 

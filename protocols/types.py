@@ -8,6 +8,10 @@ import msgspec
 PoolId = NewType("PoolId", str)
 """Lower-case 0x hex: the 20-byte address of a V2 or V3 pool, the 32-byte id of a V4 pool."""
 
+ADDRESS = re.compile("0x[0-9a-f]{40}")
+POOL_ID_LENGTH = 66
+"""Characters of a V4 pool's id."""
+LARGEST_TICK_SPACING = 2**15 - 1
 _POOL_ID = re.compile("0x(?:[0-9a-f]{40}|[0-9a-f]{64})")
 
 

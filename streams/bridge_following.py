@@ -76,10 +76,8 @@ class Follower:
         target = fed.ancestor if tip is None else tip.number
         error = await self._persist(lambda: self._retreat(tip, target))
         if error is not None and not isinstance(error, NotYet):
-            last = max(target, self._memory.last or 0)
-            return await self._chain.gap(
-                fed.ancestor + 1, last, f"a reorg to block {target} could not be followed: {error}"
-            )
+            reason = f"a reorg to block {target} could not be followed: {error}"
+            return await self._give_up(fed.ancestor + 1, max(target, self._memory.last or 0), reason)
         await self.advance(target, tip)
 
     async def advance(self, target: int, fed: FedBlock | None = None) -> None:
@@ -90,7 +88,15 @@ class Follower:
         if isinstance(error, NotYet) or self._memory.last is None or self._memory.last >= target:
             log.error("block %d could not be looked at: %s", target, error)
         else:
-            await self._chain.gap(self._memory.last + 1, target, str(error))
+            await self._give_up(self._memory.last + 1, target, str(error))
+
+    async def _give_up(self, first: int, last: int, reason: str) -> None:
+        """Of a node that is away nobody knows its head, so a feed's numbers are believed only near the last block."""
+        known, most = self._memory.last, self._limits.gap_blocks
+        if known is None or not known - most <= first <= known + 1 or not known <= last <= known + most:
+            log.error("the feed speaks of blocks %d to %d, the topic ends at %s: %s", first, last, known, reason)
+        else:
+            await self._chain.gap(first, last, reason)
 
     async def _persist(self, step: Callable[[], Awaitable[bool]]) -> Exception | None:
         """Repeats the step until it says that it is done; gives the error if the node gives nothing for too long.
@@ -122,6 +128,7 @@ class Follower:
             return await self._stands(target)
         first = target if memory.last is None else memory.last + 1
         if target - first > self._limits.gap_blocks:
+            await self._header(target)  # a number is not believed before the node has the block
             await self._chain.gap(first, target - 1, f"more than {self._limits.gap_blocks} blocks were missed")
             return False
         headers = await self._headers(range(first, min(target, first + STRIDE - 1) + 1))
@@ -135,12 +142,21 @@ class Follower:
         """Whether a block published before is still the node's; if not, it is rewound."""
         published, header = self._memory.at(number), await self._header(number)
         if published is None:
-            log.warning("block %d is far behind block %s, the last that was published", number, self._memory.last)
-            return True
+            return await self._is_behind(number)
         if published.hash == header.hash:
             return True
         await self._rewind(number)
         return False
+
+    async def _is_behind(self, number: int) -> bool:
+        """False where a gap reached beyond the chain: then it ends before this block."""
+        last = self._memory.last
+        head = await self._node.header("latest")
+        if last is not None and self._memory.head is None and head is not None and head.number <= last:
+            self._memory.lose(number, number - 1)
+            return False
+        log.warning("block %d is far behind block %s, the last that was published", number, last)
+        return True
 
     async def _retreat(self, tip: FedBlock | None, target: int) -> bool:
         """The feed says that blocks are gone: if the head is, it is rewound, even if nothing takes its place yet.
@@ -168,9 +184,10 @@ class Follower:
     async def _rewind(self, target: int) -> None:
         head, ancestor = self._memory.head, await self._ancestor()
         if ancestor is None:
-            first = min(self._memory.oldest or 0, target - 1)
+            latest = await self._node.header("latest")
+            last = target - 1 if latest is None else min(target, latest.number) - 1
             reason = f"a reorg deeper than the {len(self._memory)} blocks remembered"
-            return await self._chain.gap(first, target - 1, reason)
+            return await self._chain.gap(min(self._memory.oldest or 0, last), last, reason)
         if ancestor == head:
             raise Moved(f"the node's chain changed at block {ancestor.number} while it was read")
         await self._chain.reorg(ancestor, head)

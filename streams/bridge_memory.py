@@ -6,7 +6,7 @@ The same memory is rebuilt from the records of a partition, so that a bridge sta
 from collections.abc import Iterable, Iterator, Sequence
 
 from protocols.types import Block
-from streams.records import ChainRecord, Gap, Head, Reorg, Update
+from streams.records import ChainRecord, Gap, Head, Header, Reorg, Update
 
 REMEMBERED_BLOCKS = 1024
 
@@ -21,6 +21,8 @@ class Memory:
         """Updates came after the last complete block."""
         self.term = 0
         """The highest that a record carried."""
+        self._doubtful: Block | None = None
+        """The last head, where it does not follow the one before."""
 
     @property
     def head(self) -> Block | None:
@@ -64,11 +66,24 @@ class Memory:
             case Update() | None:
                 self.partial = True
             case Head(block):
-                self.publish(Block(block.number, block.hash))
+                self._follow(block)
             case Reorg(ancestor):
                 self.rewind(ancestor)
             case Gap(first, last):
                 self.lose(first, last)
+
+    def _follow(self, header: Header) -> None:
+        """A head that does not follow is believed when the next one follows it; before that it may be anybody's."""
+        head, doubtful, block = self.head, self._doubtful, Block(header.number, header.hash)
+        self._doubtful = None
+        if head is None or block == head or (header.number, header.parent) == (head.number + 1, head.hash):
+            self.publish(block)
+        elif doubtful is not None and (header.number, header.parent) == (doubtful.number + 1, doubtful.hash):
+            self._hashes = {doubtful.number: doubtful.hash}
+            self.last = doubtful.number
+            self.publish(block)
+        elif self.at(header.number) != block:
+            self._doubtful, self.partial = block, True
 
     def _forget_from(self, number: int) -> None:
         if self.last is not None and number > self.last:

@@ -9,7 +9,7 @@ import msgspec
 
 from protocols.events import Event
 from protocols.states import State
-from protocols.types import Block, PoolId, PoolMetadata
+from protocols.types import ADDRESS, LARGEST_TICK_SPACING, POOL_ID_LENGTH, Block, PoolId, PoolMetadata, pool_id
 
 T = TypeVar("T")
 HEX = "hex:"
@@ -159,11 +159,15 @@ _snapshots: msgspec.json.Decoder[SnapshotRecord] = msgspec.json.Decoder(Snapshot
 
 
 def listed(value: bytes) -> Listed:
-    return _read(_listed, value)
+    record = _read(_listed, value)
+    _expect_sound(record.pool)
+    return record
 
 
 def wanted(value: bytes) -> Wanted:
-    return _read(_wanted, value)
+    record = _read(_wanted, value)
+    _expect_sound(record.pool)
+    return record
 
 
 def chain(value: bytes) -> ChainRecord:
@@ -174,8 +178,24 @@ def snapshot(value: bytes) -> SnapshotRecord:
     return _read(_snapshots, value)
 
 
+def _expect_sound(pool: PoolMetadata) -> None:
+    """What a list says is checked where the list is read; this keeps out what somebody else wrote to the topic."""
+    if pool_id(pool.id) != pool.id or (len(pool.id) == POOL_ID_LENGTH) != (pool.protocol == "v4"):
+        raise Undecodable(f"{pool.id!r} is not the id of a {pool.protocol} pool")
+    for name, address in (
+        ("factory", pool.factory),
+        *(("token", token.address) for token in (pool.token0, pool.token1)),
+    ):
+        if address is not None and not ADDRESS.fullmatch(address):
+            raise Undecodable(f"{address!r} is not the address of a {name}")
+    if pool.tick_spacing is not None and not 1 <= pool.tick_spacing <= LARGEST_TICK_SPACING:
+        raise Undecodable(
+            f"the tick spacing of {pool.id} is {pool.tick_spacing}, and it is 1 to {LARGEST_TICK_SPACING}"
+        )
+
+
 def _read(decoder: msgspec.json.Decoder[T], value: bytes) -> T:
     try:
         return decoder.decode(value)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # msgspec's own, and UnicodeDecodeError
         raise Undecodable(str(error)) from error

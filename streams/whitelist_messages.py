@@ -8,13 +8,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
+from protocols.types import LARGEST_TICK_SPACING, POOL_ID_LENGTH, PoolId, PoolMetadata, ProtocolName, Token
 
 HEX = re.compile(r"0[xX](?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
 PROTOCOLS: dict[str, ProtocolName] = {"v2": "v2", "v3": "v3", "v4": "v4"}
 LARGEST_UINT24 = 2**24 - 1
-LARGEST_TICK_SPACING = 2**15 - 1
-POOL_ID_LENGTH = 66
 
 SubjectKind = Literal["minimal", "full", "add", "remove"]
 Action = Literal["full", "add", "remove"]
@@ -99,7 +97,7 @@ def read(subject: str, payload: bytes, chain: str) -> Message:
     kind = _subject_kind(subject, chain)
     try:
         envelope = _envelopes.decode(payload)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise Refused(f"{subject}: {error}") from error
     if envelope.chain is not None and envelope.chain != chain:
         raise Refused(f"{subject}: the message is of chain {envelope.chain!r}, this is {chain!r}")
@@ -149,7 +147,7 @@ def pool(entry: msgspec.Raw) -> PoolMetadata:
     """Raises Unreadable."""
     try:
         read = _pools.decode(entry)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise Unreadable(str(error)) from error
     protocol = protocol_name(read.protocol)
     tokens = (_token(read.token0, read.token0_decimals), _token(read.token1, read.token1_decimals))
@@ -173,7 +171,7 @@ def pool_id(entry: msgspec.Raw) -> PoolId:
     """Of an entry that is an id, or a pool that may be unreadable for the rest. Raises Unreadable."""
     try:
         return _identifier(_identified.decode(entry))
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise Unreadable(str(error)) from error
 
 

@@ -25,6 +25,13 @@ HELD_PATIENCE = 12
 """A pool that holds a snapshot ahead of the head asks so many times less often: the block may never come."""
 
 
+class Misdirected(Undecodable):
+    """It stands under another pool's key: which of the two it should be of, nobody knows."""
+
+    def __init__(self, key: PoolId, pool: PoolId) -> None:
+        super().__init__(f"the key is {key}, the record is of {pool}")
+
+
 class Pools:
     """The folder of the worker's one table (see tables/durable)."""
 
@@ -73,7 +80,7 @@ class Pools:
             try:
                 _apply(loaded, source, record.offset, record.key, record.value)
             except Undecodable as error:
-                sends.append(self._dead_letter(loaded, source, record, str(error)))
+                sends.append(self._dead_letter(loaded, source, record, error))
         RECORDS.labels(source).inc(len(chunk.records))
         for impossible in loaded.take_impossible():
             letter = DeadLetter(
@@ -135,41 +142,40 @@ class Pools:
         return self._topics.wanted, wanted.pool.id.encode(), records.to_bytes(wanted)
 
     def _dead_letter(
-        self, loaded: Partition, source: Source, record: ConsumerRecord, error: str
+        self, loaded: Partition, source: Source, record: ConsumerRecord, error: Undecodable
     ) -> tuple[str, bytes, bytes]:
+        """An update that cannot be read costs its pool a snapshot; a misdirected one is missed by its block's Head."""
         place = record.topic, record.partition, record.offset
         log.error("%s partition %d record %d goes to dead letters: %s", *place, error)
         pool = pool_id(spelled(record.key))
-        if pool and source == "chain":
+        if pool and source == "chain" and not isinstance(error, Misdirected):
             loaded.followed(Illegible(pool), record.offset)
-        letter = DeadLetter(*place, error, spelled(record.key), spelled(record.value))
+        letter = DeadLetter(*place, str(error), spelled(record.key), spelled(record.value))
         return self._topics.dead_letters, record.key or b"", records.to_bytes(letter)
 
 
 def _apply(loaded: Partition, source: Source, offset: int, key: bytes | None, value: bytes | None) -> None:
     match source:
         case "whitelist":
-            pool = _keyed(key)
             record = records.listed(value) if value else None
-            if record and record.pool.id != pool:
-                raise Undecodable(f"the key is {pool}, the record lists {record.pool.id}")
-            loaded.listed(pool, record, offset)
+            loaded.listed(_keyed(key, record.pool.id if record else None), record, offset)
         case "chain":
-            update = records.chain(value or b"")
-            if isinstance(update, records.Update) and update.pool != _keyed(key):
-                raise Undecodable(f"the key is {_keyed(key)}, the update is of {update.pool}")
-            loaded.followed(update, offset)
+            followed = records.chain(value or b"")
+            if isinstance(followed, records.Update):
+                _keyed(key, followed.pool)
+            loaded.followed(followed, offset)
         case "snapshots":
             snapshot = records.snapshot(value or b"")
-            if snapshot.pool != _keyed(key):
-                raise Undecodable(f"the key is {_keyed(key)}, the snapshot is of {snapshot.pool}")
+            _keyed(key, snapshot.pool)
             loaded.observed(snapshot, offset)
 
 
-def _keyed(key: bytes | None) -> PoolId:
+def _keyed(key: bytes | None, expected: PoolId | None) -> PoolId:
     pool = pool_id(spelled(key))
     if pool is None:
         raise Undecodable(f"the key {spelled(key)!r} is not a pool's id")
+    if expected is not None and pool != expected:
+        raise Misdirected(pool, expected)
     return pool
 
 

@@ -185,14 +185,14 @@ class World:
         for _ in range(self.plan.steps):
             what = random.random()
             if what < 0.6:
-                self._extend()
+                self.extend()
             elif what < 0.75:
                 self._reorg()
             elif self.plan.faults:
                 random.choice([self._gap, self._stray, self._again, self._lossy, self._lossy])()
         listed_from = max(listed.from_block for _, listed in self.whitelist if listed)
         for _ in range(max(random.randint(2, 4), listed_from - self.tip.block.number)):
-            self._extend()
+            self.extend()
 
     def _next(self) -> Node:
         """Often a block that was there before: chains reorganise away and back."""
@@ -202,13 +202,13 @@ class World:
             return self.random.choice(known)
         return self._node(tip, dict(tip.pools), tip.header.number + 1)
 
-    def _extend(self, lossy: bool = False) -> None:
+    def extend(self, lossy: bool = False) -> None:
         node = self._next()
         self.path.append(node)
         self._emit(node, lossy)
 
     def _lossy(self) -> None:
-        self._extend(lossy=True)
+        self.extend(lossy=True)
 
     def _updates(self, node: Node) -> list[Update]:
         updates = []
@@ -245,7 +245,7 @@ class World:
         if not self.plan.faults or self.random.random() < 0.9:
             self.chain.append(Reorg(self.path[-1].block, self.random.choice([tip, None])))
         for _ in range(self.random.choice([0, 1, depth - 1, depth, depth + 1])):
-            self._extend()
+            self.extend()
 
     def _gap(self) -> None:
         first = self.path[-1].header.number + 1

@@ -247,6 +247,15 @@ def test_a_reorg_that_brings_other_blocks_than_announced_is_refused() -> None:
         assembled(messages)
 
 
+def test_a_reorg_of_more_blocks_than_fit_in_memory_is_refused() -> None:
+    start, *rest = reorg([(5, [])], [(5, []), (6, [])])
+    assert isinstance(start, ReorgStart)
+    messages = numbered([msgspec.structs.replace(start, new=ReorgRange(5, 2**64 - 1, 2)), *rest])
+
+    with pytest.raises(ReorgMismatch):
+        assembled(messages)
+
+
 def test_a_shorter_chain_is_a_reorg_without_blocks() -> None:
     assert assembled(numbered([*block(4, []), *block(5, []), *reorg([(4, []), (5, [])], [])])) == [
         fed(4, []),

@@ -25,7 +25,7 @@ def test_memory_ends_at_the_last_head() -> None:
 
 
 def test_a_reorg_forgets_what_it_takes_back() -> None:
-    memory = replayed([head(1), head(2), head(3), Reorg(block(1)), head(2, "b")])
+    memory = replayed([head(1), head(2), head(3), Reorg(block(1)), Head(Header(2, "b2", "a1", 2), 0)])
 
     assert list(memory.descending()) == [block(2, "b"), block(1)]
 
@@ -42,6 +42,14 @@ def test_after_a_gap_there_is_no_head_but_a_place_to_go_on() -> None:
 
 def test_a_block_after_a_gap_is_the_head_again() -> None:
     assert replayed([head(1), Gap(2, 7, "lost"), head(8)]).head == block(8)
+
+
+def test_a_head_that_follows_nothing_is_believed_when_the_next_follows_it() -> None:
+    lost = [head(1), head(2), head(7)]
+
+    assert (replayed(lost).head, replayed(lost).partial) == (block(2), True)
+    assert list(replayed([*lost, head(8)]).descending()) == [block(8), block(7)]
+    assert not replayed([*lost, head(8)]).partial
 
 
 def test_updates_without_their_head_are_partial() -> None:

@@ -89,6 +89,27 @@ async def test_a_feed_ahead_of_its_node_is_waited_for(settings: Settings, rpc: s
         await on.right(first.number)
 
 
+@pytest.mark.parametrize("node_answers", [True, False])
+async def test_a_block_number_that_cannot_be_is_not_believed(
+    settings: Settings, rpc: str, door: Door, node_answers: bool
+) -> None:
+    async with stage(settings, rpc) as on:
+        first, last = await on.live(2)
+        if not node_answers:
+            door.shut()
+        absurd = last.number + 2**40
+        await on.feed.say(BeginBlock(0, absurd, last.timestamp + 1, 1, False), EndBlock(0, absurd, 0))
+        await asyncio.sleep(2 * settings.bridge_patience_s)
+        if not node_answers:
+            await door.open()
+        on.feed.hang_up()
+
+        await on.live(2)
+
+        await on.right(first.number)
+        assert on.topic.gaps == []
+
+
 async def test_a_full_buffer_gives_the_connection_up_and_loses_nothing(
     settings: Settings, rpc: str, door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -121,10 +121,18 @@ async def test_a_node_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
 
 async def test_a_server_error_and_a_garbled_answer_are_no_answers() -> None:
     async def answer(request: web.Request) -> web.Response:
-        return web.Response(status=int(request.query["status"]), text=request.query["text"])
+        text = request.query["text"].encode("latin-1")
+        return web.Response(status=int(request.query["status"]), body=text)
 
     async with serving(web.post("/", answer)) as url:
-        for status, text in [(500, "{}"), (503, "busy"), (429, '{"jsonrpc":"2.0"}'), (200, "<html>"), (200, "{}")]:
+        for status, text in [
+            (500, "{}"),
+            (503, "busy"),
+            (429, '{"jsonrpc":"2.0"}'),
+            (200, "<html>"),
+            (200, "{}"),
+            (200, '{"id":"\xb0"}'),
+        ]:
             async with connect(f"{url}/?status={status}&text={text}") as node:
                 with pytest.raises(NodeUnavailable, match=str(status)):
                     await node.header("latest")

@@ -179,7 +179,9 @@ def test_an_unreadable_update_goes_to_dead_letters_and_its_pool_waits(world: Wor
 
 
 @pytest.mark.parametrize("source", ["whitelist", "chain", "snapshots"])
-@pytest.mark.parametrize("value", [b"\xff\xfe", b"[]", b"{}", b'{"type":"?"}', b"null", b"1" * 10_000])
+@pytest.mark.parametrize(
+    "value", [b"\xff\xfe", b"[]", b"{}", b'{"type":"?"}', b"null", b"1" * 10_000, b'{"type":"\xb0"}']
+)
 def test_unreadable_records_of_any_topic_are_kept_and_the_rest_flows_on(
     world: World, source: str, value: bytes
 ) -> None:
@@ -199,7 +201,20 @@ def test_a_record_under_another_pools_key_is_refused(world: World) -> None:
 
     sends = world.fold(TOPICS.snapshots, (b"0x" + b"cd" * 20, to_bytes(Snapshot(POOL, block(1), V2State(1, 1)))))
 
-    assert "the snapshot is of" in letters(sends)[0].error
+    assert "the record is of" in letters(sends)[0].error
+
+
+def test_an_update_under_another_pools_key_is_missed_by_both(world: World) -> None:
+    world.tell(TOPICS.whitelist, LISTED)
+    world.tell(TOPICS.chain, head(1))
+    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+
+    astray = (b"0x" + b"cd" * 20, to_bytes(update(2, 11)))
+    sends = world.fold(TOPICS.chain, astray, (None, to_bytes(head(2, 1))))
+
+    assert len(letters(sends)) == 1
+    assert isinstance(world.life, Waiting)
+    assert "0 of 1 updates of block 2 arrived" in world.life.reason
 
 
 def test_an_impossible_snapshot_goes_to_dead_letters(world: World) -> None:

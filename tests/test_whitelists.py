@@ -234,6 +234,15 @@ def test_one_unreadable_pool_is_skipped_with_the_reason_and_the_rest_is_kept(ent
     assert reason in held.skipped[0]
 
 
+def test_an_entry_that_is_not_utf_8_is_skipped_like_any_other_that_cannot_be_read() -> None:
+    payload = message([nested(PAIR), nested(POOL)]).replace(b"USDC", b"US\xb0C", 1)
+
+    held = full(FullList(), "full", payload)
+
+    assert held.pools == {B: POOL}
+    assert len(held.skipped) == 1
+
+
 def test_a_held_pool_whose_new_entry_is_unreadable_stays_as_it_was() -> None:
     held = full(holding(POOL), "full", message([nested(PAIR), nested(POOL, fee=None)]))
 
