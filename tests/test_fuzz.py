@@ -13,7 +13,7 @@ INPUTS = {"control": 1_000, "seed": 1_000, "records": 800, "whitelists": 1_000, 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_mutated_input_does_harm(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
-    seed = int(os.environ.get("ARENA_TEST_SEED", 1))
+    seed = int(os.environ.get("ARENA_TEST_SEED", "1"))
 
     counts, found = await run(INPUTS[kind], seed, kind)
 
