@@ -39,17 +39,19 @@ class Chain:
             await self._send(self._topics.whitelist, pool, Listed(PoolMetadata(pool, "v2", TOKEN, TOKEN), 1))
         await self._everywhere(self._head(self.blocks[0], "0x00", 0))
 
-    async def snapshots(self) -> None:
+    async def snapshots(self, at: Block | None = None) -> None:
+        block = at or self.blocks[-1]
         for pool in POOLS:
-            await self._send(self._topics.snapshots, pool, Snapshot(pool, self.blocks[-1], self._state()))
+            await self._send(self._topics.snapshots, pool, Snapshot(pool, block, V2State(block.number, self.fork)))
 
-    async def mine(self, count: int) -> None:
+    async def mine(self, count: int, lost: PoolId | None = None) -> None:
+        """`lost`: this pool's updates are not on the topic, though each Head counts them."""
         for _ in range(count):
             parent = self.blocks[-1]
             block = Block(parent.number + 1, self._hash(parent.number + 1, self.fork))
             self.blocks.append(block)
-            for pool in POOLS:
-                state = self._state()
+            state = self._state()
+            for pool in (pool for pool in POOLS if pool != lost):
                 await self._send(self._topics.chain, pool, Update(pool, block, (Sync(state.reserve0, state.reserve1),)))
             for partition in range(PARTITIONS):
                 updates = sum(partition_of(pool.encode(), PARTITIONS) == partition for pool in POOLS)
@@ -110,6 +112,9 @@ class Worker:
     def said(self) -> str:
         return self._log.read_text()
 
+    def databases(self) -> list[Path]:
+        return [path for path in self.data.rglob("CURRENT")]
+
     async def get(self, path: str) -> tuple[int, dict[str, Any]]:
         try:
             async with (
@@ -169,6 +174,16 @@ async def until_right(worker: Worker, chain: Chain, timeout_s: float = 60) -> No
         pytest.fail(f"expected {chain.expected()}, got {states}; {worker.process.said(40)}")
 
 
+async def until_at(worker: Worker, chain: Chain) -> None:
+    """Every partition's head is the chain's."""
+    async with asyncio.timeout(60):
+        heads: list[Any] = []
+        while heads != [chain.blocks[-1].hash] * PARTITIONS:
+            await asyncio.sleep(0.2)
+            _, status = await worker.get("/status/")
+            heads = [row["head"] and row["head"]["hash"] for row in status.get("partitions", [])]
+
+
 async def until_shared(worker: Worker, owners: int, timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
         found: set[str] = set()
@@ -217,6 +232,70 @@ async def test_either_of_two_workers_answers_and_the_survivor_takes_over(
     second.process.signal(signal.SIGKILL)
     await chain.mine(10)
     await until_right(first, chain)
+
+
+async def test_a_standby_holds_the_rows_before_it_is_needed(worker: Callable[[], Worker], chain: Chain) -> None:
+    first, second = worker(), worker()
+    await chain.mine(3)
+    await chain.snapshots()
+    await until_shared(first, 2)
+    await until_right(first, chain)
+    async with asyncio.timeout(60):
+        while len(first.databases()) < PARTITIONS:
+            await asyncio.sleep(0.2)
+
+    second.process.signal(signal.SIGKILL)
+    await chain.mine(3)
+    await until_right(first, chain)
+
+    for pool in POOLS:
+        _, story = await first.get(f"/pools/{pool}/explain/")
+        assert story["snapshots"] == 1
+
+
+async def test_what_waiting_pools_have_kept_goes_with_their_partitions(
+    worker: Callable[[], Worker], chain: Chain
+) -> None:
+    first = worker()
+    await until_shared(first, 1)
+    await chain.mine(2)
+    early = chain.blocks[-1]
+    await chain.mine(5)
+    await until_at(first, chain)
+
+    second = worker()
+    await until_shared(second, 2)
+    await chain.mine(3)
+    await until_at(second, chain)
+    first.process.signal(signal.SIGKILL)
+    await chain.mine(3)
+    await until_at(second, chain)
+    await chain.snapshots(early)
+
+    await until_right(second, chain)
+
+
+async def test_a_record_that_is_missing_on_the_topic_is_missed(worker: Callable[[], Worker], chain: Chain) -> None:
+    only = worker()
+    await chain.mine(3)
+    await chain.snapshots()
+    await until_right(only, chain)
+    lost = POOLS[0]
+    with_it = {
+        pool for pool in POOLS if partition_of(pool.encode(), PARTITIONS) == partition_of(lost.encode(), PARTITIONS)
+    }
+
+    await chain.mine(1, lost)
+    await chain.mine(2)
+    await until_at(only, chain)
+    states = dict(zip(POOLS, await only.states(), strict=True))
+    _, body = await only.get(f"/pools/{lost}/")
+    await chain.snapshots()
+
+    assert {pool for pool, state in states.items() if state is None} == with_it
+    assert all(states[pool] == chain.expected() for pool in POOLS if pool not in with_it)
+    assert f"of {len(with_it)} updates of block {chain.blocks[-3].number} arrived" in body["reason"]
+    await until_right(only, chain)
 
 
 async def test_a_stopped_worker_leaves_at_once_and_without_an_error(worker: Callable[[], Worker], chain: Chain) -> None:
