@@ -7,6 +7,7 @@ from contextlib import aclosing
 from settings import Settings
 from streams.endings import together
 from streams.feed_chain import FedChain, Replaced
+from streams.feed_journal import Journal
 from streams.feed_server import serve
 from streams.feed_watch import Watch
 from streams.heads import heads
@@ -21,8 +22,10 @@ LONGEST_DELAY_S = 1.0
 async def run(settings: Settings) -> None:
     """Until cancelled, whatever node and NATS do. Raises SocketTaken."""
     async with connect(settings.rpc) as node, serve(settings.exex_socket, settings.exex_buffer_bytes) as server:
-        watch = Watch(node, settings)
-        chain = FedChain(node, watch, server)
+        journal = Journal(settings)
+        in_force = journal.list_in_force()
+        watch = Watch(node, settings, in_force.watched if in_force else None)
+        chain = FedChain(node, watch, server, journal)
         await together(watch.listen(), watch.resolve(), _follow(node, settings.rpc_ws, chain))
 
 

@@ -10,13 +10,15 @@ from protocols import Decoded, Malformed, relevant
 from protocols.types import Log, PoolId, ProtocolName
 from streams.feed_blocks import FeedBlock, block_messages, feed_block, reorg_messages
 from streams.feed_finals import finals
+from streams.feed_journal import KEPT_BLOCKS, InForce, Journal, Watched
 from streams.feed_server import Server
-from streams.feed_watch import Watch, Watched
+from streams.feed_watch import Watch
 from streams.node import Node, NodeHeader, RpcError
 
 log = logging.getLogger(__name__)
 
-MEMORY_BLOCKS = 256
+RETURN_S = 5.0
+"""A client whose feed was started again may take so long to connect; none at all may come."""
 
 
 class Replaced(Exception):
@@ -28,13 +30,20 @@ class BeyondMemory(Exception):
 
 
 class FedChain:
-    def __init__(self, node: Node, watch: Watch, server: Server, memory_blocks: int = MEMORY_BLOCKS) -> None:
+    def __init__(
+        self, node: Node, watch: Watch, server: Server, journal: Journal, memory_blocks: int = KEPT_BLOCKS
+    ) -> None:
         self._node = node
         self._watch = watch
         self._server = server
+        self._journal = journal
         self._memory_blocks = memory_blocks
         self._told: list[FeedBlock] = []
         """Ascending, each the parent of the next."""
+        in_force = journal.list_in_force()
+        self._in_force = in_force.watched if in_force else None
+        """The list by which the last block was told."""
+        self._is_loaded = False
 
     @property
     def tip(self) -> str | None:
@@ -43,18 +52,32 @@ class FedChain:
 
     async def follow(self, head: NodeHeader) -> None:
         """Raises Replaced, NodeUnavailable; what was told till then stands, and another head can be followed."""
+        if not self._is_loaded:
+            await self._load(head)
         try:
             ancestor, path = await self._path(head)
         except BeyondMemory as error:
             log.warning("%s; all clients are disconnected and the feed goes on at block %d", error, head.number)
             self._server.disconnect_all()
             self._told = []
+            self._journal.rewrite(())
             ancestor, path = -1, [head]
         if self._told[ancestor + 1 :]:
             await self._reorg(ancestor, path)
         else:
             for header in path:
-                self._tell([await self._read(header, self._watch.watched)])
+                watched = self._watch.watched
+                self._tell(await self._read(header, watched), watched)
+
+    async def _load(self, head: NodeHeader) -> None:
+        """What an earlier process told; those who listened to it get the time to come back before it goes on."""
+        genesis = await self._node.header(0)
+        if genesis is not None:
+            self._told = self._journal.load(genesis.hash)[-self._memory_blocks :]
+        self._is_loaded = True
+        if self._told and self.tip != head.hash:
+            log.info("The feed goes on after block %d; the chain is at %d", self._told[-1].header.number, head.number)
+            await self._server.client_came(RETURN_S)
 
     async def _path(self, head: NodeHeader) -> tuple[int, list[NodeHeader]]:
         """Where in memory the head's last known ancestor stands, and the headers from it up to the head."""
@@ -96,6 +119,9 @@ class FedChain:
         log.info("A reorg: %d blocks after %d are replaced by %d", len(old), kept[-1].header.number, len(new))
         self._server.send(reorg_messages(kept[-1].header, old, new, last))
         self._told = (kept + new)[-self._memory_blocks :]
+        self._journal.add(new, self._told, back_to=kept[-1].header.hash)
+        if new:
+            self._note_list(watched, new[0].header.number)
 
     async def _read(self, header: NodeHeader, watched: Watched) -> FeedBlock:
         try:
@@ -104,10 +130,26 @@ class FedChain:
             raise Replaced(f"the logs of block {header.number} ({header.hash}) cannot be had: {error}") from error
         return feed_block(header, logs, _relevant(logs, watched))
 
-    def _tell(self, blocks: Sequence[FeedBlock]) -> None:
-        for block in blocks:
-            self._server.send(block_messages(block))
-        self._told = [*self._told, *blocks][-self._memory_blocks :]
+    def _tell(self, block: FeedBlock, watched: Watched) -> None:
+        self._server.send(block_messages(block))
+        self._told = [*self._told, block][-self._memory_blocks :]
+        self._journal.add([block], self._told)
+        self._note_list(watched, block.header.number)
+
+    def _note_list(self, watched: Watched, from_block: int) -> None:
+        """A change of the list is in force from a block on, and which one is told and kept."""
+        if watched == self._in_force:
+            return
+        before: Mapping[PoolId, ProtocolName | None] = self._in_force.pools if self._in_force else {}
+        added, removed = watched.pools.keys() - before.keys(), before.keys() - watched.pools.keys()
+        log.info(
+            "From block %d on %d pools are told: %d more, %d less",
+            from_block,
+            len(watched.pools),
+            *map(len, (added, removed)),
+        )
+        self._in_force = watched
+        self._journal.keep_list(InForce(from_block, watched))
 
 
 def _relevant(logs: Sequence[Log], watched: Watched) -> list[tuple[Log, Decoded]]:

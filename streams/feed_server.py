@@ -26,6 +26,13 @@ class Server:
         self._buffer_bytes = buffer_bytes
         self._clients: set[asyncio.StreamWriter] = set()
         self._stream_seq = 0
+        self._came = asyncio.Event()
+
+    async def client_came(self, patience_s: float) -> None:
+        """Waits for the first one, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._came.wait()
 
     def send(self, messages: Sequence[Said]) -> None:
         """One step: a client gets all of it or, if it is too far behind, nothing more. Waits for nobody."""
@@ -43,6 +50,7 @@ class Server:
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.add(writer)
+        self._came.set()
         log.info("A client came; %d are connected", len(self._clients))
         with suppress(OSError):
             while await reader.read(READ_BYTES):

@@ -5,10 +5,9 @@ import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 
-import msgspec
-
 from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
 from settings import Settings
+from streams.feed_journal import Watched
 from streams.listening import Heard, heard
 from streams.managers import pool_manager
 from streams.node import Node, NodeUnavailable, RpcError
@@ -21,20 +20,15 @@ RETRY_S = 2.0
 NATIVE = Token("0x" + "00" * 20)
 
 
-class Watched(msgspec.Struct, frozen=True):
-    pools: Mapping[PoolId, ProtocolName | None] = {}
-    """None: an address whose protocol the list does not say."""
-    managers: Mapping[PoolId, str] = {}
-    """Whose logs count for a V4 pool."""
-
-
 class Watch:
-    def __init__(self, node: Node, settings: Settings) -> None:
-        self.watched = Watched()
+    def __init__(self, node: Node, settings: Settings, restored: Watched | None = None) -> None:
+        """`restored`: what was watched when the feed ended; it holds until a whole list is heard."""
+        self.watched = restored or Watched()
         """Replaced as a whole, never changed."""
         self._node = node
         self._settings = settings
-        self._minimal = MinimalList()
+        self._is_restored = restored is not None
+        self._minimal = MinimalList(pools=self.watched.pools)
         self._full = FullList()
         self._changed = asyncio.Event()
         self._node_failed = False
@@ -70,11 +64,14 @@ class Watch:
             return
         for reason in {*minimal.skipped, *full.skipped}:
             log.warning("Skipped in a whitelist message: %s", reason)
+        if self._is_restored and minimal.pools is self._minimal.pools and full.pools and not self._full.pools:
+            minimal = MinimalList()  # a full list alone stands in the place of what was restored
+        self._is_restored = self._is_restored and minimal.pools is self._minimal.pools
         self._minimal, self._full = minimal, full
         self._changed.set()
 
     def _watch(self, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]) -> None:
-        watched = Watched(pools, dict(managers))
+        watched = Watched(dict(pools), dict(managers))
         if watched != self.watched:
             log.info("Watching %d pools; the PoolManager of %d V4 pools is known", len(pools), len(managers))
         self.watched = watched

@@ -26,6 +26,7 @@ def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Call
         rpc=rpc,
         rpc_ws=rpc.replace("http", "ws"),
         exex_socket=tmp_path / "exex.sock",
+        data=tmp_path,
         partitions=3,
         bridge_silence_s=5,
     )

@@ -32,7 +32,7 @@ async def world_on(url: str, seed: int = 7) -> World:
 
 @pytest.fixture
 def settings(anvil: Anvil, nats: str, chain_name: str, tmp_path: Path) -> Settings:
-    return Settings(rpc=anvil(), nats=nats, chain=chain_name, exex_socket=tmp_path / "exex.sock")
+    return Settings(rpc=anvil(), nats=nats, chain=chain_name, exex_socket=tmp_path / "exex.sock", data=tmp_path)
 
 
 @pytest.mark.parametrize("over", ["http", "ws", "rpc_ws"])
