@@ -270,10 +270,10 @@ def stored_chain(memory: int, get: Callable[[bytes], bytes | None], scan: Scan) 
     row = _chain_row.decode(value)
     by_hash = {head.hash: head for head in (_header.decode(each) for _, each in scan(HEADS))}
     heads: list[Header] = []
-    at = row.tip
-    while at in by_hash and len(heads) < memory:
-        heads.append(by_hash[at])
-        at = by_hash[at].parent
+    head = by_hash.get(row.tip)
+    while head is not None and len(heads) < memory and (not heads or head.number == heads[-1].number - 1):
+        heads.append(head)
+        head = by_hash.get(head.parent)
     return Chain(memory, tuple(reversed(heads)), row.partial, row.illegible, row.since, row.term), row.positions
 
 

@@ -137,6 +137,16 @@ def test_everything_is_as_it_was_after_a_restart(world: World) -> None:
     assert (after.pools, after.chain, after.positions) == (before.pools, before.chain, before.positions)
 
 
+def test_a_head_that_names_its_child_as_its_parent_ends_what_is_loaded(world: World) -> None:
+    child = Head(Header(8, block_hash(8), block_hash(7), timestamp=0), 0)
+    world.tell(TOPICS.chain, Head(Header(7, block_hash(7), block_hash(8), timestamp=0), 0), child)
+
+    world.start()
+
+    assert world.pools.partitions[0].chain.head == child.block
+    assert len(world.pools.partitions[0].chain.heads) == 2
+
+
 def test_a_wish_is_repeated_until_it_is_answered(world: World) -> None:
     world.tell(TOPICS.whitelist, LISTED)
     world.tell(TOPICS.chain, head(1))
