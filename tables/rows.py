@@ -270,7 +270,7 @@ def stored_chain(memory: int, get: Callable[[bytes], bytes | None], scan: Scan) 
     row = _chain_row.decode(value)
     by_hash = {head.hash: head for head in (_header.decode(each) for _, each in scan(HEADS))}
     heads: list[Header] = []
-    head = by_hash.get(row.tip)
+    head = by_hash.get(row.tip or "")
     while head is not None and len(heads) < memory and (not heads or head.number == heads[-1].number - 1):
         heads.append(head)
         head = by_hash.get(head.parent)
