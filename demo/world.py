@@ -23,6 +23,8 @@ class World:
         self._transactions = transactions_per_block
         pools = first_pools(self.chain, self.contracts)
         self._first_pools = len(pools)
+        self._half_created = range(0)
+        """The blocks in which the last pool was on its way."""
         self._heads: Heads = self.judge.heads(pools, "latest")
         self.traffic = Traffic(self.contracts, pools, self._heads, seed)
         for pool in pools:
@@ -52,20 +54,25 @@ class World:
     def create_late(self, at_tick: int = 777) -> Pool:
         """One more V3 pool with liquidity, over three blocks; a reorg below them takes it away."""
         tokens = (self.contracts.tokens[2], self.contracts.tokens[3])
+        first = self.chain.tip.number + 1
         pool = create_v3(self.chain, self.contracts.v3_factory, tokens, 500, at_tick=at_tick)
         heads = self.judge.heads([*self.pools, pool], "latest")
         self._remember_up_to_tip()
         self.traffic.add(pool, heads)
         self.chain.mine(self.traffic.opening(pool, heads))
         self._note()
+        self._half_created = range(first, self.chain.tip.number)
         return pool
 
     def reorg(self, depth: int, *, kind: ReorgKind = "rewound", longer_by: int = 1) -> list[Pool]:
         """The last `depth` blocks are replaced by others, `longer_by` more of them; a negative number leaves fewer.
 
-        Returns the pools that are gone.
+        A few more are, where a pool would be left half created. Returns the pools that are gone.
         """
         ancestor = self.chain.tip.number - depth
+        if ancestor in self._half_created:
+            ancestor = self._half_created.start - 1
+            depth = self.chain.tip.number - ancestor
         if kind == "replaced":
             self.chain.replace(depth)
         else:
