@@ -1,7 +1,7 @@
 """What every protocol speaks of: pools, blocks and the raw logs of a node."""
 
 import re
-from typing import Literal, NewType
+from typing import Annotated, Literal, NewType
 
 import msgspec
 
@@ -24,8 +24,12 @@ def pool_id(text: str) -> PoolId | None:
 ProtocolName = Literal["v2", "v3", "v4"]
 
 
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A block's number, or a count; what is read and is neither is refused."""
+
+
 class Block(msgspec.Struct, frozen=True):
-    number: int
+    number: Natural
     hash: str
     """Lower-case 0x hex, 32 bytes."""
 

@@ -9,7 +9,7 @@ import msgspec
 
 from protocols.events import Event
 from protocols.states import State
-from protocols.types import ADDRESS, LARGEST_TICK_SPACING, POOL_ID_LENGTH, Block, PoolId, PoolMetadata, pool_id
+from protocols.types import ADDRESS, LARGEST_TICK_SPACING, POOL_ID_LENGTH, Block, Natural, PoolId, PoolMetadata, pool_id
 
 T = TypeVar("T")
 HEX = "hex:"
@@ -22,7 +22,7 @@ class Listed(msgspec.Struct, frozen=True, tag="listed"):
     """Topic `whitelist`, keyed by pool; a tombstone takes the pool off the list."""
 
     pool: PoolMetadata
-    from_block: int
+    from_block: Natural
     """The first block from which the pool's events are sure to be on `chain`."""
 
 
@@ -31,7 +31,7 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
 
     pool: PoolMetadata
     reason: str
-    not_before: int
+    not_before: Natural
     """The lowest block that serves."""
 
 
@@ -57,14 +57,14 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     pool: PoolId
     block: Block
     events: tuple[Event, ...]
-    part: int = 0
+    part: Natural = 0
     """Above 0 only where a feed without block marks had to be cut."""
-    term: int | None = None
+    term: Natural | None = None
     """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
 
 
 class Header(msgspec.Struct, frozen=True):
-    number: int
+    number: Natural
     hash: str
     parent: str
     timestamp: int
@@ -75,9 +75,9 @@ class Head(msgspec.Struct, frozen=True, tag="head"):
     """Topic `chain`, every partition: the block is complete."""
 
     block: Header
-    updates: int
+    updates: Natural
     """How many Update records this partition got for the block."""
-    term: int | None = None
+    term: Natural | None = None
     """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
 
 
@@ -87,17 +87,17 @@ class Reorg(msgspec.Struct, frozen=True, tag="reorg"):
     ancestor: Block
     tip: Block | None = None
     """The head that is gone, where it is known."""
-    term: int | None = None
+    term: Natural | None = None
     """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap"):
     """Topic `chain`, every partition: blocks first to last could not be recovered."""
 
-    first: int
-    last: int
+    first: Natural
+    last: Natural
     reason: str
-    term: int | None = None
+    term: Natural | None = None
     """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from protocols.types import PoolId, PoolMetadata, Token
 from streams import records
-from streams.records import Listed, Undecodable, Wanted, to_bytes
+from streams.records import Head, Header, Listed, Undecodable, Wanted, to_bytes
 
 TOKENS = Token("0x" + "01" * 20), Token("0x" + "02" * 20)
 POOL = PoolMetadata(PoolId("0x" + "ab" * 20), "v3", *TOKENS, 500, 10, "0x" + "fa" * 20)
@@ -34,6 +34,15 @@ def test_a_pool_that_cannot_be_is_refused(field: str, value: object, reason: str
 
 def test_a_pool_as_a_list_says_it_is_read() -> None:
     assert records.listed(to_bytes(Listed(POOL, 7))) == Listed(POOL, 7)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, "-5", 1.5, None])
+def test_a_block_number_that_cannot_be_is_refused(number: object) -> None:
+    whole = json.loads(to_bytes(Head(Header(7, "0x07", "0x06", 1), 0)))
+    whole["block"]["number"] = number
+
+    with pytest.raises(Undecodable):
+        records.chain(json.dumps(whole).encode())
 
 
 @pytest.mark.parametrize("read", [records.listed, records.wanted, records.chain, records.snapshot])
