@@ -78,8 +78,14 @@ class Trial:
 
 
 @pytest.fixture
+def verified() -> bool:
+    """Whether the bridge reads every block's logs from the node, or believes the feed."""
+    return True
+
+
+@pytest.fixture
 async def trial(
-    kafka: str, nats: str, anvil: Callable[..., str], chain_name: str, *, tmp_path: Path, workers: int
+    kafka: str, nats: str, anvil: Callable[..., str], chain_name: str, *, tmp_path: Path, workers: int, verified: bool
 ) -> AsyncIterator[Trial]:
     seed = int(os.environ.get("ARENA_TEST_SEED", random.SystemRandom().randrange(10**6)))
     print(f"ARENA_TEST_SEED={seed}")
@@ -96,6 +102,7 @@ async def trial(
         partitions=4,
         web_port=free_port(),
         session_timeout_s=6,
+        bridge_verify=verified,
     )
     with ExitStack() as stack:
         ours = stack.enter_context(system(settings, workers, tmp_path))
@@ -164,6 +171,21 @@ def test_every_other_process_can_be_killed(trial: Trial) -> None:
         trial.reorg()
         trial.ours.start(name)
         trial.mine(2)
+    trial.settle()
+
+    assert trial.differences() == []
+
+
+@pytest.mark.parametrize(("workers", "verified"), [(1, True), (1, False)])
+async def test_events_between_a_pools_listing_and_its_first_forwarded_block_are_not_lost(trial: Trial) -> None:
+    trial.settle()
+    nats, chain = trial.ours.settings.nats, trial.ours.settings.chain
+
+    for listed in (trial.world.pools[::2], trial.world.pools, trial.world.pools[1::2], trial.world.pools):
+        await listing.publish(nats, chain, listed)
+        for _ in range(6):  # the feed hears of the list some blocks after the bridge, and every block has events
+            trial.world.mine()
+            time.sleep(0.4)
     trial.settle()
 
     assert trial.differences() == []
