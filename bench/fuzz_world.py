@@ -23,7 +23,10 @@ LIMITS = Limits(patience_s=0.0, gap_blocks=64, settling_s=0.0)
 
 
 class WorldNode(Node):
-    """Stands in for a node: it has the canonical chain, and forgets the others, as anvil does."""
+    """Stands in for a node: it has the canonical chain, and forgets the others, as anvil does.
+
+    Below the world's first block it has headers that no record names.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -36,6 +39,8 @@ class WorldNode(Node):
         path = self._world.path
         if at == "latest":
             return header_of(path[-1])
+        if isinstance(at, int) and 0 <= at < path[0].block.number:
+            return NodeHeader(at, f"0x{at:02x}{'dd' * 31}", f"0x{at - 1:02x}{'dd' * 31}", at, 7)
         found = [mined for mined in path if at in (mined.block.number, mined.block.hash)]
         return header_of(found[0]) if found else None
 
