@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo.chaos_round import Report, Servers, play
+from demo.chaos_round import Report, play
 from demo.faults import plan
 from demo.servers import Kafka, Nats
 
@@ -26,7 +26,7 @@ def run(rounds: int, seed: int, lasts_s: float, directory: Path) -> list[Report]
             there = directory / str(planned.seed)
             there.mkdir(parents=True)
             print(f"round {number + 1} of {rounds}, seed {planned.seed}: {_listed(planned.counts())}", flush=True)
-            report = play(planned, Servers(kafka, nats), there, lambda said: print(f"  {said}", flush=True))
+            report = play(planned, {"kafka": kafka, "nats": nats}, there, lambda said: print(f"  {said}", flush=True))
             _tell(report, there)
             reports.append(report)
     return reports

@@ -2,12 +2,9 @@
 
 import random
 import secrets
-import shutil
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +12,13 @@ from pathlib import Path
 import msgspec
 
 from demo.continuity import Continuity
-from demo.faults import RPC_KINDS, WORKERS, Fault, Listing, Plan, Reorgs
+from demo.faults import Listing, Plan, Reorgs
 from demo.processes import free_port
 from demo.proxy import Proxy
 from demo.publisher import Publisher
-from demo.served import Served, Watch, verdicts
-from demo.servers import Anvil, Kafka, Nats, Server
+from demo.served import Watch, verdicts
+from demo.servers import Anvil, Server
+from demo.suffering import Sufferer
 from demo.system import System, system
 from demo.telling import waiting
 from demo.world import World
@@ -30,8 +28,6 @@ DEEP_ENOUGH = 130
 """Blocks that the chain has before anything goes wrong, so that the deepest reorg finds an ancestor in them."""
 FULL_BLOCKS = 15
 """As many of them, the last ones, have traffic."""
-RESTART_S = 1.0
-LONGEST_LAG_S = 1.5
 SETTLE_S = 180.0
 BLOCK_S = 0.25
 
@@ -47,15 +43,7 @@ class Report(msgspec.Struct, frozen=True):
     wrong: tuple[str, ...]
 
 
-class Servers(msgspec.Struct, frozen=True):
-    kafka: Kafka
-    nats: Nats
-
-    def of(self, name: str) -> Server:
-        return self.kafka if name == "kafka" else self.nats
-
-
-def play(plan: Plan, servers: Servers, directory: Path, say: Callable[[str], None]) -> Report:
+def play(plan: Plan, servers: Mapping[str, Server], directory: Path, say: Callable[[str], None]) -> Report:
     """The logs of all processes are in `directory` afterwards."""
     with Anvil() as anvil, _stage(plan, servers, anvil.address, directory) as stage:
         began_at = stage.world.chain.tip.number
@@ -69,38 +57,27 @@ def play(plan: Plan, servers: Servers, directory: Path, say: Callable[[str], Non
             watch.stop()
         wrong += watch.wrong + stage.differences()
         blocks = stage.world.chain.tip.number - began_at
-        return Report(plan, blocks, recovery_s, watch.counts, stage.ended, tuple(wrong))
+        return Report(plan, blocks, recovery_s, watch.counts, stage.suffering.ended, tuple(wrong))
 
 
 class Stage:
-    def __init__(self, world: World, ours: System, servers: Servers, proxy: Proxy, seed: int) -> None:
+    def __init__(self, world: World, ours: System, servers: Mapping[str, Server], proxy: Proxy, seed: int) -> None:
         self.world = world
         self.ours = ours
-        self.publisher = Publisher(servers.nats.address, ours.settings.chain, world.pools)
-        self.ended: Counter[str] = Counter()
-        self._servers = servers
-        self._proxy = proxy
+        self.publisher = Publisher(servers["nats"].address, ours.settings.chain, world.pools)
+        self.suffering = Sufferer(ours, servers, proxy)
         self._random = random.Random(seed)
         self._continuity = Continuity(ours.settings, world.chain.rpc)
-        self._workers = dict(zip(WORKERS, (name for name in ours.names if name.startswith("worker")), strict=False))
-        """The plan's names for them, and the system's."""
-        self._down: set[str] = set()
-        """Processes that are not to run now."""
-        self._changing = threading.Lock()
-        self._restart_at_s: dict[str, float] = {}
 
     def play(self, plan: Plan) -> None:
         """Blocks at random moments while faults come and go in threads of their own; returns when all are over."""
-        self._down = {name for planned, name in self._workers.items() if planned not in plan.workers}
-        for name in self.ours.names:
-            if name not in self._down:
-                self.ours.start(name)
+        self.suffering.begin(plan)
         if not plan.from_start:
             self._until(self._is_settled)
         agenda: list[Reorgs | Listing] = sorted((*plan.reorgs, *plan.listings), key=lambda each: each.at_s)
         began_s = time.monotonic()
         with ThreadPoolExecutor(max_workers=max(1, len(plan.faults))) as threads:
-            faults = [threads.submit(self._suffer, fault, began_s) for fault in plan.faults]
+            faults = [threads.submit(self.suffering.suffer, fault, began_s) for fault in plan.faults]
             while agenda or _pending(faults) or time.monotonic() < began_s + plan.lasts_s:
                 while agenda and time.monotonic() >= began_s + agenda[0].at_s:
                     self._happen(agenda.pop(0))
@@ -116,7 +93,7 @@ class Stage:
             return SETTLE_S, [f"not settled after {SETTLE_S:.0f} s", *self._state()]
         took_s = time.monotonic() - began_s
         while not self._is_settled() or self._heads() != {self.world.chain.tip.hash}:
-            self._keep()
+            self.suffering.keep()
             if time.monotonic() > began_s + took_s + SETTLE_S / 3:
                 return took_s, ["the tip is not served although blocks have stopped", *self._state()]
             time.sleep(0.1)
@@ -136,7 +113,7 @@ class Stage:
         tip = self.world.chain.tip
         listed = [pool for pool in self.world.pools if pool.id in self.publisher.listed]
         wrong = self._continuity.differences(tip.hash)
-        for served in self._running():
+        for served in self.suffering.running():
             for verdict in verdicts(served, self.world.judge, listed, tip.hash):
                 wrong += [f"{served.url} {verdict.pool.id}: {each}" for each in verdict.differences]
             wrong += [
@@ -145,36 +122,6 @@ class Stage:
                 if pool.id not in self.publisher.listed and served.get(f"/pools/{pool.id}/") is not None
             ]
         return wrong
-
-    def _suffer(self, fault: Fault, began_s: float) -> None:
-        time.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
-        if fault.kind in RPC_KINDS:
-            self._proxy.become(fault.kind, LONGEST_LAG_S * fault.choice)  # type: ignore[arg-type]
-            time.sleep(fault.lasts_s)
-            self._proxy.become("passing")
-        elif fault.target in ("kafka", "nats"):
-            _server_suffers(self._servers.of(fault.target), fault)
-        else:
-            self._process_suffers(fault)
-
-    def _process_suffers(self, fault: Fault) -> None:
-        name = self._workers.get(fault.target, fault.target)
-        if fault.kind == "joined":
-            self._start(name)
-            return
-        if fault.kind == "frozen":
-            self._signal(name, signal.SIGSTOP)
-            time.sleep(fault.lasts_s)
-            self._signal(name, signal.SIGCONT)
-            return
-        self._end(name, gently=fault.kind == "left")
-        if fault.kind == "directory lost":
-            shutil.rmtree(self.ours.settings.data / name, ignore_errors=True)
-        if fault.kind == "directory corrupted":
-            _corrupt(self.ours.settings.data / name, fault.choice)
-        time.sleep(fault.lasts_s)
-        if fault.kind != "left":
-            self._start(name)
 
     def _happen(self, event: Reorgs | Listing) -> None:
         if isinstance(event, Listing):
@@ -200,46 +147,14 @@ class Stage:
                 self.publisher.say("replace", [pool for pool in self.world.pools if pool not in pools])
 
     def _mine(self, pause_s: float) -> None:
-        self._keep()
+        self.suffering.keep()
         self.world.mine()
         time.sleep(pause_s)
-
-    def _keep(self) -> None:
-        """Starts again what ended by itself, as a process manager does."""
-        with self._changing:
-            for name, process in self.ours.processes.items():
-                if name in self._down or process.exit_code is None:
-                    continue
-                due_s = self._restart_at_s.setdefault(name, time.monotonic() + RESTART_S)
-                if time.monotonic() >= due_s:
-                    self.ended[f"{name} ended with {process.exit_code}"] += 1
-                    del self._restart_at_s[name]
-                    self.ours.start(name)
-
-    def _start(self, name: str) -> None:
-        with self._changing:
-            self._down.discard(name)
-            self.ours.start(name)
-
-    def _end(self, name: str, *, gently: bool) -> None:
-        with self._changing:
-            self._down.add(name)
-            self._restart_at_s.pop(name, None)
-            process = self.ours.processes[name]
-        _ = process.stop() if gently else process.kill()
-
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        with self._changing:
-            self.ours.processes[name].signal(number)
-
-    def _running(self) -> list[Served]:
-        urls = zip(self._workers.values(), self.ours.urls, strict=True)
-        return [Served(url) for name, url in urls if name not in self._down]
 
     def _is_settled(self) -> bool:
         """Every listed pool is live at a head of the last few blocks, and nothing else is known."""
         tip = self.world.chain.tip.number
-        for served in self._running():
+        for served in self.suffering.running():
             status = served.status()
             heads = [row["head"]["number"] for row in status["partitions"] if row["head"]]
             if len(heads) < self.ours.settings.partitions or min(heads) < tip - 3:
@@ -249,15 +164,15 @@ class Stage:
         return True
 
     def _heads(self) -> set[str]:
-        return {head for served in self._running() for head in served.heads()}
+        return {head for served in self.suffering.running() for head in served.heads()}
 
     def _state(self) -> list[str]:
-        told = [f"{served.url}: {served.status()}\n{waiting(served)}" for served in self._running()]
+        told = [f"{served.url}: {served.status()}\n{waiting(served)}" for served in self.suffering.running()]
         return [f"the tip is {self.world.chain.tip.number} {self.world.chain.tip.hash}", *told]
 
 
 @contextmanager
-def _stage(plan: Plan, servers: Servers, rpc: str, directory: Path) -> Iterator[Stage]:
+def _stage(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path) -> Iterator[Stage]:
     world = World(rpc, plan.seed)
     world.grow(DEEP_ENOUGH - FULL_BLOCKS)
     for _ in range(FULL_BLOCKS):
@@ -265,8 +180,8 @@ def _stage(plan: Plan, servers: Servers, rpc: str, directory: Path) -> Iterator[
     proxy = Proxy(rpc)
     settings = Settings(
         chain=f"chaos-{plan.seed}-{secrets.token_hex(2)}",
-        kafka=servers.kafka.address,
-        nats=servers.nats.address,
+        kafka=servers["kafka"].address,
+        nats=servers["nats"].address,
         rpc=proxy.url,
         rpc_ws=proxy.url.replace("http", "ws", 1),
         exex_socket=directory / "exex.sock",
@@ -282,30 +197,6 @@ def _stage(plan: Plan, servers: Servers, rpc: str, directory: Path) -> Iterator[
         finally:
             stage.publisher.stop()
             proxy.stop()
-
-
-def _server_suffers(server: Server, fault: Fault) -> None:
-    if fault.kind == "frozen":
-        server.freeze()
-        time.sleep(fault.lasts_s)
-        server.thaw()
-        return
-    server.kill()
-    time.sleep(fault.lasts_s)
-    server.start()
-
-
-def _corrupt(directory: Path, choice: float) -> None:
-    """Some bytes in the middle of one file become others."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.stat().st_size)
-    if not files:
-        return
-    path = files[int(choice * (len(files) - 1))]
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    for at in range(middle, min(middle + 64, len(content))):
-        content[at] ^= 0xA5
-    path.write_bytes(content)
 
 
 def _pending(faults: list[Future[None]]) -> bool:

@@ -67,6 +67,10 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def address(self) -> str:
+        raise NotImplementedError
+
     def start(self) -> None:
         raise NotImplementedError
 
