@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from bench import mutation
-from bench.fuzz_world import Topic, WorldNode, follower, some_world, told
+from bench.fuzz_world import Topic, WorldNode, below, follower, some_world, told
 from protocols.events import LiquidityChange, Swap
 from streams.assembly import FedBlock, Step
 from streams.bridge_feed import ControlWire, SeedWire, Wire
@@ -111,7 +111,8 @@ def check(world: World, topic: Topic, *, gaps: bool) -> None:
             case Update(pool, _, events):
                 pending[pool] = events
             case Head(header):
-                _expect(pending == world.nodes[header.hash].events, f"block {header.number} has other updates")
+                mined = world.nodes.get(header.hash)
+                _expect(pending == (mined.events if mined else {}), f"block {header.number} has other updates")
                 _expect(path[-1:] in ([], [header.parent]), f"block {header.number} does not follow the one before")
                 path.append(header.hash)
                 pending = {}
@@ -121,7 +122,8 @@ def check(world: World, topic: Topic, *, gaps: bool) -> None:
             case Gap() as gap:
                 _expect(gaps, f"{gap}, though the node has every block")
                 path, pending = [], {}
-    tail = [mined.block.hash for mined in world.path][-len(path) :]
+    whole = [below(world, number) for number in range(world.path[0].block.number)]
+    tail = [*whole, *(mined.block.hash for mined in world.path)][-len(path) :]
     _expect(bool(path) and path == tail, f"the topic ends with {len(path)} blocks that are not the node's last")
 
 

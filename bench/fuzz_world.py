@@ -15,7 +15,7 @@ from streams.bridge_read import ReadBlock, differences, tells_the_same
 from streams.exex import PoolUpdate
 from streams.feed_blocks import FeedBlock, Said, block_messages, reorg_messages
 from streams.node import Node, NodeHeader, NodeUnavailable
-from streams.records import Head
+from streams.records import Head, Header
 from tests.life_model import Node as Mined
 from tests.life_model import Plan, World
 
@@ -25,7 +25,7 @@ LIMITS = Limits(patience_s=0.0, gap_blocks=64, settling_s=0.0)
 class WorldNode(Node):
     """Stands in for a node: it has the canonical chain, and forgets the others, as anvil does.
 
-    Below the world's first block it has headers that no record names.
+    Below the world's first block it has empty ones.
     """
 
     def __init__(self, world: World) -> None:
@@ -40,7 +40,7 @@ class WorldNode(Node):
         if at == "latest":
             return header_of(path[-1])
         if isinstance(at, int) and 0 <= at < path[0].block.number:
-            return NodeHeader(at, f"0x{at:02x}{'dd' * 31}", f"0x{at - 1:02x}{'dd' * 31}", at, 7)
+            return NodeHeader(at, below(self._world, at), below(self._world, at - 1), at, 7)
         found = [mined for mined in path if at in (mined.block.number, mined.block.hash)]
         return header_of(found[0]) if found else None
 
@@ -53,11 +53,19 @@ class WorldReader:
         self.disagreements = 0
 
     async def read(self, header: NodeHeader, fed: FedBlock | None) -> ReadBlock:
-        mined = self._world.nodes[header.hash]
+        mined = self._world.nodes.get(header.hash)
+        if mined is None:
+            return ReadBlock(Header(header.number, header.hash, header.parent, header.timestamp), {})
         if fed is not None and fed.number == header.number:
             differ = not tells_the_same(header, fed) or differences(fed.updates, mined.events, mined.events)
             self.disagreements += bool(differ)
         return ReadBlock(mined.header, dict(mined.events))
+
+
+def below(world: World, number: int) -> str:
+    """The hash of a block below the world's first, whose parent it ends with."""
+    first = world.path[0].header
+    return first.parent if number == first.number - 1 else f"0x{number % 256:02x}{'dd' * 31}"
 
 
 class Topic(Publisher):
