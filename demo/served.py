@@ -94,7 +94,10 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            self._look(self._random.choice(self._pools))
+            try:
+                self._look(self._random.choice(self._pools))
+            except HTTPError as error:
+                self.wrong.append(f"{error.url} answers with {error.code} {error.reason}")
         self._completed = True
 
     def stop(self) -> None:

@@ -169,11 +169,13 @@ class Web:
     async def _ask(self, url: str) -> tuple[int, views.Json]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        if self._session.closed:
+            raise Refusal(503, "this worker is stopping; ask another one")
         try:
             async with self._session.get(url, headers={FORWARDED: self._owners.own_url()}) as response:
                 body: views.Json = await response.json()
                 return response.status, body
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Refusal(503, f"the worker at {url} does not answer: {error or type(error).__name__}") from error
 
     def _partition(self, index: int) -> Partition:

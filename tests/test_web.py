@@ -88,12 +88,14 @@ class Cluster:
         self.owners = [Owners({0, 1}), Owners({2, 3})]
         self.folders = [Pools(topics("test"), 64), Pools(topics("test"), 64)]
         self.runners: list[web.AppRunner] = []
+        self.webs: list[Web] = []
 
     async def start(self) -> None:
         for owners, folder in zip(self.owners, self.folders, strict=True):
             folder.partitions = {index: filled(index) for index in owners.mine}
             application = web.Application(middlewares=[errors_as_json])
-            application.add_routes(Web(folder, owners, "test", PARTITIONS).routes())
+            self.webs.append(Web(folder, owners, "test", PARTITIONS))
+            application.add_routes(self.webs[-1].routes())
             runner = web.AppRunner(application)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -238,6 +240,16 @@ async def test_a_worker_that_is_gone_is_named(cluster: Cluster) -> None:
 
         assert status == 503
         assert cluster.owners[1].url in str(body["error"])
+
+
+async def test_a_worker_that_stops_says_so_while_it_still_answers(cluster: Cluster) -> None:
+    theirs = next(pool for pool in POOLS if partition_of(pool.encode(), PARTITIONS) in {2, 3})
+    await cluster.get(f"/pools/{theirs}/")
+
+    await cluster.webs[0].close()
+    status, body = await cluster.get(f"/pools/{theirs}/")
+
+    assert (status, body) == (503, {"error": "this worker is stopping; ask another one"})
 
 
 async def test_what_is_being_recovered_is_not_answered(cluster: Cluster) -> None:
