@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
 from settings import Settings
+from streams.bridge_seat import Seat
 from streams.endings import ended, leave
 from streams.topics import client_options, topics
 
@@ -66,7 +66,7 @@ async def leading(settings: Settings) -> AsyncIterator[Lead]:
         enable_auto_commit=False,
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // HEARTBEATS_PER_SESSION,
-        partition_assignment_strategy=(StickyPartitionAssignor,),  # who leads goes on leading when another comes
+        partition_assignment_strategy=(Seat(),),
     )
     consumer.subscribe([topics(settings.chain).bridge], listener=lead)
     await consumer.start()
