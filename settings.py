@@ -60,6 +60,16 @@ class Settings(BaseSettings):
     """For V4 pools whose list names no factory; unset, the chain's well-known one or the pool's own Initialize log."""
     wanted_retry_s: float = 5.0
     """A waiting pool asks for its snapshot again after so long without one."""
+    scraper_block_time_s: float = 12.0
+    """Of the chain: a batch of snapshots is as large as can be read in 80 % of it."""
+    scraper_adaptive: bool = True
+    """The batches' sizes follow what the node does; else they stay as streams/scraper_config.py has them."""
+    scraper_parallel: bool = True
+    """V2, V3 and V4 pools are read side by side."""
+    scraper_pin: Literal["latest", "safe", "finalized"] = "latest"
+    """The block that snapshots are taken at. The later ones are never replaced, and minutes old."""
+    scraper_wait_for_next_block: bool = False
+    """Each batch of a protocol at a block of its own."""
     audits_per_minute: float = 60.0
     """So many live pools, over all workers, are compared with the chain; at random, the busiest most often."""
     standby_replicas: int = 1

@@ -14,7 +14,8 @@ from streams.announcing import announcer
 from streams.endings import leave, together
 from streams.node import connect
 from streams.records import Undecodable, wanted
-from streams.scraper_batches import PROTOCOLS, BatchConfig, Scraper
+from streams.scraper_batches import Scraper
+from streams.scraper_config import PROTOCOLS, BatchConfig, batch_config
 from streams.scraper_metrics import UNREADABLE_WISHES
 from streams.scraper_publishing import Publisher
 from streams.topics import client_options, ensure, fetch_limits, producing, topics
@@ -30,7 +31,7 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
         publisher = Publisher(settings.chain, await stack.enter_async_context(producing(settings)))
         announce = await stack.enter_async_context(announcer(settings))
         records = await stack.enter_async_context(_wanted(settings))
-        scraper = Scraper(settings, config or BatchConfig(), node, publisher, announce)
+        scraper = Scraper(settings, config or batch_config(settings), node, publisher, announce)
         log.info("Scraping %s from %s", settings.chain, settings.rpc)
         await together(_hear(scraper, records, publisher), *(scraper.scrape(protocol) for protocol in PROTOCOLS))
 

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 
-import msgspec
+from msgspec.structs import replace
 
 from protocols.types import Block, PoolId, ProtocolName
 from settings import Settings
@@ -15,35 +16,18 @@ from streams.node import Node, NodeHeader, NodeUnavailable, RpcError
 from streams.pinned import Abilities, BlockGone, Pinned, StateRefused, find_abilities
 from streams.reading import Outcome, read_pools
 from streams.records import Wanted
-from streams.scraper_metrics import BATCH_SECONDS, BATCHES, POOLS, WAITING
+from streams.scraper_config import PROTOCOLS, BatchConfig, BatchResult
+from streams.scraper_metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, POOLS, WAITING
 from streams.scraper_publishing import Publisher
+from streams.scraper_sizes import Sizes
 from streams.wishes import Wishes
 
 log = logging.getLogger(__name__)
 
-PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
 NEXT_LOOK_S = 0.2
 RETRY_POOL_S = 2.0
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 15.0
-
-
-class BatchConfig(msgspec.Struct, frozen=True):
-    """How many pools are read at one block."""
-
-    block_time_seconds: float = 12.0
-    safety_margin: float = 0.8
-    """The part of the block time after which a batch is called slow."""
-    v2_batch_size: int = 200
-    v3_slot0_batch_size: int = 150
-    v4_slot0_batch_size: int = 100
-    v3_full_ticks_batch_size: int = 30
-    v4_full_ticks_batch_size: int = 20
-    wait_for_next_block: bool = False
-
-    def size(self, protocol: ProtocolName) -> int:
-        sizes = {"v2": self.v2_batch_size, "v3": self.v3_full_ticks_batch_size, "v4": self.v4_full_ticks_batch_size}
-        return sizes[protocol]
 
 
 class Scraper:
@@ -59,6 +43,8 @@ class Scraper:
         self._news = {protocol: asyncio.Event() for protocol in PROTOCOLS}
         self._abilities: Abilities | None = None
         self._finding = asyncio.Lock()
+        self._sizes = Sizes(config)
+        self._one_at_a_time = asyncio.Lock()
         self._batches = 0
         self._is_node_away = False
 
@@ -72,7 +58,8 @@ class Scraper:
         while True:
             await self._wait_for_wishes(protocol)
             try:
-                last_block = await self._scrape_batch(protocol, last_block)
+                async with nullcontext() if self._config.parallel else self._one_at_a_time:
+                    last_block = await self._scrape_batch(protocol, last_block)
             except BlockGone as error:
                 BATCHES.labels(protocol, "begun again").inc()
                 log.info("A batch of %s pools begins again at another block: %s", protocol, error)
@@ -95,10 +82,10 @@ class Scraper:
 
     async def _scrape_batch(self, protocol: ProtocolName, last_block: int) -> int:
         """Returns the block of the batch; that of the last where no wish can be answered yet."""
-        head = await self._node.header("latest")
+        head = await self._node.header(self._config.pin)
         taken: list[Wanted] = []
         if head is not None and not (self._config.wait_for_next_block and head.number <= last_block):
-            taken = self._wishes.take(protocol, self._config.size(protocol), head.number, _now_s())
+            taken = self._wishes.take(protocol, self._sizes.next(protocol), head.number, _now_s())
         if head is None or not taken:
             await asyncio.sleep(NEXT_LOOK_S)
             return last_block
@@ -112,14 +99,23 @@ class Scraper:
     async def _answer(self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[Wanted]) -> None:
         began_s = _now_s()
         block = Block(head.number, head.hash)
-        outcomes = await self._read(block, taken)
+        self._batches += 1
+        begun = BatchResult(self._batches, protocol, "full_ticks", block, len(taken))
+        try:
+            outcomes = await self._read(block, taken)
+        except BlockGone as error:
+            self._sizes.learn(replace(begun, duration_seconds=_now_s() - began_s, error=str(error)))
+            raise
         answers = {pool: outcome for pool, outcome in outcomes.items() if not isinstance(outcome, Failed)}
         await self._publisher.publish(block, answers)
         for pool in answers:
             self._wishes.answered(pool, _now_s())
         self._put_back_failed(taken, outcomes)
-        self._count(protocol, outcomes, _now_s() - began_s)
-        await self._announcer.announce(block.number, self._batch(protocol, len(taken)))
+        failed = tuple(pool for pool in outcomes if pool not in answers)
+        result = replace(begun, pools_scraped=len(answers), failed=failed, duration_seconds=_now_s() - began_s)
+        self._sizes.learn(result)
+        self._count(result, outcomes)
+        await self._announcer.announce(block.number, self._batch(result))
 
     async def _read(self, block: Block, taken: Sequence[Wanted]) -> dict[PoolId, Outcome]:
         try:
@@ -139,18 +135,19 @@ class Scraper:
                 log.warning("%s could not be read, and is tried again: %s", wanted.pool.id, outcome.reason)
                 self._wishes.put_back([wanted], _now_s(), RETRY_POOL_S)
 
-    def _count(self, protocol: ProtocolName, outcomes: dict[PoolId, Outcome], duration_s: float) -> None:
+    def _count(self, result: BatchResult, outcomes: dict[PoolId, Outcome]) -> None:
+        protocol, duration_s = result.protocol, result.duration_seconds
         BATCHES.labels(protocol, "read").inc()
         BATCH_SECONDS.labels(protocol).observe(duration_s)
+        BATCH_SIZE.labels(protocol).set(self._sizes.next(protocol))
         for outcome in outcomes.values():
             POOLS.labels(protocol, type(outcome).__name__.lower()).inc()
-        if duration_s > self._config.block_time_seconds * self._config.safety_margin:
+        if duration_s > self._config.budget_s:
             log.warning("A batch of %d %s pools took %.1f s, most of a block", len(outcomes), protocol, duration_s)
 
-    def _batch(self, protocol: ProtocolName, pools: int) -> Batch:
-        self._batches += 1
-        left = sum(-(-self._wishes.waiting(each) // self._config.size(each)) for each in PROTOCOLS)
-        return Batch(self._batches, self._batches + left, protocol, pools)
+    def _batch(self, result: BatchResult) -> Batch:
+        left = sum(-(-self._wishes.waiting(each) // self._sizes.next(each)) for each in PROTOCOLS)
+        return Batch(result.batch_number, result.batch_number + left, result.protocol, result.pools_requested)
 
     def _say_once(self, error: Exception) -> None:
         if not self._is_node_away:

@@ -4,6 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 BATCH_SECONDS = Histogram("arena_scraper_batch_seconds", "From a batch's block to its records' acks", ["protocol"])
 BATCHES = Counter("arena_scraper_batches_total", "Batches read, or given up and begun again", ["protocol", "outcome"])
+BATCH_SIZE = Gauge("arena_scraper_batch_pools", "So many pools the next batch has at most", ["protocol"])
 POOLS = Counter("arena_scraper_pools_total", "Pools read at a block", ["protocol", "outcome"])
 WAITING = Gauge("arena_scraper_waiting_pools", "Pools that wait to be read", ["protocol"])
 UNREADABLE_WISHES = Counter("arena_scraper_unreadable_wishes_total", "Records of `wanted` that are none")

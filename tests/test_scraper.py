@@ -23,7 +23,7 @@ from streams.node import connect
 from streams.pinned import Abilities, Pinned
 from streams.reading import read_pools
 from streams.records import DeadLetter, Snapshot, SnapshotRecord, Unreadable, Wanted, snapshot, to_bytes
-from streams.scraper_batches import BatchConfig
+from streams.scraper_config import BatchConfig
 from streams.topics import producer, topics
 from tests.proxy import Call, proxied
 
@@ -170,7 +170,7 @@ async def test_the_reference_block_of_each_batch_is_told(bench, world: World, na
     subscription = await client.subscribe(f"whitelist.snapshots.{chain_name}.reference_block")
     v3 = [wish(pool) for pool in world.pools if pool.protocol == "v3"]
 
-    async with bench(BatchConfig(v3_full_ticks_batch_size=2)) as running:
+    async with bench(BatchConfig(v3_full_ticks_batch_size=2, adaptive=False)) as running:
         await running.answered(v3)
         await client.flush()
         while sum(each["metadata"]["pools_in_batch"] for each in heard) < len(v3):
@@ -335,7 +335,7 @@ async def test_a_failed_pool_is_tried_again_and_stops_no_other(bench, world: Wor
 
 async def test_wait_for_next_block_reads_one_batch_per_block(bench, world: World) -> None:  # type: ignore[no-untyped-def]
     pairs = [pool for pool in world.pools if pool.protocol == "v2"]
-    config = BatchConfig(v2_batch_size=1, wait_for_next_block=True)
+    config = BatchConfig(v2_batch_size=1, wait_for_next_block=True, adaptive=False)
 
     async with bench(config) as running:
         while not (first := await running.published(1.0)):
@@ -346,3 +346,24 @@ async def test_wait_for_next_block_reads_one_batch_per_block(bench, world: World
     assert len(first) == 1
     assert len(second) == 1
     assert second[0].block.number == first[0].block.number + 1
+
+
+async def test_one_protocol_after_the_other_answers_every_wish_too(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+    wishes = [wish(pool) for pool in world.pools]
+
+    async with bench(BatchConfig(parallel=False)) as running:
+        answers = await running.answered(wishes)
+
+    assert answers == await chains_own(world, answers)
+
+
+@pytest.mark.parametrize("pin", ["safe", "finalized"])
+async def test_a_pinned_scraper_reads_at_that_block(bench, world: World, pin: str) -> None:  # type: ignore[no-untyped-def]
+    async with connect(world.chain.rpc.url) as node:
+        head = await node.header(pin)
+
+    async with bench(scraper_pin=pin) as running:
+        answers = await running.answered([wish(pool) for pool in world.pools])
+
+    assert head is not None
+    assert {(answer.block.number, answer.block.hash) for answer in answers.values()} == {(head.number, head.hash)}

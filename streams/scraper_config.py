@@ -1,0 +1,84 @@
+"""How many pools are read at one block, and what became of them. PURE."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from protocols.types import Block, PoolId, ProtocolName
+from settings import Settings
+
+PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
+Phase = Literal["filtering", "full_ticks"]
+"""Filtering reads price and liquidity, full_ticks every initialised tick too; of a V2 pool there is only one state."""
+Pin = Literal["latest", "safe", "finalized"]
+
+
+class BatchConfig(msgspec.Struct, frozen=True):
+    block_time_seconds: float = 12.0
+    safety_margin: float = 0.8
+    """The part of the block time that a batch may take."""
+    v2_batch_size: int = 200
+    v3_slot0_batch_size: int = 150
+    v4_slot0_batch_size: int = 100
+    v3_full_ticks_batch_size: int = 30
+    v4_full_ticks_batch_size: int = 20
+    wait_for_next_block: bool = False
+    """Batches of a protocol are then at different blocks, which spreads their load; nothing else depends on it."""
+    adaptive: bool = True
+    """The sizes are only where it begins: then a batch is as large as can be read in its part of a block."""
+    parallel: bool = True
+    """The protocols side by side; else one batch at a time."""
+    pin: Pin = "latest"
+    """Which block a batch is read at."""
+
+    @property
+    def budget_s(self) -> float:
+        return self.block_time_seconds * self.safety_margin
+
+    def size(self, protocol: ProtocolName, phase: Phase = "full_ticks") -> int:
+        if protocol == "v2":
+            return self.v2_batch_size
+        sizes = {
+            ("v3", "filtering"): self.v3_slot0_batch_size,
+            ("v4", "filtering"): self.v4_slot0_batch_size,
+            ("v3", "full_ticks"): self.v3_full_ticks_batch_size,
+            ("v4", "full_ticks"): self.v4_full_ticks_batch_size,
+        }
+        return sizes[protocol, phase]
+
+
+class BatchResult(msgspec.Struct, frozen=True):
+    batch_number: int
+    """Counts from 1 with the scraper's start."""
+    protocol: ProtocolName
+    batch_type: Phase
+    reference_block: Block
+    pools_requested: int
+    pools_scraped: int = 0
+    """With a state, or with the reason why the chain has none."""
+    failed: tuple[PoolId, ...] = ()
+    """Tried again, after the others."""
+    duration_seconds: float = 0.0
+    error: str | None = None
+    """Why nothing of the batch counts; then it begins again at another block."""
+
+    @property
+    def success(self) -> bool:
+        return self.error is None and not self.failed
+
+
+def batch_config(settings: Settings) -> BatchConfig:
+    return BatchConfig(
+        block_time_seconds=settings.scraper_block_time_s,
+        wait_for_next_block=settings.scraper_wait_for_next_block,
+        adaptive=settings.scraper_adaptive,
+        parallel=settings.scraper_parallel,
+        pin=settings.scraper_pin,
+    )
+
+
+def rate(results: Sequence[BatchResult]) -> float:
+    """Pools per second of what was read."""
+    seconds = sum(result.duration_seconds for result in results)
+    return sum(result.pools_scraped for result in results) / seconds if seconds else 0.0
