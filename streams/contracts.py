@@ -42,10 +42,11 @@ class Target(msgspec.Struct, frozen=True):
     tick_spacing: int
     liquidity: int
     """As the contract has it."""
+    with_ticks: bool = True
 
     @property
     def words(self) -> range:
-        return bitmap_words(self.tick_spacing)
+        return bitmap_words(self.tick_spacing) if self.with_ticks else range(0)
 
 
 async def v2_states(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, V2State | Missing | Failed]:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from protocols.folding import whole
 from protocols.states import State
 from protocols.storage import NotAPool, Words, state_of
@@ -10,6 +12,7 @@ from protocols.ticks import InvariantViolation
 from protocols.types import PoolId, PoolMetadata
 from streams.contracts import ADDRESS, Failed, Missing, Target, v2_states, v3_targets, v4_targets
 from streams.pinned import Pinned
+from streams.scraper_config import Phase
 from streams.slots import read_slots
 from streams.walking import walk
 
@@ -19,9 +22,12 @@ Outcome = State | Missing | Failed
 
 
 async def read_pools(
-    pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
+    pinned: Pinned,
+    pools: Sequence[PoolMetadata],
+    managers: Mapping[PoolId, str | None],
+    phase: Phase = "full_ticks",
 ) -> dict[PoolId, Outcome]:
-    """Pools of one protocol, an outcome for each.
+    """Pools of one protocol, an outcome for each. What `filtering` reads has no ticks, and is no state to go on from.
 
     Raises BlockGone for a block that is replaced meanwhile, NodeUnavailable for a node that is away.
     """
@@ -30,9 +36,9 @@ async def read_pools(
         pool.id: Missing(f"{pool.id} is no id of a {pool.protocol} pool") for pool in pools
     }
     if named:
-        outcomes |= await _outcomes(pinned, named, managers)
+        outcomes |= await _outcomes(pinned, named, managers, phase)
     if named and await pinned.shifted():
-        outcomes |= await _outcomes(pinned, named, managers)
+        outcomes |= await _outcomes(pinned, named, managers, phase)
     if any(isinstance(outcome, Failed) for outcome in outcomes.values()):
         await pinned.check_state()
     await pinned.check_chain()
@@ -40,18 +46,24 @@ async def read_pools(
 
 
 async def _outcomes(
-    pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
+    pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None], phase: Phase
 ) -> dict[PoolId, Outcome]:
     match pools[0].protocol:
         case "v2":
             return dict(await v2_states(pinned, pools))
         case "v3":
-            return await _read_ticked(pinned, await v3_targets(pinned, pools))
+            return await _read_ticked(pinned, await v3_targets(pinned, pools), phase)
         case "v4":
-            return await _read_ticked(pinned, await v4_targets(pinned, pools, managers))
+            return await _read_ticked(pinned, await v4_targets(pinned, pools, managers), phase)
 
 
-async def _read_ticked(pinned: Pinned, targets: Mapping[PoolId, Target | Missing | Failed]) -> dict[PoolId, Outcome]:
+async def _read_ticked(
+    pinned: Pinned, found: Mapping[PoolId, Target | Missing | Failed], phase: Phase
+) -> dict[PoolId, Outcome]:
+    targets = {
+        pool: replace(target, with_ticks=phase == "full_ticks") if isinstance(target, Target) else target
+        for pool, target in found.items()
+    }
     readable = [target for target in targets.values() if isinstance(target, Target)]
     read = await (walk if pinned.abilities.overrides else read_slots)(pinned, readable)
     return {
@@ -66,7 +78,8 @@ def _outcome(target: Target, words: Words | Failed) -> Outcome:
         return Missing(f"storage holds liquidity {words.liquidity}, the contract says {target.liquidity}")
     try:
         state = state_of(target.pool.protocol, words)
-        whole(target.pool, state)
+        if target.with_ticks:
+            whole(target.pool, state)
     except (NotAPool, InvariantViolation) as error:
         return Missing(f"what is in storage is no pool's: {error}")
     return state

@@ -43,7 +43,7 @@ async def walk(pinned: Pinned, targets: Sequence[Target]) -> dict[PoolId, Words 
 
 def _cut(target: Target, most: int) -> list[Part]:
     words = target.words
-    return [Part(target, words[at : at + most]) for at in range(0, len(words), most)]
+    return [Part(target, words[at : at + most]) for at in range(0, max(1, len(words)), most)]
 
 
 def _request(pinned: Pinned, part: Part) -> Request:
@@ -64,8 +64,9 @@ def _output(answer: Answer) -> Words | str:
 
 def _halves(pinned: Pinned, part: Part, reason: str, failed: dict[PoolId, Failed]) -> list[Part]:
     pool, count = part.target.pool.id, len(part.words)
-    if count == 1:
-        failed[pool] = Failed(f"bitmap word {part.words.start} of {pool}: {reason}")
+    if count <= 1:
+        what = f"bitmap word {part.words.start}" if count else "price and liquidity"
+        failed[pool] = Failed(f"{what} of {pool}: {reason}")
     if pool in failed:
         return []
     pinned.abilities.words_failed(count)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from demo import servers
 from demo.chain import TRADER, Chain, Transaction
@@ -18,6 +19,7 @@ from streams.contracts import Failed, Missing, Target
 from streams.node import Node, NodeUnavailable, connect
 from streams.pinned import Abilities, BlockGone, Pinned, StateRefused, find_abilities
 from streams.reading import Outcome, read_pools
+from streams.scraper_config import Phase
 from streams.slots import read_slots
 from streams.walking import walk
 from tests.proxy import (
@@ -138,14 +140,18 @@ async def node_of(world: World) -> AsyncIterator[Node]:
 
 
 async def read(
-    node: Node, block: Block, pools: list[PoolMetadata], abilities: Abilities | None = None
+    node: Node,
+    block: Block,
+    pools: list[PoolMetadata],
+    abilities: Abilities | None = None,
+    phase: Phase = "full_ticks",
 ) -> dict[PoolId, Outcome]:
     pinned = Pinned(node, block, abilities or await find_abilities(node, block))
     outcomes: dict[PoolId, Outcome] = {}
     for protocol in ("v2", "v3", "v4"):
         of_protocol = [pool for pool in pools if pool.protocol == protocol]
         if of_protocol:
-            outcomes |= await read_pools(pinned, of_protocol, {pool.id: pool.factory for pool in pools})
+            outcomes |= await read_pools(pinned, of_protocol, {pool.id: pool.factory for pool in pools}, phase)
     return outcomes
 
 
@@ -240,6 +246,38 @@ async def test_a_node_that_refuses_gives_the_same_states(world: World, rule, ove
     assert (abilities.overrides, abilities.by_hash) == (overrides, by_hash)
     async with node_of(world) as node:
         assert states == await read(node, world.block, pools)
+
+
+@pytest.mark.parametrize(
+    ("rule", "overrides", "by_hash"), [pytest.param(None, True, True, id="nothing refused"), *MODES]
+)
+async def test_filtering_reads_all_but_the_ticks(world: World, rule, overrides: bool, by_hash: bool) -> None:  # type: ignore[no-untyped-def]
+    pools = [listed(pool) for pool in world.pools]
+    async with proxied(world.rpc.url, rule or (lambda _: None)) as proxy, connect(proxy.url) as node:
+        states = await read(node, world.block, pools, phase="filtering")
+
+    for pool in world.pools:
+        whole = chains_own(world, pool)
+        assert states[pool.id] == (whole if isinstance(whole, V2State) else replace(whole, ticks=()))
+
+
+async def test_filtering_ends_when_the_program_never_runs(world: World) -> None:
+    pools = of(world, "v4")
+
+    def rule(call: Call) -> Call | None:
+        is_program = call["method"] == "eth_call" and any("code" in each for each in _overridden(call))
+        return error("execution timeout") if is_program and len(call["params"][0]["data"]) > 100 else None
+
+    async with node_of(world) as node:
+        abilities = await find_abilities(node, world.block)
+    async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
+        states = await read(node, world.block, [listed(pool) for pool in pools], abilities, "filtering")
+
+    assert {pool: type(state) for pool, state in states.items()} == {pool.id: Failed for pool in pools}
+
+
+def _overridden(call: Call) -> list[Call]:
+    return list(call["params"][2].values()) if len(call["params"]) > 2 else []
 
 
 async def test_a_gas_cap_makes_the_ranges_smaller(world: World) -> None:
