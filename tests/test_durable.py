@@ -138,6 +138,26 @@ async def test_a_data_directory_serves_one_worker(scene: Scene) -> None:
     await scene.exact()
 
 
+async def test_a_worker_told_to_stop_ends_though_kafka_does_not_answer(
+    own_kafka: Kafka, chain_name: str, tmp_path: Path
+) -> None:
+    async with staged(own_kafka.address, chain_name, tmp_path) as scene:
+        await scene.fed(500)
+        worker = scene.worker("w").start()
+        await scene.exact()
+
+        own_kafka.freeze()
+        try:
+            assert await worker.stop() == 1
+        finally:
+            own_kafka.thaw()
+        assert "ends without a farewell" in worker.tail(100)
+
+        await scene.fed(500)
+        worker.start()
+        await scene.exact()
+
+
 async def test_a_corrupt_directory_is_read_from_the_changelog_again(scene: Scene) -> None:
     worker = scene.worker("w").start()
     await scene.fed(2000)

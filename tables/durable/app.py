@@ -1,6 +1,8 @@
 """The Faust application whose table survives whatever fails."""
 
 import logging
+import os
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +13,8 @@ from tables.durable.quiet import quieten
 from tables.durable.table import DurableTable
 from tables.durable.transport import Transport
 
+log = logging.getLogger(__name__)
+
 LARGEST_RECORD_BYTES = 32 * 2**20
 FETCH_BYTES = 4 * 2**20
 """Of one partition at once; a record larger than that arrives all the same, alone."""
@@ -20,6 +24,8 @@ PRODUCER_PATIENCE_S = 120.0
 COMPACTION_LAG_MS = 6 * 60 * 60 * 1000
 """An older write of a worker that woke up late must not be the only one that compaction leaves."""
 SEGMENT_MS = 6 * 60 * 60 * 1000
+STOPPING_S = 12.0
+"""Less than process managers wait before they kill. Faust has no end of its own where Kafka does not answer."""
 
 DEFAULTS: dict[str, Any] = {
     "store": "rocksdb://",
@@ -70,6 +76,13 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
         super().on_rebalance_end()
         self.consumer.resume_held()
 
+    async def stop(self) -> None:
+        """Ends the process where that takes longer than STOPPING_S: a table is as safe then as after SIGKILL."""
+        deadline = threading.Timer(STOPPING_S, _end)
+        deadline.daemon = True
+        deadline.start()
+        await super().stop()
+
     async def on_stop(self) -> None:
         """While the producer and the databases are still there."""
         await self.durable.release()
@@ -77,3 +90,8 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
+
+
+def _end() -> None:
+    log.critical("this worker ends without a farewell to Kafka: it was told to stop %.0f s ago", STOPPING_S)
+    os._exit(1)
