@@ -7,6 +7,9 @@ from typing import Literal
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+Pin = Literal["latest", "safe", "finalized"]
+"""Names of blocks that a node knows."""
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ARENA_", env_file=".env", extra="ignore", frozen=True)
@@ -66,7 +69,7 @@ class Settings(BaseSettings):
     """The batches' sizes follow what the node does; else they stay as streams/scraper_config.py has them."""
     scraper_parallel: bool = True
     """V2, V3 and V4 pools are read side by side."""
-    scraper_pin: Literal["latest", "safe", "finalized"] = "latest"
+    scraper_pin: Pin = "latest"
     """The block that snapshots are taken at. The later ones are never replaced, and minutes old."""
     scraper_wait_for_next_block: bool = False
     """Each batch of a protocol at a block of its own."""

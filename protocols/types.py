@@ -24,6 +24,11 @@ def pool_id(text: str) -> PoolId | None:
 ProtocolName = Literal["v2", "v3", "v4"]
 
 
+def can_be(pool: PoolId, protocol: ProtocolName) -> bool:
+    """By the id's length alone."""
+    return (len(pool) == POOL_ID_LENGTH) == (protocol == "v4")
+
+
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A block's number, or a count; what is read and is neither is refused."""
 

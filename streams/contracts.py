@@ -1,17 +1,15 @@
 """What contracts say of themselves when asked by their own getters: that they are pools, and of which kind."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from protocols.states import V2State
 from protocols.storage import V3_UNISWAP, NotAPool, Slots, bitmap_words, v4_slots
-from protocols.types import PoolId, PoolMetadata
+from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node import RpcError
 from streams.pinned import Answer, Pinned, Request
 
-ADDRESS = re.compile("0x[0-9a-f]{40}")
 GET_RESERVES = bytes.fromhex("0902f1ac")
 TICK_SPACING = bytes.fromhex("d0c93a7c")
 LIQUIDITY = bytes.fromhex("1a686502")

@@ -9,8 +9,8 @@ from protocols.folding import whole
 from protocols.states import State
 from protocols.storage import NotAPool, Words, state_of
 from protocols.ticks import InvariantViolation
-from protocols.types import PoolId, PoolMetadata
-from streams.contracts import ADDRESS, Failed, Missing, Target, v2_states, v3_targets, v4_targets
+from protocols.types import ADDRESS, PoolId, PoolMetadata
+from streams.contracts import Failed, Missing, Target, v2_states, v3_targets, v4_targets
 from streams.pinned import Pinned
 from streams.scraper_config import Phase
 from streams.slots import read_slots

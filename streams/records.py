@@ -9,7 +9,7 @@ import msgspec
 
 from protocols.events import Event
 from protocols.states import State
-from protocols.types import ADDRESS, LARGEST_TICK_SPACING, POOL_ID_LENGTH, Block, Natural, PoolId, PoolMetadata, pool_id
+from protocols.types import ADDRESS, LARGEST_TICK_SPACING, Block, Natural, PoolId, PoolMetadata, can_be, pool_id
 
 T = TypeVar("T")
 HEX = "hex:"
@@ -180,7 +180,7 @@ def snapshot(value: bytes) -> SnapshotRecord:
 
 def _expect_sound(pool: PoolMetadata) -> None:
     """What a list says is checked where the list is read; this keeps out what somebody else wrote to the topic."""
-    if pool_id(pool.id) != pool.id or (len(pool.id) == POOL_ID_LENGTH) != (pool.protocol == "v4"):
+    if pool_id(pool.id) != pool.id or not can_be(pool.id, pool.protocol):
         raise Undecodable(f"{pool.id!r} is not the id of a {pool.protocol} pool")
     for name, address in (
         ("factory", pool.factory),

@@ -1,17 +1,15 @@
 """How many pools are read at one block, and what became of them. PURE."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from protocols.types import Block, PoolId, ProtocolName
-from settings import Settings
+from settings import Pin, Settings
 
 PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
 Phase = Literal["filtering", "full_ticks"]
 """Filtering reads price and liquidity, full_ticks every initialised tick too; of a V2 pool there is only one state."""
-Pin = Literal["latest", "safe", "finalized"]
 
 
 class BatchConfig(msgspec.Struct, frozen=True):
@@ -76,9 +74,3 @@ def batch_config(settings: Settings) -> BatchConfig:
         parallel=settings.scraper_parallel,
         pin=settings.scraper_pin,
     )
-
-
-def rate(results: Sequence[BatchResult]) -> float:
-    """Pools per second of what was read."""
-    seconds = sum(result.duration_seconds for result in results)
-    return sum(result.pools_scraped for result in results) / seconds if seconds else 0.0

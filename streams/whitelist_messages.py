@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from protocols.types import LARGEST_TICK_SPACING, POOL_ID_LENGTH, PoolId, PoolMetadata, ProtocolName, Token
+from protocols.types import LARGEST_TICK_SPACING, POOL_ID_LENGTH, PoolId, PoolMetadata, ProtocolName, Token, can_be
 
 HEX = re.compile(r"0[xX](?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
 PROTOCOLS: dict[str, ProtocolName] = {"v2": "v2", "v3": "v3", "v4": "v4"}
@@ -200,7 +200,7 @@ def _identifier(entry: _Pool | _Identified | str) -> PoolId:
 
 
 def _fitting(pool: PoolId, protocol: ProtocolName) -> PoolId:
-    if (len(pool) == POOL_ID_LENGTH) != (protocol == "v4"):
+    if not can_be(pool, protocol):
         raise Unreadable(f"{pool} cannot be a {protocol} pool: V4 pools have 64 digits, the others 40")
     return pool
 
