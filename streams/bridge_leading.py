@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from settings import Settings
 from streams.bridge_seat import Seat
-from streams.endings import ended, leave
+from streams.endings import broken, ended, leave, together
 from streams.topics import client_options, topics
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ async def leading(settings: Settings) -> AsyncIterator[Lead]:
     await consumer.start()
     polling = asyncio.create_task(_poll(consumer, lead))
     try:
-        await lead.won()
+        await together(lead.won(), broken(consumer))
         yield lead
     finally:
         await ended(polling)

@@ -32,6 +32,19 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
             task.exception()  # looked at, so that asyncio does not complain of it
 
 
+async def broken(consumer: AIOKafkaConsumer) -> None:
+    """Of a started member of a group, for ever: raises the KafkaError that ended one of aiokafka's own tasks.
+
+    It tells nobody who waits for records, or to be assigned some. Brokers that are all fenced are one way to get there.
+    """
+    tasks = consumer._coordinator._coordination_task, consumer._fetcher._fetch_task  # no public way to them
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()
+    await asyncio.Event().wait()
+
+
 async def leave(consumer: AIOKafkaConsumer) -> None:
     """Says so to the group, so that others take over at once; where Kafka is gone it learns by missing heartbeats."""
     leaving = asyncio.create_task(consumer.stop())

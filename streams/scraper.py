@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 
 from settings import Settings
 from streams.announcing import announcer
-from streams.endings import leave, together
+from streams.endings import broken, leave, together
 from streams.node import connect
 from streams.records import Undecodable, wanted
 from streams.scraper_batches import Scraper
@@ -33,7 +33,11 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
         records = await stack.enter_async_context(_wanted(settings))
         scraper = Scraper(settings, config or batch_config(settings), node, publisher, announce)
         log.info("Scraping %s from %s", settings.chain, settings.rpc)
-        await together(_hear(scraper, records, publisher), *(scraper.scrape(protocol) for protocol in PROTOCOLS))
+        await together(
+            broken(records),
+            _hear(scraper, records, publisher),
+            *(scraper.scrape(protocol) for protocol in PROTOCOLS),
+        )
 
 
 @asynccontextmanager

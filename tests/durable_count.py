@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from aiokafka.client import AIOKafkaClient
 from mode import CrashingSupervisor
 
 from tables.durable.app import DurableApp
@@ -23,6 +24,15 @@ SAID_EVERY = 50
 POISON = os.environ.get("COUNT_POISON", "refuse")
 
 log = logging.getLogger(__name__)
+
+
+async def no_coordinator(client: AIOKafkaClient, kind: int, name: str) -> int:
+    """What aiokafka makes of metadata that name no broker, as they do for a moment after a broker was frozen."""
+    raise AssertionError("Did we not perform bootstrap?")
+
+
+if os.environ.get("COUNT_BROKERS") == "fenced":
+    AIOKafkaClient.coordinator_lookup = no_coordinator
 
 
 class Counts:

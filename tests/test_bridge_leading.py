@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 
 from settings import Settings
+from streams.bridge_leading import leading
+from streams.topics import ensure
 from tests.bridging import Chain, Feed, Topic, bridge_process, emitting, list_pools, reading
 
 pytestmark = pytest.mark.servers
@@ -56,6 +60,23 @@ async def told(chain: Chain, feed: Feed, topic: Topic, blocks: int = 1) -> int:
         await feed.tell(header, await chain.updates(header))
     await topic.until(header, timeout_s=30)
     return int(header.number)
+
+
+async def no_coordinator(client: AIOKafkaClient, kind: int, name: str) -> int:
+    """What aiokafka makes of metadata that name no broker, as they do for a moment after a broker was frozen."""
+    raise AssertionError("Did we not perform bootstrap?")
+
+
+async def test_a_bridge_that_is_waiting_for_its_turn_ends_when_its_group_is_lost_to_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ensure(settings)
+    monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", no_coordinator)
+
+    async with asyncio.timeout(30):
+        with pytest.raises(KafkaError, match="Did we not perform bootstrap"):
+            async with leading(settings):
+                pass
 
 
 async def test_the_other_bridge_takes_over_from_one_that_is_killed(

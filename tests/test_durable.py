@@ -158,6 +158,17 @@ async def test_a_worker_told_to_stop_ends_though_kafka_does_not_answer(
         await scene.exact()
 
 
+async def test_a_worker_whose_group_is_lost_to_it_ends(scene: Scene) -> None:
+    worker = scene.worker("w", COUNT_BROKERS="fenced").start()
+
+    assert await worker.ended() != 0
+    assert "Did we not perform bootstrap?" in worker.tail(200)
+
+    await scene.fed(500)
+    scene.worker("again").start()
+    await scene.exact()
+
+
 async def test_a_corrupt_directory_is_read_from_the_changelog_again(scene: Scene) -> None:
     worker = scene.worker("w").start()
     await scene.fed(2000)

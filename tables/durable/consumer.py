@@ -11,6 +11,7 @@ from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.endings import broken
 from tables.durable.chunks import Chunk, Fetched
 from tables.durable.table import DurableTable
 
@@ -26,6 +27,17 @@ FETCH_WAIT_MS = 500
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # faust is not typed
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._watching = self.thread_loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Without a group this worker would be given nothing, and wait for ever."""
+        try:
+            await broken(self._ensure_consumer())
+        except KafkaError as error:
+            asyncio.run_coroutine_threadsafe(self.app.crash(error), self.parent_loop)
+
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         """Faust has no setting for how long a fetch may wait."""
         consumer = super()._create_worker_consumer(transport)
