@@ -11,7 +11,7 @@ from demo.evm import address, calldata, words
 from demo.packages import artifact
 from demo.programs import pancake_deployer
 from protocols.ticks import sqrt_ratio_at_tick
-from protocols.types import PoolId, ProtocolName
+from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
 
 NATIVE = "0x" + "00" * 20
 DYNAMIC_FEE = 0x800000
@@ -36,6 +36,11 @@ class Pool(msgspec.Struct, frozen=True):
     hooks: str = NATIVE
 
     @property
+    def metadata(self) -> PoolMetadata:
+        tokens = Token(self.token0), Token(self.token1)
+        return PoolMetadata(self.id, self.protocol, *tokens, self.fee, self.tick_spacing or None, self.factory)
+
+    @property
     def key(self) -> tuple[str, str, int, int, str]:
         """V4's PoolKey."""
         return (self.token0, self.token1, self.fee or 0, self.tick_spacing, self.hooks)
@@ -54,12 +59,12 @@ class Contracts(msgspec.Struct, frozen=True):
     multicall: str
 
     @classmethod
-    def deployed(cls, chain: Chain) -> Self:
+    def deployed(cls, chain: Chain, tokens_count: int = 4) -> Self:
         token = _initcode("@uniswap/v4-core/out/TestERC20.sol/TestERC20.json", "(uint256)", PLENTY)
         pancake_pool = bytes.fromhex(_initcode(f"{PANCAKE}/PancakeV3Pool.sol/PancakeV3Pool.json")[2:])
         chain.rpc.call("anvil_setCode", PANCAKE_DEPLOYER, "0x" + pancake_deployer(pancake_pool).hex())
         *tokens, v2_factory, v3_factory, pancake_factory, manager, multicall = chain.create(
-            *[token] * 4,
+            *[token] * tokens_count,
             _initcode("@uniswap/v2-core/build/UniswapV2Factory.json", "(address)", TRADER),
             _initcode("@uniswap/v3-core/artifacts/contracts/UniswapV3Factory.sol/UniswapV3Factory.json"),
             _initcode(f"{PANCAKE}/PancakeV3Factory.sol/PancakeV3Factory.json", "(address)", PANCAKE_DEPLOYER),
@@ -143,6 +148,10 @@ def create_v3(chain: Chain, factory: str, tokens: tuple[str, str], fee: int, *, 
 def create_v4(chain: Chain, manager: str, key: tuple[str, str, int, int, str], *, at_tick: int) -> Pool:
     price = sqrt_ratio_at_tick(at_tick)
     chain.succeed([Transaction(manager, calldata(f"initialize({V4_KEY},uint160)", key, price))])
+    return v4_pool(manager, key)
+
+
+def v4_pool(manager: str, key: tuple[str, str, int, int, str]) -> Pool:
     token0, token1, fee, tick_spacing, hooks = key
     pool_id = PoolId("0x" + keccak(encode([V4_KEY], [key])).hex())
     return Pool(pool_id, "v4", manager, token0, token1, manager, fee, tick_spacing, hooks)

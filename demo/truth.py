@@ -18,6 +18,7 @@ from demo.evm import Rpc, calldata, selector, signed, words
 MAX_TICK = 887_272
 CALLS_PER_REQUEST = 4_000
 SLOTS_PER_CALL = 8_000
+GAS_PER_CALL = 10**6
 
 
 class Truth(msgspec.Struct, frozen=True):
@@ -87,8 +88,9 @@ class Judge:
         answers: list[list[int]] = []
         for start in range(0, len(calls), CALLS_PER_REQUEST):
             some = calls[start : start + CALLS_PER_REQUEST]
-            request = {"to": self._multicall, "data": _multicall_data(to, some), "gas": hex(900_000_000)}
-            answers += _multicall_answers(self._rpc.call("eth_call", request, _at(block_hash)), len(some), answer_words)
+            data = multicall_data([(to, call) for call in some])
+            request = {"to": self._multicall, "data": data, "gas": hex(900_000_000)}
+            answers += multicall_answers(self._rpc.call("eth_call", request, _at(block_hash)), len(some), answer_words)
         return answers
 
 
@@ -170,20 +172,20 @@ def _call_of(signature: str, argument: int) -> bytes:
     return selector(signature) + argument.to_bytes(32, "big", signed=True)
 
 
-def _multicall_data(to: str, calls: Sequence[bytes]) -> str:
+def multicall_data(calls: Sequence[tuple[str, bytes]]) -> str:
     """Written by hand: all calls have one length, and eth_abi takes its time over thousands of them."""
-    length = len(calls[0]) if calls else 0
+    length = len(calls[0][1]) if calls else 0
     padding = b"\0" * (-length % 32)
-    head = bytes(12) + bytes.fromhex(to[2:]) + _word(10**6) + _word(96) + _word(length)
-    size = len(head) + length + len(padding)
+    size = 4 * 32 + length + len(padding)
     offsets = b"".join(_word(32 * len(calls) + index * size) for index in range(len(calls)))
-    body = b"".join(head + call + padding for call in calls)
+    tail = _word(GAS_PER_CALL) + _word(96) + _word(length)
+    body = b"".join(bytes(12) + bytes.fromhex(to[2:]) + tail + call + padding for to, call in calls)
     return (
         "0x" + (selector("multicall((address,uint256,bytes)[])") + _word(32) + _word(len(calls)) + offsets + body).hex()
     )
 
 
-def _multicall_answers(data: str, calls: int, answer_words: int) -> list[list[int]]:
+def multicall_answers(data: str, calls: int, answer_words: int) -> list[list[int]]:
     """(uint256 blockNumber, (bool success, uint256 gasUsed, bytes returnData)[])"""
     flat = words(data)
     tails = 3 + calls

@@ -17,7 +17,7 @@ from demo.evm import Rpc
 from demo.world import World
 from protocols import decode
 from protocols.events import Event, Initialize
-from protocols.types import Log, PoolId, PoolMetadata, Token
+from protocols.types import Log, PoolId, PoolMetadata
 from settings import Settings
 from streams import feed, feed_watch
 from streams.exex import (
@@ -161,11 +161,6 @@ def truth(rpc: Rpc, first: int, last: int, pools: Iterable[PoolId]) -> list[Told
 def _log(raw: dict[str, Any]) -> Log:
     topics = tuple(bytes.fromhex(topic[2:]) for topic in raw["topics"])
     return Log(raw["address"].lower(), topics, bytes.fromhex(raw["data"][2:]), 0, 0)
-
-
-def metadata(pool: Pool) -> PoolMetadata:
-    spacing = None if pool.protocol == "v2" else pool.tick_spacing
-    return PoolMetadata(pool.id, pool.protocol, Token(pool.token0), Token(pool.token1), pool.fee, spacing, pool.factory)
 
 
 def said(chain: str) -> Said:

@@ -18,7 +18,7 @@ from streams.feed_blocks import feed_block
 from streams.feed_server import SocketTaken, serve
 from streams.node import NodeHeader
 from streams.whitelist_publishing import Outgoing, adding, removing
-from tests.feeding import client, feeding, metadata, mined, publisher, said, truth
+from tests.feeding import client, feeding, mined, publisher, said, truth
 from tests.proxy import Call, error, proxied
 
 pytestmark = pytest.mark.servers
@@ -43,7 +43,7 @@ async def test_blocks_and_reorgs_of_every_depth_are_told_as_the_chain_says(setti
     )
     world = await world_on(http)
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             await fed.watching(world.pools)
             first = await mined(world, 1)
@@ -72,7 +72,7 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
     world = await world_on(settings.rpc)
     pools = {pool.id: pool for pool in world.pools}
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             await fed.watching(world.pools)
             first = await mined(world, 1)
@@ -100,7 +100,7 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
 async def test_a_reorg_below_a_reorg_before_anyone_looked_is_one_step(settings: Settings) -> None:
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             await fed.watching(world.pools)
             first = await mined(world, 1)
@@ -118,7 +118,7 @@ async def test_a_reorg_below_a_reorg_before_anyone_looked_is_one_step(settings: 
 async def test_a_client_that_comes_late_begins_with_a_whole_step(settings: Settings) -> None:
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as fed, client(settings.exex_socket) as early:
             await fed.watching(world.pools)
             await early.until_tip(await mined(world, 3))
@@ -137,12 +137,12 @@ async def test_a_whitelist_change_counts_from_the_next_block(settings: Settings)
     world = await world_on(settings.rpc)
     half, rest = world.pools[::2], world.pools[1::2]
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in half]
+        publishing.pools = [pool.metadata for pool in half]
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             await fed.watching(half)
             first = await mined(world, 1)
             await listener.until_tip(await mined(world, 3))
-            await publishing.say(adding(said(settings.chain), [metadata(pool) for pool in rest], 1 << 20))
+            await publishing.say(adding(said(settings.chain), [pool.metadata for pool in rest], 1 << 20))
             await fed.watching(world.pools)
             added = world.chain.tip.number + 1
             await listener.until_tip(await mined(world, 4))
@@ -187,7 +187,7 @@ async def test_a_client_that_does_not_read_is_disconnected_and_nobody_waits(sett
     settings = settings.model_copy(update={"exex_buffer_bytes": 1000})
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             with sockets.socket(sockets.AF_UNIX) as slow:
                 slow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1)
@@ -244,7 +244,7 @@ async def test_a_node_that_fails_now_and_then_changes_nothing_in_what_is_told(se
 
     world = await world_on(settings.rpc)
     async with proxied(settings.rpc, now_and_then) as proxy, publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         failing = settings.model_copy(update={"rpc": proxy.url})
         async with feeding(failing) as fed, client(settings.exex_socket) as listener:
             await fed.watching(world.pools)
@@ -263,7 +263,7 @@ async def test_a_node_that_fails_now_and_then_changes_nothing_in_what_is_told(se
 async def test_a_node_that_went_is_waited_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     world = await world_on(settings.rpc)
     async with proxied(settings.rpc) as proxy, publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         behind = settings.model_copy(update={"rpc": proxy.url})
         async with feeding(behind) as fed, client(settings.exex_socket) as listener:
             await fed.watching(world.pools)
@@ -285,12 +285,12 @@ async def test_a_node_that_went_is_waited_for(settings: Settings, caplog: pytest
 async def test_a_pool_created_in_blocks_that_are_gone_has_no_epilogue(settings: Settings) -> None:
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             await fed.watching(world.pools)
             first = await mined(world, 2)
             late = await asyncio.to_thread(world.create_late)
-            await publishing.say(adding(said(settings.chain), [metadata(late)], 1 << 20))
+            await publishing.say(adding(said(settings.chain), [late.metadata], 1 << 20))
             await fed.watching(world.pools)
             await listener.until_tip(await mined(world, 4))
             gone = await asyncio.to_thread(world.reorg, world.chain.tip.number - first)

@@ -12,7 +12,7 @@ from demo.evm import Rpc
 from demo.world import World
 from settings import Settings
 from streams.whitelist_publishing import adding
-from tests.feeding import Client, client, feeding, metadata, mined, publisher, said, truth
+from tests.feeding import Client, client, feeding, mined, publisher, said, truth
 
 pytestmark = pytest.mark.servers
 
@@ -30,7 +30,7 @@ async def world(settings: Settings) -> World:
 async def told_before(settings: Settings, world: World, blocks: int = 6) -> tuple[int, int]:
     """The first block told with the whole list, and the last."""
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in world.pools]
+        publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             await fed.watching(world.pools)
             first = await mined(world, 1)
@@ -142,11 +142,11 @@ async def test_away_for_longer_than_it_remembers_it_starts_at_the_head(
 async def test_the_block_from_which_a_list_is_in_force_is_kept_and_true(settings: Settings, world: World) -> None:
     half, rest = world.pools[::2], world.pools[1::2]
     async with publisher(settings.nats, settings.chain) as publishing:
-        publishing.pools = [metadata(pool) for pool in half]
+        publishing.pools = [pool.metadata for pool in half]
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             await fed.watching(half)
             await listener.until_tip(await mined(world, 3))
-            await publishing.say(adding(said(settings.chain), [metadata(pool) for pool in rest], 1 << 20))
+            await publishing.say(adding(said(settings.chain), [pool.metadata for pool in rest], 1 << 20))
             for _ in range(20):
                 await mined(world, 1)
             await fed.watching(world.pools)

@@ -117,16 +117,7 @@ def _swap(world: World, pool: Pool) -> None:
 
 
 def listed(pool: Pool, **changes: object) -> PoolMetadata:
-    metadata = PoolMetadata(
-        pool.id,
-        pool.protocol,
-        Token(pool.token0),
-        Token(pool.token1),
-        pool.fee,
-        pool.tick_spacing or None,
-        pool.factory,
-    )
-    return msgspec.structs.replace(metadata, **changes)
+    return replace(pool.metadata, **changes)
 
 
 def of(world: World, protocol: str) -> list[Pool]:

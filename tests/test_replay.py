@@ -6,12 +6,11 @@ import threading
 import pytest
 
 from demo import servers
-from demo.contracts import Pool
 from demo.world import World
 from protocols import relevant
 from protocols.folding import Whole, apply, whole
 from protocols.states import State, V2State, V3State, V4State
-from protocols.types import Block, PoolId, PoolMetadata, Token
+from protocols.types import Block, PoolId, PoolMetadata
 from streams.node import Node, connect
 from streams.pinned import BlockGone, Pinned, find_abilities
 from streams.reading import read_pools
@@ -22,17 +21,12 @@ BLOCKS = 40
 UNBORN: dict[str, State] = {"v2": V2State(0, 0), "v3": V3State(0, 0, 0, ()), "v4": V4State(0, 0, 0, (), 0, 0)}
 
 
-def listed(pool: Pool) -> PoolMetadata:
-    tokens = Token(pool.token0), Token(pool.token1)
-    return PoolMetadata(pool.id, pool.protocol, *tokens, pool.fee, pool.tick_spacing or None, pool.factory)
-
-
 async def test_logs_replayed_from_birth_give_the_state_that_is_read_at_every_block() -> None:
     with servers.anvil() as url:
         world = World(url, seed=7)
         for _ in range(BLOCKS):
             world.mine()
-        pools = {pool.id: listed(pool) for pool in world.pools}
+        pools = {pool.id: pool.metadata for pool in world.pools}
         states = {pool.id: whole(pool, UNBORN[pool.protocol]) for pool in pools.values()}
 
         compared = 0
@@ -52,7 +46,7 @@ async def test_what_is_read_while_blocks_come_is_of_the_block_it_names() -> None
     """anvil alone would fail here: it answers for its newest block, by hash too, with what is being mined."""
     with servers.anvil() as url:
         world = World(url, seed=8)
-        pools = {pool.id: listed(pool) for pool in world.pools}
+        pools = {pool.id: pool.metadata for pool in world.pools}
         stop = threading.Event()
         mining = threading.Thread(target=_mine, args=(world, stop))
         read: list[tuple[Block, dict[PoolId, object]]] = []

@@ -16,7 +16,7 @@ from demo.chain import TRADER, Chain, Transaction
 from demo.contracts import Contracts, Pool, first_pools
 from demo.evm import Rpc, calldata
 from protocols.states import V2State
-from protocols.types import Block, PoolId, PoolMetadata, Token
+from protocols.types import Block, PoolId
 from settings import Settings
 from streams import scraper
 from streams.node import connect
@@ -60,16 +60,7 @@ def feed(world: World, pool: Pool) -> None:
 
 
 def wish(pool: Pool, not_before: int = 0) -> Wanted:
-    metadata = PoolMetadata(
-        pool.id,
-        pool.protocol,
-        Token(pool.token0),
-        Token(pool.token1),
-        pool.fee,
-        pool.tick_spacing or None,
-        pool.factory,
-    )
-    return Wanted(metadata, "listed", not_before)
+    return Wanted(pool.metadata, "listed", not_before)
 
 
 class Bench:
