@@ -151,15 +151,19 @@ class Records:
 
 
 def _damage(random: Random, raw: dict[Source, list[Raw]], counts: Counter[str]) -> bool:
-    """Hurts one record; whether it is a lie now."""
+    """Hurts one record; whether it is a lie now.
+
+    What cannot be read is taken for an update of the block in which it stands: in another place it is a lie.
+    """
     source = random.choice((*SOURCES, "chain", "chain"))
     records_ = raw[source]
     at = random.randrange(len(records_))
     before = records_[at]
     if source == "chain" and random.random() < 0.2:
+        is_one_unreadable = any(_decoded(each) is None for each in records_)
         records_[:] = [Raw(*each) for each in mutation.of_pieces(random, records_)] if len(records_) > 1 else records_
         counts["displaced"] += 1
-        return False
+        return is_one_unreadable
     key, value = before
     match random.randrange(12):
         case 0:
