@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import click
+import prometheus_client
 import uvloop
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr, ValidationError
@@ -158,6 +159,8 @@ def _until_stopped(module: str) -> None:
     """Only what the command needs is imported. SIGINT and SIGTERM end it in order, with exit code 0."""
     run: Callable[[Settings], Coroutine[None, None, None]] = importlib.import_module(module).run
 
+    serve_metrics(settings())
+
     async def stoppable() -> None:
         task = asyncio.create_task(run(settings()))
         loop = asyncio.get_running_loop()
@@ -168,6 +171,12 @@ def _until_stopped(module: str) -> None:
             task.result()
 
     uvloop.run(stoppable())
+
+
+def serve_metrics(settings: Settings) -> None:
+    """Raises OSError where the port is taken. A worker has its own, under its HTTP port."""
+    if settings.metrics_port is not None:
+        prometheus_client.start_http_server(settings.metrics_port, addr=settings.web_host)
 
 
 def one_line(error: BaseException) -> str | None:

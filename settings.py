@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     data: Path = Path("data")
     web_host: str = "127.0.0.1"
     web_port: int = 6066
+    metrics_port: int | None = None
+    """For Prometheus, of exex, bridge or scraper, at ARENA_WEB_HOST; `up` gives them this one and the next two."""
     memory_blocks: int = 64
     """How many blocks a live pool can be rewound."""
     retention_days: float = 7.0

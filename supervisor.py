@@ -30,9 +30,13 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def parts(settings: Settings, workers: int) -> list[Part]:
-    single = [Part(name, _arena(name)) for name in ("exex", "bridge", "scraper")]
+    single = [Part(name, _arena(name), _metrics(settings, at)) for at, name in enumerate(("exex", "bridge", "scraper"))]
     ports = range(settings.web_port, settings.web_port + workers)
     return single + [Part(f"worker:{port}", _arena("worker"), {"ARENA_WEB_PORT": str(port)}) for port in ports]
+
+
+def _metrics(settings: Settings, at: int) -> Mapping[str, str]:
+    return {} if settings.metrics_port is None else {"ARENA_METRICS_PORT": str(settings.metrics_port + at)}
 
 
 def _arena(command: str) -> Sequence[str]:

@@ -8,6 +8,7 @@ from settings import Settings
 from streams.endings import together
 from streams.feed_chain import FedChain, Replaced
 from streams.feed_journal import Journal
+from streams.feed_metrics import HEAD, NODE_HEAD, TRIES
 from streams.feed_server import serve
 from streams.feed_watch import Watch
 from streams.heads import heads
@@ -32,6 +33,7 @@ async def run(settings: Settings) -> None:
 async def _follow(node: Node, ws: str | None, chain: FedChain) -> None:
     async with aclosing(heads(node, ws)) as newest:
         async for head in newest:
+            NODE_HEAD.set(head.number)
             await _reach(node, chain, head)
 
 
@@ -46,6 +48,7 @@ async def _reach(node: Node, chain: FedChain, head: NodeHeader) -> None:
         try:
             await chain.follow(head)
         except (Replaced, NodeUnavailable, RpcError) as error:
+            TRIES.inc()
             if delay_s == FIRST_DELAY_S:
                 log.warning("Block %d cannot be read: %s. Trying again from the newest head", head.number, error)
             await asyncio.sleep(delay_s)
@@ -54,6 +57,7 @@ async def _reach(node: Node, chain: FedChain, head: NodeHeader) -> None:
             if latest is not None and latest.hash != chain.tip:
                 head = latest
         else:
+            HEAD.set(head.number)
             return
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from protocols.types import Log
+from streams.node_metrics import CALLS, REQUESTS
 from streams.rpc import Answer, Calls, Http, Transport
 from streams.rpc_socket import Socket
 
@@ -103,10 +104,14 @@ class Node:
             raise NodeUnavailable(f"{self.rpc} has block {block_hash} but not its logs yet")
 
     async def _exchange(self, calls: Calls) -> list[Answer]:
+        CALLS.inc(len(calls))
         try:
-            return await self._transport.exchange(calls)
+            answers = await self._transport.exchange(calls)
         except ConnectionError as error:
+            REQUESTS.labels("failed").inc()
             raise NodeUnavailable(f"{self.rpc}: {error}") from error
+        REQUESTS.labels("answered").inc()
+        return answers
 
 
 @asynccontextmanager

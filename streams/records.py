@@ -26,6 +26,10 @@ class Listed(msgspec.Struct, frozen=True, tag="listed"):
     """The first block from which the pool's events are sure to be on `chain`."""
 
 
+AUDIT = "audit"
+"""The reason of a wish for a live pool."""
+
+
 class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
     """Topic `wanted`, keyed by pool: all that the scraper needs to take a snapshot."""
 

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import aiohttp
 import msgspec
 
+from streams.node_metrics import RECEIVED, SENT
+
 Calls = Sequence[tuple[str, list[Any]]]
 Answer = dict[str, Any]
 
@@ -44,8 +46,11 @@ class Http:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers={"Content-Type": "application/json"})
         try:
+            SENT.inc(len(request))
             async with self._session.post(self._url, data=request) as response:
-                return response.status, await response.read()
+                body = await response.read()
+                RECEIVED.inc(len(body))
+                return response.status, body
         except TimeoutError as error:
             raise ConnectionError(f"no answer within {self._timeout.total:g} s") from error
         except (aiohttp.ClientError, OSError) as error:

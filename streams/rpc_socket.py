@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import WebSocketException
 
+from streams.node_metrics import RECEIVED, SENT
 from streams.rpc import Answer, Calls, encode, sentence
 
 READ_SIZE = 1 << 18
@@ -49,7 +50,9 @@ class Socket:
         self._pending.update(zip(ids, futures, strict=True))
         try:
             async with asyncio.timeout(self._timeout_s):
-                await channel.send(encode(ids, calls))
+                request = encode(ids, calls)
+                SENT.inc(len(request))
+                await channel.send(request)
                 return list(await asyncio.gather(*futures))
         except TimeoutError as error:
             raise ConnectionError(f"no answer within {self._timeout_s:g} s") from error
@@ -124,6 +127,7 @@ class WebSocketChannel:
 
     async def messages(self) -> AsyncIterator[Any]:
         async for message in self._connection:
+            RECEIVED.inc(len(message))
             yield msgspec.json.decode(message)
 
     async def close(self) -> None:
@@ -142,6 +146,7 @@ class IpcChannel:
     async def messages(self) -> AsyncIterator[Any]:
         buffer = b""
         while chunk := await self._reader.read(READ_SIZE):
+            RECEIVED.inc(len(chunk))
             buffer += chunk
             if buffer.rstrip()[-1:] in (b"}", b"]"):
                 values, buffer = _complete_values(buffer)

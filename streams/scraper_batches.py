@@ -15,9 +15,9 @@ from streams.managers import pool_manager
 from streams.node import Node, NodeHeader, NodeUnavailable, RpcError
 from streams.pinned import Abilities, BlockGone, Pinned, StateRefused, find_abilities
 from streams.reading import Outcome, read_pools
-from streams.records import Wanted
+from streams.records import AUDIT, Wanted
 from streams.scraper_config import PROTOCOLS, BatchConfig, BatchResult
-from streams.scraper_metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, POOLS, WAITING
+from streams.scraper_metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGENCE, POOLS, RETRIES, WAITING
 from streams.scraper_publishing import Publisher
 from streams.scraper_sizes import Sizes
 from streams.wishes import Wishes
@@ -47,8 +47,11 @@ class Scraper:
         self._one_at_a_time = asyncio.Lock()
         self._batches = 0
         self._is_node_away = False
+        self._converging_since_s: float | None = None
 
     def wish(self, wanted: Wanted) -> None:
+        if self._converging_since_s is None and wanted.reason != AUDIT:
+            self._converging_since_s = _now_s()
         self._wishes.add(wanted, _now_s())
         self._news[wanted.pool.protocol].set()
 
@@ -115,6 +118,9 @@ class Scraper:
         result = replace(begun, pools_scraped=len(answers), failed=failed, duration_seconds=_now_s() - began_s)
         self._sizes.learn(result)
         self._count(result, outcomes)
+        if self._converging_since_s is not None and not any(map(self._wishes.waiting, PROTOCOLS)):
+            CONVERGENCE.observe(_now_s() - self._converging_since_s)
+            self._converging_since_s = None
         await self._announcer.announce(block.number, self._batch(result))
 
     async def _read(self, block: Block, taken: Sequence[Wanted]) -> dict[PoolId, Outcome]:
@@ -133,6 +139,7 @@ class Scraper:
             outcome = outcomes[wanted.pool.id]
             if isinstance(outcome, Failed):
                 log.warning("%s could not be read, and is tried again: %s", wanted.pool.id, outcome.reason)
+                RETRIES.labels(wanted.pool.protocol).inc()
                 self._wishes.put_back([wanted], _now_s(), RETRY_POOL_S)
 
     def _count(self, result: BatchResult, outcomes: dict[PoolId, Outcome]) -> None:

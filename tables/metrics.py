@@ -1,6 +1,6 @@
 """What a worker counts, for Prometheus."""
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from tables.pool import Live, Pool
 
@@ -12,6 +12,11 @@ AUDITS = Counter("arena_audits_total", "Live pools compared with a snapshot")
 DIVERGENCES = Counter("arena_divergences_total", "Audits that found a difference")
 SNAPSHOTS = Counter("arena_snapshots_total", "Pools made live by a snapshot")
 REFUSED = Counter("arena_snapshots_refused_total", "Snapshots too old, of another fork, or impossible")
+WAITED = Histogram(
+    "arena_pool_waited_seconds",
+    "From a pool's waiting to its being live, as this worker saw it",
+    buckets=(0.5, 1, 2, 5, 15, 60, 300, 600),
+)
 POOLS = Gauge("arena_pools", "Pools of the partitions owned, by status", ["status"])
 HEAD = Gauge("arena_head_block", "Last complete block, by partition", ["partition"])
 LAG = Gauge("arena_head_lag_seconds", "Age of the last complete block's timestamp, by partition", ["partition"])

@@ -9,7 +9,7 @@ from protocols.events import Event
 from protocols.folding import Fees, PriceState, Whole
 from protocols.ticks import InvariantViolation, Ticks
 from protocols.types import Block
-from streams.records import Listed, Snapshot, Wanted
+from streams.records import AUDIT, Listed, Snapshot, Wanted
 
 PENDING_BLOCKS = 256
 """So many touched blocks are kept for a waiting pool; then the oldest goes and `since` moves up."""
@@ -232,7 +232,7 @@ def wish(pool: Pool, head: int | None) -> Wanted | None:
         return None if pool.held else Wanted(pool.listed.pool, life.reason, max(life.since - 1, 0))
     if life.audit_from is None or head is None or head < life.audit_from:
         return None
-    return Wanted(pool.listed.pool, "audit", life.audit_from)
+    return Wanted(pool.listed.pool, AUDIT, life.audit_from)
 
 
 def with_life(pool: Pool, life: Waiting | Live) -> Pool:

@@ -10,11 +10,11 @@ from aiokafka import ConsumerRecord
 
 from protocols.types import PoolId, pool_id
 from streams import records
-from streams.records import DeadLetter, Undecodable, Wanted, spelled
+from streams.records import AUDIT, DeadLetter, Undecodable, Wanted, spelled
 from streams.topics import Topics
 from tables.chain import Illegible
 from tables.durable.chunks import Chunk, Folded, Rows
-from tables.metrics import RECORDS, count_pool
+from tables.metrics import RECORDS, WAITED, count_pool
 from tables.partition import Partition, Source
 from tables.pool import Live, Pool, Waiting, wish
 
@@ -49,6 +49,7 @@ class Pools:
         self._random = random.Random()
         self._asked: dict[PoolId, tuple[Wanted, float]] = {}
         self._doubtful: set[PoolId] = set()
+        self._waiting_since_s: dict[PoolId, float] = {}
 
     def recovered(self, partition: int, rows: Rows) -> None:
         loaded = Partition(self._memory_blocks)
@@ -60,6 +61,7 @@ class Pools:
     def forget(self, partition: int) -> None:
         for pool in self.partitions.pop(partition, Partition(self._memory_blocks)).pools:
             self._asked.pop(pool, None)
+            self._waiting_since_s.pop(pool, None)
 
     def foreign(self, partition: int, keys: Collection[bytes]) -> None:
         """Another worker wrote rows of these keys; which of its pools are torn is not known, so they ask the chain."""
@@ -89,6 +91,7 @@ class Pools:
             sends.append((self._topics.dead_letters, impossible.pool.encode(), records.to_bytes(letter)))
         for pool, before, after in loaded.touched():
             _tell(pool, before, after, loaded.head)
+            self._time(pool, after)
             if wanted := self._ask(pool, after, loaded.head):
                 sends.append(self._wanted(wanted))
         return Folded(loaded.changes(source, chunk.records[-1].offset), sends)
@@ -126,7 +129,13 @@ class Pools:
         whole = int(count) + (self._random.random() < count % 1)
         weights = [weight for _, _, weight in live]
         for metadata, head, _ in self._random.choices(live, weights, k=whole) if live else ():
-            yield self._wanted(Wanted(metadata, "audit", head))
+            yield self._wanted(Wanted(metadata, AUDIT, head))
+
+    def _time(self, pool: PoolId, after: Pool | None) -> None:
+        if after is not None and isinstance(after.life, Waiting):
+            self._waiting_since_s.setdefault(pool, self._clock())
+        elif (since_s := self._waiting_since_s.pop(pool, None)) is not None and after is not None:
+            WAITED.observe(self._clock() - since_s)
 
     def _ask(self, pool: PoolId, after: Pool | None, head: int | None) -> Wanted | None:
         wanted = wish(after, head) if after else None

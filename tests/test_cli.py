@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
 
 import cli
 from demo.processes import Process, free_port
-from settings import settings
+from settings import Settings, settings
 from streams.topics import TopicMismatch
 from supervisor import Part
 from supervisor import parts as parts_of
@@ -230,6 +231,38 @@ def test_up_runs_all_parts_and_gives_each_worker_a_port() -> None:
 
     assert [part.name for part in parts] == ["exex", "bridge", "scraper", "worker:6066", "worker:6067"]
     assert parts[-1] == Part("worker:6067", (sys.executable, "-m", "cli", "worker"), {"ARENA_WEB_PORT": "6067"})
+
+
+def test_up_gives_each_part_a_port_for_its_metrics() -> None:
+    parts = parts_of(Settings(metrics_port=7000), workers=1)
+
+    ports = {part.name: part.environment.get("ARENA_METRICS_PORT") for part in parts}
+    assert ports == {"exex": "7000", "bridge": "7001", "scraper": "7002", "worker:6066": None}
+
+
+def test_a_part_tells_prometheus_what_it_counts(tmp_path: Path) -> None:
+    port = free_port()
+    environment = {
+        "ARENA_METRICS_PORT": str(port),
+        "ARENA_EXEX_SOCKET": str(tmp_path / "exex.sock"),
+        "ARENA_DATA": str(tmp_path),
+        "ARENA_RPC": "http://127.0.0.1:1",
+        "ARENA_NATS": "nats://127.0.0.1:1",
+    }
+    process = Process("exex", [sys.executable, "-m", "cli", "exex"], tmp_path / "log", {**os.environ, **environment})
+    try:
+        process.until(lambda: "No head from the node" in process.said(), 20)
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            told = answer.read().decode()
+        second = run("exex", **environment)
+    finally:
+        process.kill()
+
+    assert 'arena_node_requests_total{outcome="failed"}' in told
+    assert "arena_exex_head_block" in told
+    assert second.returncode == 1
+    assert "Address already in use" in second.stderr
+    assert second.stderr.count("\n") == 1
 
 
 def test_what_we_started_ends_even_when_we_are_killed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from protocols.events import Sync
 from protocols.states import V2State
@@ -123,6 +124,18 @@ def test_a_snapshot_and_the_updates_after_it_make_the_state(world: World) -> Non
     view = views.pool_view(partition, partition.pools[POOL])
     assert (view["status"], view["block"]["number"], view["state"]) == ("live", 3, {"reserve0": "30", "reserve1": "30"})
     assert view["reference_block"]["number"] == 2
+
+
+def test_how_long_a_pool_waited_is_counted_when_it_is_live(world: World) -> None:
+    before_s = REGISTRY.get_sample_value("arena_pool_waited_seconds_sum") or 0.0
+    world.tell(TOPICS.whitelist, LISTED)
+    world.now = 3.0
+    world.tell(TOPICS.chain, head(1))
+    world.now = 7.0
+
+    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(20, 20)))
+
+    assert REGISTRY.get_sample_value("arena_pool_waited_seconds_sum") == before_s + 7.0
 
 
 def test_everything_is_as_it_was_after_a_restart(world: World) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import nats as nats_client
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from prometheus_client import REGISTRY
 
 from demo import servers
 from demo.chain import TRADER, Chain, Transaction
@@ -147,9 +148,11 @@ async def chains_own(world: World, answers: dict[PoolId, SnapshotRecord]) -> dic
 async def test_every_wish_is_answered_by_the_chains_own_state(bench, world: World) -> None:  # type: ignore[no-untyped-def]
     wishes = [wish(pool, world.chain.tip.number) for pool in world.pools]
 
+    counted_before = REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count") or 0
     async with bench() as running:
         answers = await running.answered(wishes)
 
+    assert REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count") > counted_before
     assert len(answers) == 13
     assert answers == await chains_own(world, answers)
     assert {record.block for record in answers.values()} == {Block(world.chain.tip.number, world.chain.tip.hash)}

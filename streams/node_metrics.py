@@ -1,0 +1,8 @@
+"""What a process asks of its node."""
+
+from prometheus_client import Counter
+
+REQUESTS = Counter("arena_node_requests_total", "Requests to the node, batches as one", ["outcome"])
+CALLS = Counter("arena_node_calls_total", "Calls to the node, each of a batch")
+BYTES = Counter("arena_node_bytes_total", "Bytes of JSON to and from the node", ["direction"])
+SENT, RECEIVED = BYTES.labels("sent"), BYTES.labels("received")
