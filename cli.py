@@ -21,7 +21,7 @@ import asking
 import supervisor
 from settings import Settings, settings
 
-OURS = {"agents", "asking", "cli", "demo", "protocols", "streams", "supervisor", "tables"}
+OURS = {"agents", "asking", "cli", "demo", "profiling", "protocols", "streams", "supervisor", "tables"}
 LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 
 
@@ -88,6 +88,19 @@ def demo(**wishes: Any) -> None:
     """Run everything on a chain of its own, then compare every field of every pool with that chain."""
     run = importlib.import_module("demo.run")
     sys.exit(run.run(run.Wishes(**wishes)))
+
+
+@arena.command()
+@click.option(
+    "--sample", type=click.IntRange(min=1), help="So many pools of each protocol, from the node's latest logs."
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--warm-up", default=1, show_default=True, type=click.IntRange(min=0), help="Rounds that do not count.")
+@click.option("--json", "as_json", is_flag=True)
+def profile(**wishes: Any) -> None:
+    """How fast the node's pools are read, and how large batches may be. Reads the list's pools, and only reads."""
+    profiling = importlib.import_module("profiling")
+    profiling.run(settings(), profiling.Wishes(**wishes))
 
 
 @arena.command()

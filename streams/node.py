@@ -1,6 +1,6 @@
 """A node as the rest sees it: headers, logs and calls, with hex and JSON decoded here, once."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -34,6 +34,11 @@ class NodeHeader(msgspec.Struct, frozen=True):
     """Seconds since the epoch."""
     base_fee: int | None
     """Wei per gas; None before London."""
+
+
+class PlacedLog(msgspec.Struct, frozen=True):
+    block: int
+    log: Log
 
 
 class Node:
@@ -70,6 +75,14 @@ class Node:
             if any(item["blockHash"].lower() != block_hash.lower() for item in raw):
                 raise NodeUnavailable(f"{self.rpc} gave logs of another block than {block_hash}")
             return sorted(map(_log, raw), key=lambda log: log.log_index)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise NodeUnavailable(f"{self.rpc} gave logs that cannot be read: {error!r}") from error
+
+    async def logs_within(self, question: Mapping[str, Any], first: int, last: int) -> list[PlacedLog]:
+        """In their order. `question`: address and topics as `eth_getLogs` takes them. RpcError for too wide a range."""
+        raw = await self.call("eth_getLogs", [{**question, "fromBlock": hex(first), "toBlock": hex(last)}])
+        try:
+            return [PlacedLog(int(item["blockNumber"], 16), _log(item)) for item in raw]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NodeUnavailable(f"{self.rpc} gave logs that cannot be read: {error!r}") from error
 

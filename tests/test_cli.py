@@ -23,7 +23,7 @@ from supervisor import Part
 from supervisor import parts as parts_of
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["up", "worker", "bridge", "exex", "scraper", "demo", "pool", "pools", "status", "config"]
+COMMANDS = ["up", "worker", "bridge", "exex", "scraper", "demo", "pool", "pools", "status", "config", "profile"]
 POOL = {
     "id": "0x" + "ab" * 20,
     "protocol": "v3",
