@@ -1,4 +1,4 @@
-.PHONY: demo test chaos fuzz lint setup clean
+.PHONY: demo test chaos fuzz bench-scrape bench-cold-start lint setup clean
 
 # make demo KEEP=1 BLOCKS=60 RATE=4 SEED=1 WORKERS=1 PARTITIONS=4 WEB_PORT=6066
 demo:
@@ -17,6 +17,14 @@ chaos: setup
 # make fuzz INPUTS=1000000 SEED=1
 fuzz: setup
 	.venv/bin/python -m bench.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
+
+# make bench-scrape ROUNDS=5 SEED=1
+bench-scrape: setup
+	.venv/bin/python -m bench.scrape $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+# make bench-cold-start SEED=1
+bench-cold-start: setup
+	.venv/bin/python -m bench.cold_start $(if $(SEED),--seed $(SEED))
 
 lint: setup
 	.venv/bin/ruff check .
