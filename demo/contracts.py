@@ -7,7 +7,7 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from demo.chain import TRADER, Chain, Transaction
-from demo.evm import address, calldata, words
+from demo.evm import address, calldata, encoded, words
 from demo.packages import artifact
 from demo.programs import pancake_deployer
 from protocols.ticks import sqrt_ratio_at_tick
@@ -60,20 +60,19 @@ class Contracts(msgspec.Struct, frozen=True):
 
     @classmethod
     def deployed(cls, chain: Chain, tokens_count: int = 4) -> Self:
-        token = _initcode("@uniswap/v4-core/out/TestERC20.sol/TestERC20.json", "(uint256)", PLENTY)
         pancake_pool = bytes.fromhex(_initcode(f"{PANCAKE}/PancakeV3Pool.sol/PancakeV3Pool.json")[2:])
         chain.rpc.call("anvil_setCode", PANCAKE_DEPLOYER, "0x" + pancake_deployer(pancake_pool).hex())
         *tokens, v2_factory, v3_factory, pancake_factory, manager, multicall = chain.create(
-            *[token] * tokens_count,
+            *(token_initcode(f"T{number}", 18) for number in range(tokens_count)),
             _initcode("@uniswap/v2-core/build/UniswapV2Factory.json", "(address)", TRADER),
             _initcode("@uniswap/v3-core/artifacts/contracts/UniswapV3Factory.sol/UniswapV3Factory.json"),
             _initcode(f"{PANCAKE}/PancakeV3Factory.sol/PancakeV3Factory.json", "(address)", PANCAKE_DEPLOYER),
-            _initcode("@uniswap/v4-core/out/PoolManager.sol/PoolManager.json", "(address)", TRADER),
+            _initcode(f"{V4}/PoolManager.sol/PoolManager.json", "(address)", TRADER),
             _initcode(f"{LENS}/UniswapInterfaceMulticall.sol/UniswapInterfaceMulticall.json"),
         )
         v4_modifier, v4_swapper, v4_donor = chain.create(
             *(
-                _initcode(f"@uniswap/v4-core/out/{name}.sol/{name}.json", "(address)", manager)
+                _initcode(f"{V4}/{name}.sol/{name}.json", "(address)", manager)
                 for name in ("PoolModifyLiquidityTest", "PoolSwapTest", "PoolDonateTest")
             )
         )
@@ -83,6 +82,7 @@ class Contracts(msgspec.Struct, frozen=True):
                 for each in tokens
                 for spender in (v4_modifier, v4_swapper, v4_donor)
             ]
+            + [Transaction(each, calldata("mint(address,uint256)", TRADER, PLENTY)) for each in tokens]
             + [
                 Transaction(v3_factory, calldata("enableFeeAmount(uint24,int24)", 100, 1)),
                 Transaction(manager, calldata("setProtocolFeeController(address)", TRADER)),
@@ -101,6 +101,7 @@ class Contracts(msgspec.Struct, frozen=True):
         )
 
 
+V4 = "@uniswap/v4-core/out"
 PANCAKE = "@pancakeswap/v3-core/artifacts/contracts"
 LENS = "@uniswap/v3-periphery/artifacts/contracts/lens"
 
@@ -108,7 +109,12 @@ LENS = "@uniswap/v3-periphery/artifacts/contracts/lens"
 def _initcode(path: str, types: str = "()", *arguments: Any) -> str:
     bytecode = artifact(path)["bytecode"]
     code = str(bytecode if isinstance(bytecode, str) else bytecode["object"]).removeprefix("0x")
-    return "0x" + code + (encode([types], [arguments]).hex() if arguments else "")
+    return "0x" + code + encoded(types, *arguments).hex()
+
+
+def token_initcode(symbol: str, decimals: int) -> str:
+    """An ERC-20 token that anybody can `mint(address,uint256)`."""
+    return _initcode(f"{V4}/mocks/MockERC20.sol/MockERC20.json", "(string,string,uint8)", symbol, symbol, decimals)
 
 
 def first_pools(chain: Chain, contracts: Contracts) -> list[Pool]:

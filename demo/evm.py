@@ -69,7 +69,12 @@ def _types(signature: str) -> tuple[str, ...]:
 
 def calldata(signature: str, *arguments: Any) -> str:
     """0x hex of the call, for example `calldata("transfer(address,uint256)", to, 1)`."""
-    return "0x" + (selector(signature) + encode(_types(signature), arguments)).hex()
+    return "0x" + (selector(signature) + encoded(signature, *arguments)).hex()
+
+
+def encoded(signature: str, *arguments: Any) -> bytes:
+    """The arguments alone, as a constructor takes them; the name may be left out."""
+    return encode(_types(signature), arguments)
 
 
 def words(data: str) -> list[int]:
