@@ -5,23 +5,33 @@ import importlib
 import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any
 
 import click
-import prometheus_client
-import uvloop
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr, ValidationError
 
 import asking
+import running
 import supervisor
-from settings import Settings, settings
+from settings import settings
+from whitelist.commands import whitelist
 
-OURS = {"agents", "asking", "cli", "demo", "profiling", "protocols", "streams", "supervisor", "tables"}
+OURS = {
+    "agents",
+    "asking",
+    "cli",
+    "demo",
+    "profiling",
+    "protocols",
+    "running",
+    "streams",
+    "supervisor",
+    "tables",
+    "whitelist",
+}
 LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 
 
@@ -61,19 +71,19 @@ def worker(arguments: tuple[str, ...]) -> None:
 @arena.command()
 def bridge() -> None:
     """Put the socket's events and the NATS whitelist onto Kafka topics."""
-    _until_stopped("streams.bridge")
+    running.until_stopped("streams.bridge")
 
 
 @arena.command()
 def exex() -> None:
     """Feed the socket from any node: its blocks' logs, filtered by the whitelist."""
-    _until_stopped("streams.feed")
+    running.until_stopped("streams.feed")
 
 
 @arena.command()
 def scraper() -> None:
     """Take the snapshots that workers ask for, each at one block."""
-    _until_stopped("streams.scraper")
+    running.until_stopped("streams.scraper")
 
 
 @arena.command()
@@ -162,34 +172,13 @@ def config(as_json: bool) -> None:
         click.echo(f"{name}={'' if value is None else value}")
 
 
+arena.add_command(whitelist)
+
+
 def _shown(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return "********"
     return value if value is None or isinstance(value, bool | int | float) else str(value)
-
-
-def _until_stopped(module: str) -> None:
-    """Only what the command needs is imported. SIGINT and SIGTERM end it in order, with exit code 0."""
-    run: Callable[[Settings], Coroutine[None, None, None]] = importlib.import_module(module).run
-
-    serve_metrics(settings())
-
-    async def stoppable() -> None:
-        task = asyncio.create_task(run(settings()))
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
-
-    uvloop.run(stoppable())
-
-
-def serve_metrics(settings: Settings) -> None:
-    """Raises OSError where the port is taken. A worker has its own, under its HTTP port."""
-    if settings.metrics_port is not None:
-        prometheus_client.start_http_server(settings.metrics_port, addr=settings.web_host)
 
 
 def one_line(error: BaseException) -> str | None:

@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """The block that snapshots are taken at. The later ones are never replaced, and minutes old."""
     scraper_wait_for_next_block: bool = False
     """Each batch of a protocol at a block of its own."""
+    whitelist_config: Path | None = None
+    """What `whitelist` does, a TOML file; unset, whitelist/ethereum.toml. Set, `up` runs `whitelist` too."""
     audits_per_minute: float = 60.0
     """So many live pools, over all workers, are compared with the chain; at random, the busiest most often."""
     standby_replicas: int = 1

@@ -31,6 +31,8 @@ class Part(msgspec.Struct, frozen=True):
 
 def parts(settings: Settings, workers: int) -> list[Part]:
     single = [Part(name, _arena(name), _metrics(settings, at)) for at, name in enumerate(("exex", "bridge", "scraper"))]
+    if settings.whitelist_config is not None:
+        single.append(Part("whitelist", (*_arena("whitelist"), "run"), _metrics(settings, len(single))))
     ports = range(settings.web_port, settings.web_port + workers)
     return single + [Part(f"worker:{port}", _arena("worker"), {"ARENA_WEB_PORT": str(port)}) for port in ports]
 

@@ -1,6 +1,5 @@
 """`make demo`: everything on a chain of its own, then every field of every pool held against that chain."""
 
-import asyncio
 import logging
 import secrets
 import shutil
@@ -17,12 +16,13 @@ from types import FrameType, TracebackType
 import msgspec
 from rich.console import Console
 
-from demo import listing, servers
+from demo import servers, whitelisting
 from demo.packages import NotInstalled
 from demo.processes import NotStarted, free_port
 from demo.served import Served, Watch, verdicts
 from demo.system import Ended, System, system
 from demo.telling import progress, story, table, waiting
+from demo.whitelisting import NotPublished
 from demo.world import World
 from settings import Settings
 
@@ -60,7 +60,7 @@ def run(wishes: Wishes) -> int:
             if wishes.keep:
                 _keep(wishes, world, ours)
             return 0
-    except (NotInstalled, NotStarted, Ended, Unsettled) as error:
+    except (NotInstalled, NotStarted, Ended, NotPublished, Unsettled) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -92,11 +92,12 @@ def _everything(wishes: Wishes) -> Iterator[tuple[World, System]]:
             data=directory / "data",
             partitions=wishes.partitions,
             web_port=wishes.web_port or free_port(),
+            whitelist_config=whitelisting.configuration(world.contracts, directory),
         )
         ours = stack.enter_context(system(settings, wishes.workers, directory))
         for name in ours.names:
             ours.start(name)
-        asyncio.run(listing.publish(nats, settings.chain, world.pools))
+        _list(world, ours)
         console.print(f"logs are in {directory}; HTTP is at {', '.join(ours.urls)}")
         yield world, ours
 
@@ -151,8 +152,14 @@ def _reorg(world: World, depth: int) -> None:
 def _list_late_pool(world: World, ours: System) -> None:
     """Created and listed in blocks that the next reorg takes away."""
     world.create_late()
-    asyncio.run(listing.publish(ours.settings.nats, ours.settings.chain, world.pools))
-    console.print("one more pool is created and listed")
+    _list(world, ours)
+
+
+def _list(world: World, ours: System) -> None:
+    told = whitelisting.publish(ours.settings)
+    if told["pools"] != len(world.pools):
+        raise Unsettled(f"{told['pools']} pools were found and chosen, and there are {len(world.pools)}")
+    console.print(f"{len(told['added'])} pools found by the whitelist service, chosen and listed")
 
 
 def _block(wishes: Wishes, world: World, ours: System) -> None:

@@ -16,6 +16,9 @@ ENVELOPE_BYTES = 512
 """What a message needs besides its pools, with room to spare."""
 
 
+About = Literal["pools", "tokens"]
+
+
 class Outgoing(NamedTuple):
     subject: str
     payload: bytes
@@ -37,34 +40,34 @@ def replacing(said: Said, pools: Sequence[PoolMetadata], max_payload: int) -> li
     """Raises TooLarge, and ValueError for no pools at all: readers refuse to be emptied."""
     if not pools:
         raise ValueError("a list without pools cannot replace another; remove its pools instead")
-    minimal = _chunks([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)
-    full = _chunks([_nested(pool) for pool in pools], max_payload)
+    minimal = chunks([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)
+    full = chunks([_nested(pool) for pool in pools], max_payload)
     return [
-        *_parts(said, "minimal", [_minimal("full", chunk) for chunk in minimal]),
-        *_parts(said, "full", [{"type": "full", "pool_count": len(chunk), "pools": chunk} for chunk in full]),
+        *parts(said, "minimal", [_minimal("full", chunk) for chunk in minimal]),
+        *parts(said, "full", [{"type": "full", "pool_count": len(chunk), "pools": chunk} for chunk in full]),
     ]
 
 
 def adding(said: Said, pools: Sequence[PoolMetadata], max_payload: int) -> list[Outgoing]:
     """Raises TooLarge."""
-    minimal = _chunks([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)
+    minimal = chunks([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)
     full = [
         {"type": "add", "pool_count": len(chunk), "pools": chunk}
-        for chunk in _chunks([_nested(pool) for pool in pools], max_payload)
+        for chunk in chunks([_nested(pool) for pool in pools], max_payload)
     ]
     return [
-        *(_outgoing(said, "minimal", _minimal("add", chunk)) for chunk in minimal),
-        *(_outgoing(said, kind, body) for kind in ("full", "add") for body in full),
+        *(outgoing(said, "minimal", _minimal("add", chunk)) for chunk in minimal),
+        *(outgoing(said, kind, body) for kind in ("full", "add") for body in full),
     ]
 
 
 def removing(said: Said, pools: Sequence[PoolId], max_payload: int) -> list[Outgoing]:
     """Raises TooLarge."""
     messages = []
-    for chunk in _chunks(list(pools), max_payload):
-        messages.append(_outgoing(said, "minimal", {"type": "remove", "pool_count": len(chunk), "pools": chunk}))
+    for chunk in chunks(list(pools), max_payload):
+        messages.append(outgoing(said, "minimal", {"type": "remove", "pool_count": len(chunk), "pools": chunk}))
         for kind in ("full", "remove"):
-            messages.append(_outgoing(said, kind, {"type": "remove", "pool_addresses": chunk}))
+            messages.append(outgoing(said, kind, {"type": "remove", "pool_addresses": chunk}))
     return messages
 
 
@@ -91,7 +94,8 @@ def _nested(pool: PoolMetadata) -> dict[str, Any]:
     return nested | tokens | {name: value for name, value in optional.items() if value is not None}
 
 
-def _chunks(entries: Sequence[Any], max_payload: int) -> Iterable[list[Any]]:
+def chunks(entries: Sequence[Any], max_payload: int) -> Iterable[list[Any]]:
+    """As many entries in each as fit into one message. Raises TooLarge."""
     chunk: list[Any] = []
     size = 0
     for entry in entries:
@@ -107,15 +111,16 @@ def _chunks(entries: Sequence[Any], max_payload: int) -> Iterable[list[Any]]:
         yield chunk
 
 
-def _parts(said: Said, kind: str, bodies: list[dict[str, Any]]) -> list[Outgoing]:
+def parts(said: Said, kind: str, bodies: list[dict[str, Any]], about: About = "pools") -> list[Outgoing]:
+    """One message on its subject, or several on subjects of their own that a reader joins."""
     if len(bodies) == 1:
-        return [_outgoing(said, kind, bodies[0])]
+        return [outgoing(said, kind, bodies[0], about)]
     return [
-        _outgoing(said, f"{kind}.part.{number}", body | {"part": number, "parts": len(bodies)})
+        outgoing(said, f"{kind}.part.{number}", body | {"part": number, "parts": len(bodies)}, about)
         for number, body in enumerate(bodies, 1)
     ]
 
 
-def _outgoing(said: Said, kind: str, body: dict[str, Any]) -> Outgoing:
-    subject = f"whitelist.pools.{said.chain}.{kind}"
+def outgoing(said: Said, kind: str, body: dict[str, Any], about: About = "pools") -> Outgoing:
+    subject = f"whitelist.{about}.{said.chain}.{kind}"
     return Outgoing(subject, msgspec.json.encode(body | said._asdict()))

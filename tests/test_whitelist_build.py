@@ -1,0 +1,221 @@
+"""`./arena whitelist build` on a real chain: the list is what a person would choose, each decision with its reason."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import servers
+from tests.answering import FAULTS, Answering, answering
+from tests.whitelisting import Place, answers, configuration, place, singleton, sources
+
+pytestmark = pytest.mark.servers
+ROOT = Path(__file__).parent.parent
+
+REJECTED = {
+    "fake": r"no source chose 0x[0-9a-f]{40}",
+    "of nobody": r"no source chose 0x[0-9a-f]{40}",
+    "blocked token": r"0x[0-9a-f]{40} is blocked",
+    "hardly anything": r"UNI has no price: no pool of it has a liquidity of 500 USD, this one 99 USD|.* 100 USD",
+    "shallow": r"its liquidity is (49|50) USD, 2,000 USD are needed",
+    "at the threshold": r"its liquidity is 1,(799|800) USD, 2,000 USD are needed",
+    "abandoned": r"its price is \d+\.\d times off that of deeper pools",
+    "empty": r"it has no liquidity at its price",
+    "hooked": r"its hooks 0x[0-9a-f]{40} are not allowed",
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> Iterator[Place]:
+    with servers.anvil() as rpc:
+        yield place(rpc)
+
+
+@pytest.fixture(scope="module")
+def world(found: Place) -> Iterator[Answering]:
+    with answering(answers(found)) as world:
+        yield world
+
+
+def whitelist(found: Place, directory: Path, path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {
+        "ARENA_RPC": found.chain.rpc.url,
+        "ARENA_DATA": str(directory),
+        "ARENA_CHAIN": "test",
+        "ARENA_WHITELIST_CONFIG": str(path),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "cli", "whitelist", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def built(found: Place, directory: Path, path: Path) -> dict[str, Any]:
+    told = whitelist(found, directory, path, "build", "--json")
+    assert told.returncode == 0, told.stderr
+    return dict(json.loads(told.stdout))
+
+
+def test_the_list_is_what_a_person_would_choose(found: Place, world: Answering, tmp_path: Path) -> None:
+    made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
+
+    names = found.names
+    listed = {names[pool["id"]] for pool in made["pools"]}
+    rejected = {names[each["id"]]: each["reason"] for each in made["rejected"]}
+    assert listed == found.pools.keys() - REJECTED.keys()
+    assert len(listed) == 61
+    assert rejected.keys() == REJECTED.keys()
+    for name, reason in rejected.items():
+        assert re.fullmatch(REJECTED[name], reason), f"{name}: {reason}"
+
+
+def test_what_is_told_of_a_pool_is_so(found: Place, world: Answering, tmp_path: Path) -> None:
+    made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
+
+    assert made["block"] == {"number": found.chain.tip.number, "hash": found.chain.tip.hash}
+    by_id = {pool["id"]: pool for pool in made["pools"]}
+    for name, pool in found.pools.items():
+        if told := by_id.get(pool.id):
+            expected = (pool.protocol, pool.token0, pool.token1, pool.fee, pool.tick_spacing or None)
+            assert tuple(told[key] for key in ("protocol", "token0", "token1", "fee", "tick_spacing")) == expected
+            assert told["liquidity_usd"] == pytest.approx(5_000, rel=0.02), name
+    tokens = {token["address"]: token for token in made["tokens"]}
+    assert {token["symbol"]: (token["decimals"], token["sources"]) for token in tokens.values()} == {
+        "WETH": (18, ["trusted"]),
+        "USDC": (6, ["trusted", "cross_chain"]),
+        "USDT": (6, ["trusted"]),
+        "WBTC": (8, ["token_lists", "lighter"]),
+        "LINK": (18, ["cross_chain"]),
+        "UNI": (18, ["cross_chain"]),
+        "PEPE": (18, ["hyperliquid"]),
+    }
+    assert found.tokens["USDC.fake"] not in tokens
+    assert {name: each["status"] for name, each in made["sources"].items()} == {
+        "cross_chain": "ok",
+        "hyperliquid": "ok",
+        "lighter": "ok",
+        "token_lists": "ok",
+        "top_transfers": "disabled",
+        "trusted": "ok",
+    }
+
+
+def test_show_has_the_reason_of_every_decision(found: Place, world: Answering, tmp_path: Path) -> None:
+    path = configuration(found, tmp_path, sources(world.url))
+    built(found, tmp_path, path)
+
+    everything = whitelist(found, tmp_path, path, "show").stdout
+    one = whitelist(found, tmp_path, path, "show", found.pools["hooked"].id).stdout
+    listed = whitelist(found, tmp_path, path, "show", found.pools["native"].id).stdout
+
+    assert all(pool.id in everything for pool in found.pools.values())
+    assert one.count("\n") == 1
+    assert "are not allowed" in one
+    assert "its liquidity is" in listed
+    assert "ETH by being the chain's coin" in listed
+
+
+def test_a_pool_at_the_threshold_stays_once_it_is_listed(
+    found: Place, world: Answering, tmp_path: Path, nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lower = configuration(found, tmp_path, sources(world.url) + "[thresholds_usd]\nv3 = 1700\n")
+    edge = found.pools["at the threshold"].id
+    monkeypatch.setenv("ARENA_NATS", nats)
+    assert whitelist(found, tmp_path, lower, "publish").returncode == 0
+
+    made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
+
+    (pool,) = (pool for pool in made["pools"] if pool["id"] == edge)
+    assert "1,600 USD are needed to stay" in pool["reason"]
+
+
+@pytest.mark.parametrize("hooks", ['"all"', "the list"])
+def test_hooks_are_allowed_by_name_or_altogether(found: Place, tmp_path: Path, hooks: str) -> None:
+    hooked = found.pools["hooked"]
+    path = configuration(
+        found, tmp_path, hooks=hooks if hooks == '"all"' else f'["{hooked.hooks.upper().replace("0X", "0x")}"]'
+    )
+
+    made = built(found, tmp_path, path)
+
+    (pool,) = (pool for pool in made["pools"] if pool["id"] == hooked.id)
+    assert pool["hooks"] == hooked.hooks
+    assert f"hooks {hooked.hooks} are allowed" in pool["reason"]
+
+
+def test_without_sources_the_trusted_tokens_are_the_list(found: Place, tmp_path: Path) -> None:
+    made = built(found, tmp_path, configuration(found, tmp_path))
+
+    assert {token["symbol"] for token in made["tokens"]} == {"WETH", "USDC", "USDT"}
+    assert {found.names[pool["id"]] for pool in made["pools"]} == {
+        name for name in found.pools if name == "native" or re.match(r"v\d (WETH/USDC|WETH/USDT|USDC/USDT)", name)
+    }
+
+
+def test_the_most_transferred_tokens_are_counted_from_the_chain(found: Place, tmp_path: Path) -> None:
+    counting = "[sources.top_transfers]\nenabled = true\nblocks = 1000\ncount = 3\ntimeout_s = 30\n"
+
+    made = built(found, tmp_path, configuration(found, tmp_path, counting))
+
+    by_source = [token["symbol"] for token in made["tokens"] if "top_transfers" in token["sources"]]
+    assert made["sources"]["top_transfers"]["tokens"] == len(by_source) == 3
+    assert "WETH" in by_source
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_source_that_fails_shortens_no_list(found: Place, tmp_path: Path, fault: str) -> None:
+    with answering(answers(found)) as world:
+        path = configuration(found, tmp_path, sources(world.url))
+        before = built(found, tmp_path, path)
+        world.fault = fault
+
+        after = built(found, tmp_path, path)
+        told = whitelist(found, tmp_path, path, "show").stdout
+
+    assert after["pools"] == before["pools"]
+    assert after["tokens"] == before["tokens"]
+    for name in ("cross_chain", "hyperliquid", "lighter", "token_lists"):
+        assert after["sources"][name]["status"] == "stale"
+        assert after["sources"][name]["age_s"] > 0
+        assert after["sources"][name]["tokens"] == before["sources"][name]["tokens"]
+        assert after["sources"][name]["error"] in told
+
+
+def test_a_source_that_never_answered_chooses_nothing_and_says_so(found: Place, tmp_path: Path) -> None:
+    with answering(answers(found)) as world:
+        world.fault = "down"
+        made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
+
+    assert {token["symbol"] for token in made["tokens"]} == {"WETH", "USDC", "USDT"}
+    report = made["sources"]["lighter"]
+    assert (report["status"], report["age_s"], report["tokens"]) == ("failed", None, 0)
+
+
+def test_pools_that_a_reorg_takes_away_are_forgotten(found: Place, tmp_path: Path) -> None:
+    path = configuration(found, tmp_path)
+    chain = found.chain
+    snapshot = chain.rpc.call("evm_snapshot")
+    before = built(found, tmp_path, path)
+    try:
+        singleton(found, "late", ("WETH", "ETH"), 5_000)
+        late = found.pools.pop("late")
+        with_late = built(found, tmp_path, path)
+    finally:
+        chain.rpc.call("evm_revert", snapshot)
+        chain.grow(30)
+    after = built(found, tmp_path, path)
+
+    assert late.id in {pool["id"] for pool in with_late["pools"]}
+    assert [pool["id"] for pool in after["pools"]] == [pool["id"] for pool in before["pools"]]
+    assert after["block"]["hash"] == chain.tip.hash

@@ -1,0 +1,1 @@
+"""Where tokens come from, one module each: `fetch` gets an answer, `read` makes tokens or symbols of it."""

@@ -1,0 +1,45 @@
+"""CoinGecko's list of all coins with their addresses: what is on several chains, and which address a symbol has."""
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from whitelist.addresses import address
+from whitelist.sources.fetching import SourceFailed, completed, fetch
+
+ENDPOINT = "/api/v3/coins/list?include_platform=true"
+
+
+class Coin(msgspec.Struct, frozen=True):
+    id: str
+    symbol: str | None = None
+    platforms: dict[str, str | None] = {}
+    """Chain to address; empty for a coin with a chain of its own."""
+
+
+_coins = msgspec.json.Decoder(list[Coin])
+
+
+async def ask(url: str, timeout_s: float) -> bytes:
+    """Raises SourceFailed."""
+    return await fetch(completed(url, ENDPOINT), timeout_s)
+
+
+def read(body: bytes) -> list[Coin]:
+    """Raises SourceFailed, also for a list on which no coin has an address: the question or the answer is not whole."""
+    try:
+        coins = _coins.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SourceFailed(f"the answer is no list of coins: {error}") from error
+    if not any(any(coin.platforms.values()) for coin in coins):
+        raise SourceFailed(f"the answer names {len(coins)} coins and not one address")
+    return coins
+
+
+def on_several_chains(coins: Sequence[Coin], chains: Collection[str], least: int) -> list[Coin]:
+    return [coin for coin in coins if sum(bool(coin.platforms.get(chain)) for chain in set(chains)) >= least]
+
+
+def address_on(coin: Coin, platform: str) -> str | None:
+    """None where it has none there, or one that no EVM chain can have."""
+    return address(coin.platforms.get(platform) or "")

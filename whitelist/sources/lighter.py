@@ -1,0 +1,44 @@
+"""Lighter's perpetuals, from its funding rates: it tells those of other exchanges too. 1000PEPE is 1000 PEPE."""
+
+import re
+
+import msgspec
+
+from whitelist.sources.fetching import SourceFailed, completed, fetch
+
+ENDPOINT = "/api/v1/funding-rates"
+_THOUSANDS = re.compile("1000([A-Z][A-Z0-9]+)")
+
+
+class _Rate(msgspec.Struct):
+    exchange: str
+    symbol: str
+
+
+class _Rates(msgspec.Struct):
+    funding_rates: list[_Rate]
+
+
+_answers = msgspec.json.Decoder(_Rates)
+
+
+async def ask(url: str, timeout_s: float) -> bytes:
+    """Raises SourceFailed."""
+    return await fetch(completed(url, ENDPOINT), timeout_s)
+
+
+def read(body: bytes) -> list[str]:
+    """Raises SourceFailed."""
+    try:
+        rates = _answers.decode(body).funding_rates
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SourceFailed(f"the answer has no funding rates: {error}") from error
+    symbols = {_symbol(rate.symbol) for rate in rates if rate.exchange.lower() == "lighter"}
+    if not symbols:
+        raise SourceFailed(f"none of {len(rates)} funding rates is Lighter's")
+    return sorted(symbols)
+
+
+def _symbol(name: str) -> str:
+    thousands = _THOUSANDS.fullmatch(name)
+    return thousands[1] if thousands else name.upper()

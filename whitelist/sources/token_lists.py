@@ -1,0 +1,40 @@
+"""Lists in the Uniswap token-list format: curated, so their word on which address a symbol has counts."""
+
+import msgspec
+
+from whitelist.addresses import address
+from whitelist.sources.fetching import SourceFailed, fetch
+
+
+class ListedToken(msgspec.Struct, frozen=True):
+    chainId: int
+    address: str
+    symbol: str
+
+
+class _TokenList(msgspec.Struct):
+    tokens: list[ListedToken]
+
+
+_lists = msgspec.json.Decoder(_TokenList)
+
+
+async def ask(url: str, timeout_s: float) -> bytes:
+    """Raises SourceFailed."""
+    return await fetch(url, timeout_s)
+
+
+def read(body: bytes) -> list[ListedToken]:
+    """Raises SourceFailed."""
+    try:
+        tokens = _lists.decode(body).tokens
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SourceFailed(f"the answer is no token list: {error}") from error
+    if not tokens:
+        raise SourceFailed("the token list is empty")
+    return tokens
+
+
+def on_chain(tokens: list[ListedToken], chain_ids: frozenset[int]) -> dict[str, str]:
+    """Address to symbol; what is no address is left out."""
+    return {known: token.symbol for token in tokens if token.chainId in chain_ids and (known := address(token.address))}

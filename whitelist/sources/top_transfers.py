@@ -1,0 +1,45 @@
+"""The tokens with the most ERC-20 transfers over the last blocks, counted from the node's logs."""
+
+import asyncio
+from collections import Counter
+
+import msgspec
+from eth_hash.auto import keccak
+
+from streams.node import Node, NodeUnavailable, RpcError
+from whitelist.log_ranges import LogsRefused, Width, logs_within
+from whitelist.sources.fetching import SourceFailed
+
+TRANSFER = keccak(b"Transfer(address,address,uint256)")
+ERC20_TOPICS = 3
+"""ERC-721 has the same topic0, and the token's number as a fourth topic."""
+MOST_KEPT = 10_000
+
+_counts = msgspec.json.Decoder(dict[str, int])
+
+
+async def ask(node: Node, last: int, blocks: int, timeout_s: float) -> bytes:
+    """Transfers by token, most first, as JSON. Raises SourceFailed."""
+    counts: Counter[str] = Counter()
+    question = {"topics": ["0x" + TRANSFER.hex()]}
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for logs in logs_within(node, question, max(0, last - blocks + 1), last, Width(100)):
+                counts.update(each.log.address for each in logs if len(each.log.topics) == ERC20_TOPICS)
+    except TimeoutError as error:
+        raise SourceFailed(f"{blocks} blocks of transfers were not counted within {timeout_s:g} s") from error
+    except (LogsRefused, NodeUnavailable, RpcError) as error:
+        raise SourceFailed(f"the node does not tell the transfers: {error}") from error
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return msgspec.json.encode(dict(ranked[:MOST_KEPT]))
+
+
+def read(body: bytes) -> dict[str, int]:
+    """Raises SourceFailed."""
+    try:
+        counts = _counts.decode(body)
+    except msgspec.MsgspecError as error:
+        raise SourceFailed(f"the counts cannot be read: {error}") from error
+    if not counts:
+        raise SourceFailed("no transfer was found")
+    return counts
