@@ -158,28 +158,30 @@ def kafka_answers(port: int) -> bool:
 
 
 class Nats(Server):
-    """With JetStream; it tells readiness by its `PING`-able port and keeps its store between starts."""
+    """It tells readiness by its `PING`-able port, and keeps JetStream's store between starts."""
 
     name = "nats"
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, port: int | None = None, *, jetstream: bool = True) -> None:
         super().__init__()
         self.port = port or free_port()
+        self._store = ["-js", "-sd", str(self.directory / "data")] if jetstream else []
 
     @property
     def address(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        command = [nats_server(), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.directory / "data")]
+        command = [nats_server(), "-a", "127.0.0.1", "-p", str(self.port), *self._store]
         self._process = Process(self.name, command, self.directory / "log")
-        self._process.until(lambda: nats_answers(self.port), timeout_s=20)
+        greeting = b'"jetstream":true' if self._store else b"INFO"
+        self._process.until(lambda: nats_answers(self.port, greeting), timeout_s=20)
 
 
-def nats_answers(port: int) -> bool:
+def nats_answers(port: int, greeting: bytes) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
         connection.settimeout(2)
-        return b'"jetstream":true' in connection.recv(4096)
+        return greeting in connection.recv(4096)
     return False
 
 
