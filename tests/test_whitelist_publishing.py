@@ -269,7 +269,7 @@ async def test_a_list_that_shrinks_too_much_is_published_by_force_alone(
 async def test_nats_away_is_said_and_nothing_counts_as_published(world: World, chain_name: str, tmp_path: Path) -> None:
     settings = settings_of(world, "nats://127.0.0.1:1", chain_name, tmp_path)
 
-    with pytest.raises(service.NatsAway, match="NATS at 127.0.0.1:1: .*; nothing is published"):
+    with pytest.raises(service.NatsAway, match=r"NATS at 127\.0\.0\.1:1: .*; nothing is published"):
         await service.publish_once(settings, force=False)
 
     assert Place(settings).published() is None
