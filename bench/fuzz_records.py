@@ -8,10 +8,10 @@ said again and the scraper read every pool, every pool is live and equal to the 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from random import Random
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -37,6 +37,8 @@ TOPICS = topics("fuzz")
 MEMORY_BLOCKS = 8
 ROUNDS = 3
 """Of snapshots in the end: a pool may ask for a later block, or for one more."""
+
+Harm = Literal["lies", "damaged", "displaced"]
 
 
 class Raw(NamedTuple):
@@ -117,7 +119,8 @@ class Records:
         self, random: Random, world: World, raw: dict[Source, list[Raw]], hurt: int, counts: Counter[str]
     ) -> None:
         damaged = {source: list(of) for source, of in raw.items()}
-        lies = any([_damage(random, damaged, counts) for _ in range(hurt)])
+        harms = {_damage(random, damaged, counts) for _ in range(hurt)}
+        lies = _lies(harms, damaged["chain"])
         worker, left = Worker(world), {source: list(of) for source, of in damaged.items()}
         while some := [source for source in SOURCES if left[source]]:
             source = random.choice(some)
@@ -150,20 +153,16 @@ class Records:
             worker.fold("snapshots", [_snapshot(world, pool, world.tip.block) for pool in world.tip.pools])
 
 
-def _damage(random: Random, raw: dict[Source, list[Raw]], counts: Counter[str]) -> bool:
-    """Hurts one record; whether it is a lie now.
-
-    What cannot be read is taken for an update of the block in which it stands: in another place it is a lie.
-    """
+def _damage(random: Random, raw: dict[Source, list[Raw]], counts: Counter[str]) -> Harm:
+    """Hurts one record, or moves some."""
     source = random.choice((*SOURCES, "chain", "chain"))
     records_ = raw[source]
     at = random.randrange(len(records_))
     before = records_[at]
     if source == "chain" and random.random() < 0.2:
-        is_one_unreadable = any(_decoded(each) is None for each in records_)
         records_[:] = [Raw(*each) for each in mutation.of_pieces(random, records_)] if len(records_) > 1 else records_
         counts["displaced"] += 1
-        return is_one_unreadable
+        return "displaced"
     key, value = before
     match random.randrange(12):
         case 0:
@@ -175,9 +174,14 @@ def _damage(random: Random, raw: dict[Source, list[Raw]], counts: Counter[str]) 
         case _:
             value = mutation.of_json(random, value or b"")
     records_[at] = Raw(key, value)
-    lies = _is_lie(source, before, records_[at])
-    counts["lies" if lies else "damaged"] += 1
-    return lies
+    harm: Harm = "lies" if _is_lie(source, before, records_[at]) else "damaged"
+    counts[harm] += 1
+    return harm
+
+
+def _lies(harms: Collection[Harm], chain: Iterable[Raw]) -> bool:
+    """What cannot be read is taken for an update of the block in which it stands: in another place it is a lie."""
+    return "lies" in harms or ("displaced" in harms and any(_decoded(each) is None for each in chain))
 
 
 def _is_lie(source: Source, before: Raw, after: Raw) -> bool:
