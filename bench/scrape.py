@@ -87,7 +87,6 @@ def main(context: click.Context, /, rounds: int, seed: int, as_json: bool, **cou
         contracts = Contracts.deployed(chain, 30)
         pools = make(chain, contracts, Counts(**counts), seed)
         block = Block(chain.tip.number, chain.tip.hash)
-        chain.mine()
         files = {}
         for name in METHODS:
             some = pools[::NAIVE_SHARE] if name == "c" else pools
