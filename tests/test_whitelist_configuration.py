@@ -1,0 +1,82 @@
+"""The file: what stands in it counts, what is left out has its default, what is wrong is refused in a sentence."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from settings import Settings
+from whitelist.configuration import ETHEREUM, Configuration, Misconfigured, configured, read
+
+FACTORY = '[[factories]]\nprotocol = "v2"\naddress = "0x5C69bEe701ef814a2B6a3EDD4B1652CB9cc5aA6f"\nfrom_block = 7\n'
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "whitelist.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_defaults_are_those_of_the_file_that_comes_along() -> None:
+    found = read(ETHEREUM)
+    bare = Configuration(factories=found.factories, trusted=found.trusted, sources=found.sources)
+
+    assert found == bare
+    assert {factory.kind for factory in found.factories} == {"v2", "v3", "v4"}
+    assert all(address == address.lower() for address in (each.address for each in (*found.factories, *found.trusted)))
+    assert [each.symbol for each in found.trusted if each.is_wrapped_native] == ["WETH"]
+
+
+def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+    found = read(written(tmp_path, f"[sources.lighter]\ntimeout_s = 3\n{FACTORY}"))
+
+    assert found.sources.lighter is not None
+    assert (found.sources.lighter.enabled, found.sources.lighter.timeout_s) == (True, 3)
+    assert found.sources.hyperliquid is None
+    assert (found.thresholds_usd.v2, found.thresholds_usd.v3, found.thresholds_usd.v4) == (2000, 2000, 1000)
+    assert found.factories[0].from_block == 7
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    found = read(written(tmp_path, f'[sources.token_lists]\nurls = ["a.json", "https://x/b.json"]\n{FACTORY}'))
+
+    assert found.sources.token_lists is not None
+    assert found.sources.token_lists.urls == (str(tmp_path / "a.json"), "https://x/b.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("factories = []", "factories is empty: there is nowhere to look for pools"),
+        ("", "factories is missing"),
+        (f"hooks = 'some'\n{FACTORY}", "hooks"),
+        (f"hysterese = 0.1\n{FACTORY}", "hysterese is no key that is known"),
+        (f"hysteresis = 20\n{FACTORY}", "hysteresis is 20.0, and it is a share from 0 to 1"),
+        (f"blocked = ['0x12']\n{FACTORY}", "blocked[0]: '0x12' is neither an address nor a pool id"),
+        (f"[sources.lighter]\nurls = ['x']\n{FACTORY}", "sources.lighter.urls is no key that is known"),
+        (f"[sources.lighter]\ntimeout_s = 0\n{FACTORY}", "sources.lighter.timeout_s is 0.0"),
+        (f"[sources.cross_chain]\nmin_chains = 4\n{FACTORY}", "sources.cross_chain.min_chains is 4"),
+        (FACTORY.replace("v2", "v5"), "factories[0].protocol: protocol 'v5' is not followed"),
+        (FACTORY.replace("5C69", "5c69"), "factories[0].address: the checksum of 0x5c69"),
+        (FACTORY.replace("aA6f", "aA6"), "factories[0].address"),
+        (f"{FACTORY}[[trusted]]\naddress = '0x{'ab' * 20}'\nsymbol = 'X'\nusd = -1", "trusted[0].usd is -1"),
+        ("factories = ", "is no TOML"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_key(tmp_path: Path, text: str, sentence: str) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(Misconfigured, match=re.escape(sentence)) as refused:
+        read(path)
+
+    assert str(path) in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="No such file"):
+        configured(Settings(whitelist_config=tmp_path / "none.toml"))
+
+
+def test_another_chain_needs_a_file_of_its_own() -> None:
+    with pytest.raises(Misconfigured, match="this chain is 'base': name a file in ARENA_WHITELIST_CONFIG"):
+        configured(Settings(chain="base"))
