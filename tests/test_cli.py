@@ -23,7 +23,20 @@ from supervisor import Part
 from supervisor import parts as parts_of
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["up", "worker", "bridge", "exex", "scraper", "demo", "pool", "pools", "status", "config", "profile"]
+COMMANDS = [
+    "up",
+    "worker",
+    "bridge",
+    "exex",
+    "scraper",
+    "demo",
+    "pool",
+    "pools",
+    "status",
+    "config",
+    "profile",
+    "whitelist",
+]
 POOL = {
     "id": "0x" + "ab" * 20,
     "protocol": "v3",
@@ -238,6 +251,37 @@ def test_up_gives_each_part_a_port_for_its_metrics() -> None:
 
     ports = {part.name: part.environment.get("ARENA_METRICS_PORT") for part in parts}
     assert ports == {"exex": "7000", "bridge": "7001", "scraper": "7002", "worker:6066": None}
+
+
+def test_up_runs_the_whitelist_where_it_is_told_what_to_do(tmp_path: Path) -> None:
+    parts = parts_of(Settings(whitelist_config=tmp_path / "w.toml", metrics_port=7000), workers=1)
+
+    (whitelist,) = (part for part in parts if part.name == "whitelist")
+    assert list(whitelist.command[-2:]) == ["whitelist", "run"]
+    assert whitelist.environment == {"ARENA_METRICS_PORT": "7003"}
+    assert "whitelist" not in [part.name for part in parts_of(Settings(), workers=1)]
+
+
+@pytest.mark.parametrize("command", ["build", "publish", "run", "show", "diff"])
+def test_every_command_of_the_whitelist_says_what_it_is_for(command: str) -> None:
+    assert "Options:" in invoked("whitelist", command, "--help")
+
+
+def test_a_whitelist_file_that_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "w.toml"
+    path.write_text("factories = []")
+
+    told = run("whitelist", "build", ARENA_WHITELIST_CONFIG=str(path), ARENA_DATA=str(tmp_path))
+
+    assert told.returncode == 1
+    assert told.stderr == f"arena: {path}: factories is empty: there is nowhere to look for pools\n"
+
+
+def test_what_is_not_built_cannot_be_shown(tmp_path: Path) -> None:
+    told = run("whitelist", "show", ARENA_DATA=str(tmp_path))
+
+    assert told.returncode == 1
+    assert "nothing is built for ethereum yet" in told.stderr
 
 
 def test_a_part_tells_prometheus_what_it_counts(tmp_path: Path) -> None:
