@@ -6,6 +6,7 @@ import sys
 
 import click
 import msgspec
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
@@ -18,6 +19,8 @@ from streams.rates import Meter, Rate, Timing, rates
 from streams.sampling import sample
 from streams.scraper_config import PROTOCOLS, BatchConfig, batch_config
 
+ELSEWHERE = "; --sample finds some in the node's logs"
+PATIENCE_S = 20.0
 PHASES = {"filtering": "Filtering phase (price and liquidity)", "full_ticks": "Full tick collection"}
 
 
@@ -48,13 +51,10 @@ def run(settings: Settings, wishes: Wishes) -> None:
 
 async def _measure(settings: Settings, config: BatchConfig, wishes: Wishes) -> tuple[list[PoolMetadata], list[Timing]]:
     async with connect(settings.rpc) as node:
-        if wishes.sample is None:
-            pools = [record.pool for record in (await recorded(settings)).values()]
-        else:
-            pools = await sample(node, wishes.sample)
+        pools = await (_listed(settings) if wishes.sample is None else sample(node, wishes.sample))
         if not pools:
-            where = f"the topic {settings.chain}.whitelist" if wishes.sample is None else "what the last blocks log"
-            raise NoPools(f"there are no pools in {where}" + ("; --sample finds some" if wishes.sample is None else ""))
+            where = f"the topic {settings.chain}.whitelist" if wishes.sample is None else "the logs of the last blocks"
+            raise NoPools(f"there are no pools in {where}" + (ELSEWHERE if wishes.sample is None else ""))
         meter = Meter(node, settings, config)
         timings = []
         columns = SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn()
@@ -65,6 +65,14 @@ async def _measure(settings: Settings, config: BatchConfig, wishes: Wishes) -> t
                 timings.append(timing)
                 progress.update(task, advance=1, description=f"{timing.protocol} {timing.phase}")
     return pools, timings
+
+
+async def _listed(settings: Settings) -> list[PoolMetadata]:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return [record.pool for record in (await recorded(settings)).values()]
+    except (KafkaError, TimeoutError) as error:
+        raise NoPools(f"the list on Kafka at {settings.kafka} is not to be had ({error!r}){ELSEWHERE}") from error
 
 
 def _tell(found: list[Rate], config: BatchConfig) -> None:
