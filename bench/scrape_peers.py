@@ -34,6 +34,8 @@ CALLS_PER_MULTICALL = 2_000
 V2_RESERVES_SLOT = 8
 POOLS_AT_A_TIME = 30
 GAS = hex(900_000_000)
+LATEST = "latest"
+"""The chain stands still. anvil copies its whole state for a call that names its block otherwise, some 20 ms each."""
 
 Scrape = Callable[["Subject", Sequence[Pool]], Awaitable[dict[PoolId, State]]]
 
@@ -48,8 +50,14 @@ Load = Callable[[Sequence[tuple[str, int]]], Awaitable[list[int]]]
 """Storage words: of an address, at a slot."""
 
 
+class Standing(Pinned):
+    def __init__(self, node: Node, block: Block, abilities: Abilities) -> None:
+        super().__init__(node, block, abilities)
+        self._at = LATEST
+
+
 async def ours(subject: Subject, pools: Sequence[Pool]) -> dict[PoolId, State]:
-    pinned = Pinned(subject.node, subject.block, Abilities(overrides=True, by_hash=True))
+    pinned = Standing(subject.node, subject.block, Abilities(overrides=True, by_hash=True))
     metadata = [pool.metadata for pool in pools]
     read: dict[PoolId, State] = {}
     for protocol in ("v2", "v3", "v4"):
@@ -61,10 +69,9 @@ async def ours(subject: Subject, pools: Sequence[Pool]) -> dict[PoolId, State]:
 
 async def storage(subject: Subject, pools: Sequence[Pool]) -> dict[PoolId, State]:
     """(a): eth_getStorageAt, in batches over many pools."""
-    at = {"blockHash": subject.block.hash}
 
     async def load(slots: Sequence[tuple[str, int]]) -> list[int]:
-        asked = [("eth_getStorageAt", [address, hex(slot), at]) for address, slot in slots]
+        asked = [("eth_getStorageAt", [address, hex(slot), LATEST]) for address, slot in slots]
         return [int(answer, 16) for answer in await _batched(subject.node, asked)]
 
     return await _by_slots(load, pools)
@@ -72,10 +79,9 @@ async def storage(subject: Subject, pools: Sequence[Pool]) -> dict[PoolId, State
 
 async def naive(subject: Subject, pools: Sequence[Pool]) -> dict[PoolId, State]:
     """(c): eth_getStorageAt, a request for each slot, one after the other."""
-    at = {"blockHash": subject.block.hash}
 
     async def load(slots: Sequence[tuple[str, int]]) -> list[int]:
-        return [int(await subject.node.call("eth_getStorageAt", [each, hex(slot), at]), 16) for each, slot in slots]
+        return [int(await subject.node.call("eth_getStorageAt", [each, hex(slot), LATEST]), 16) for each, slot in slots]
 
     return await _by_slots(load, pools)
 
@@ -168,11 +174,10 @@ def _call(pool: Pool, signature: str, *arguments: int) -> tuple[str, bytes]:
 
 async def _multicall(subject: Subject, calls: Sequence[tuple[str, bytes]], answer_words: int) -> list[list[int]]:
     chunks = [calls[at : at + CALLS_PER_MULTICALL] for at in range(0, len(calls), CALLS_PER_MULTICALL)]
-    at = {"blockHash": subject.block.hash}
     answers: list[list[int]] = []
     for chunk in chunks:
         request = {"to": subject.multicall, "data": multicall_data(chunk), "gas": GAS}
-        answer = await subject.node.call("eth_call", [request, at])
+        answer = await subject.node.call("eth_call", [request, LATEST])
         answers += multicall_answers(answer, len(chunk), answer_words)
     return answers
 
