@@ -9,6 +9,8 @@ PoolId = NewType("PoolId", str)
 """Lower-case 0x hex: the 20-byte address of a V2 or V3 pool, the 32-byte id of a V4 pool."""
 
 ADDRESS = re.compile("0x[0-9a-f]{40}")
+NATIVE = "0x" + "00" * 20
+"""Stands for the chain's own coin."""
 POOL_ID_LENGTH = 66
 """Characters of a V4 pool's id."""
 LARGEST_TICK_SPACING = 2**15 - 1

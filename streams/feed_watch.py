@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 
-from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
+from protocols.types import NATIVE, PoolId, PoolMetadata, ProtocolName, Token
 from settings import Settings
 from streams.feed_journal import Watched
 from streams.listening import Heard, heard
@@ -17,7 +17,7 @@ from streams.whitelists import FullList, MinimalList, read_full, read_minimal
 log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
-NATIVE = Token("0x" + "00" * 20)
+COIN = Token(NATIVE)
 
 
 class Watch:
@@ -79,7 +79,7 @@ class Watch:
     async def _managers(self, pools: list[PoolId]) -> dict[PoolId, str]:
         managers = {}
         for pool in pools:
-            metadata = self._full.pools.get(pool) or PoolMetadata(pool, "v4", NATIVE, NATIVE)
+            metadata = self._full.pools.get(pool) or PoolMetadata(pool, "v4", COIN, COIN)
             try:
                 manager = await pool_manager(self._node, metadata, self._settings)
             except (NodeUnavailable, RpcError) as error:

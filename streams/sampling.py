@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from protocols import Malformed, decode
 from protocols.abi import WrongShape, arguments
-from protocols.types import Block, PoolId, PoolMetadata, ProtocolName, Token
+from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
 from protocols.v4 import INITIALIZE
 from streams.contracts import TICK_SPACING, integers
 from streams.node import Node, RpcError
 from streams.pinned import Pinned, find_abilities
 
 MOST_BLOCKS = 2_000
-NATIVE = Token("0x" + "00" * 20)
+COIN = Token(NATIVE)
 
 
 async def sample(node: Node, count: int) -> list[PoolMetadata]:
@@ -38,7 +38,7 @@ async def sample(node: Node, count: int) -> list[PoolMetadata]:
         header = parent
     block = Block(newest.number, newest.hash)
     pinned = Pinned(node, block, await find_abilities(node, block))
-    v2 = [PoolMetadata(pool, "v2", NATIVE, NATIVE) for pool in found["v2"]]
+    v2 = [PoolMetadata(pool, "v2", COIN, COIN) for pool in found["v2"]]
     v4 = [await _v4(node, pool, manager, newest.number) for pool, manager in found["v4"].items()]
     return [*v2, *await _v3(pinned, list(found["v3"])), *(pool for pool in v4 if pool is not None)]
 
@@ -47,7 +47,7 @@ async def _v3(pinned: Pinned, pools: Sequence[PoolId]) -> list[PoolMetadata]:
     answers = await pinned.answers([pinned.call(pool, TICK_SPACING) for pool in pools])
     spacings = [integers(answer) for answer in answers]
     return [
-        PoolMetadata(pool, "v3", NATIVE, NATIVE, tick_spacing=said[0])
+        PoolMetadata(pool, "v3", COIN, COIN, tick_spacing=said[0])
         for pool, said in zip(pools, spacings, strict=True)
         if len(said) == 1
     ]
@@ -61,4 +61,4 @@ async def _v4(node: Node, pool: PoolId, manager: str, last: int) -> PoolMetadata
         said = arguments(INITIALIZE, created.log)
     except (RpcError, WrongShape, ValueError):
         return None
-    return PoolMetadata(pool, "v4", NATIVE, NATIVE, said["fee"], said["tickSpacing"], manager)
+    return PoolMetadata(pool, "v4", COIN, COIN, said["fee"], said["tickSpacing"], manager)

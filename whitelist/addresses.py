@@ -1,13 +1,9 @@
-"""Addresses as the service compares them: lower-case 0x hex. PURE."""
+"""Addresses as sources spell them. PURE."""
 
-import re
-
-NATIVE = "0x" + "00" * 20
-"""Stands for the chain's own coin."""
-_ADDRESS = re.compile("0x[0-9a-f]{40}")
+from protocols.types import ADDRESS, NATIVE
 
 
 def address(text: str) -> str | None:
-    """None for what is no address; the native coin's is none that a source can give."""
+    """Lower-case 0x hex; None for what is no address, and for the native coin's, which no source can give."""
     lower = text.strip().lower()
-    return lower if _ADDRESS.fullmatch(lower) and lower != NATIVE else None
+    return lower if ADDRESS.fullmatch(lower) and lower != NATIVE else None

@@ -7,12 +7,11 @@ from typing import Any
 
 import msgspec
 
-from protocols.types import Block, PoolId, PoolMetadata, Token
+from protocols.types import NATIVE, Block, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.contracts import Missing
 from streams.node import Node
 from streams.pinned import BlockGone, Pinned, find_abilities
-from whitelist.addresses import NATIVE
 from whitelist.choosing import Listed, Rejected, Rules
 from whitelist.configuration import Configuration, Sources
 from whitelist.creations import FoundPool

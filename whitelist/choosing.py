@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from protocols.types import PoolId
-from whitelist.addresses import NATIVE
+from protocols.types import NATIVE, PoolId
 from whitelist.configuration import Configuration
 from whitelist.creations import FoundPool
 from whitelist.depths import Depth

@@ -7,10 +7,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from protocols.types import ProtocolName
+from protocols.types import NATIVE, ProtocolName
 from settings import Settings
 from streams.whitelist_messages import Unreadable, protocol_name
-from whitelist.addresses import NATIVE
 from whitelist.configuration_checks import Wrong, check_address, check_blocked, check_number, check_share, sentence
 
 ETHEREUM = Path(__file__).with_name("ethereum.toml")

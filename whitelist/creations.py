@@ -6,8 +6,7 @@ import msgspec
 
 from protocols import v4
 from protocols.abi import Declaration, arguments, declaration
-from protocols.types import Log, PoolId, ProtocolName
-from whitelist.addresses import NATIVE
+from protocols.types import NATIVE, Log, PoolId, ProtocolName
 
 PAIR_CREATED = declaration(
     "event PairCreated(address indexed token0, address indexed token1, address pair, uint256 pairs)"

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
-from whitelist.addresses import NATIVE
+from protocols.types import NATIVE
 from whitelist.choosing import Listed, Rejected
 from whitelist.hearing import SourceReport
 from whitelist.lists import Build

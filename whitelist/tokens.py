@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from whitelist.addresses import NATIVE
+from protocols.types import NATIVE
 from whitelist.configuration import Configuration
 from whitelist.sources.coingecko import Coin, address_on, on_several_chains
 from whitelist.sources.token_lists import ListedToken, on_chain
