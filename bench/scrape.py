@@ -40,6 +40,7 @@ METHODS: Mapping[str, tuple[str, Scrape]] = {
     "b": ("(b) getters through multicall", getters),
     "c": ("(c) a request for each slot", naive),
 }
+WIDTH = 120
 NAIVE_SHARE = 45
 """(c) reads one of so many pools; its rates are those of what it read."""
 
@@ -99,7 +100,7 @@ def main(context: click.Context, /, rounds: int, seed: int, as_json: bool, **cou
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
-        Console(soft_wrap=True).print(_table(rows))
+        Console(width=WIDTH).print(_table(rows))
     console.print(f"{len(pools)} pools with {readings['ours'][0].ticks:,} ticks, {rounds} rounds, seed {seed}")
 
 

@@ -19,6 +19,7 @@ OPERATIONS: Mapping[str, int] = {
     "CALLDATALOAD": 0x35,
     "CALLDATASIZE": 0x36,
     "CALLDATACOPY": 0x37,
+    "RETURNDATASIZE": 0x3D,
     "POP": 0x50,
     "MSTORE": 0x52,
     "SLOAD": 0x54,
@@ -27,6 +28,7 @@ OPERATIONS: Mapping[str, int] = {
     **{f"DUP{n}": 0x7F + n for n in range(1, 17)},
     **{f"SWAP{n}": 0x8F + n for n in range(1, 17)},
     "RETURN": 0xF3,
+    "STATICCALL": 0xFA,
 }
 JUMPDEST = 0x5B
 PUSH1 = 0x60

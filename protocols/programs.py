@@ -14,6 +14,10 @@ Memory:
 The comments show the stack, its top to the right.
 """
 
+from collections.abc import Sequence
+
+import msgspec
+
 from protocols.assembler import assemble
 from protocols.states import Tick
 from protocols.storage import Slots, Words, tick_of
@@ -53,6 +57,19 @@ next:   POP POP PUSH 0x01 ADD PUSH @words JUMP                  ; out word
 done:   POP PUSH 0x80 SWAP1 SUB PUSH 0x80 RETURN                ;
 """)
 
+ASK = assemble("""
+        PUSH 0x80 PUSH 0x00                                     ; out in
+ask:    CALLDATASIZE DUP2 EQ PUSH @done JUMPI                   ; out in
+        PUSH 0x40 DUP2 PUSH 0x40 ADD PUSH 0x00 CALLDATACOPY     ; out in
+        PUSH 0x60 DUP3 PUSH 0x20 ADD                            ; out in 60 reply
+        DUP3 PUSH 0x20 ADD CALLDATALOAD PUSH 0x00               ; out in 60 reply length 00
+        DUP5 CALLDATALOAD PUSH 0x07 PUSH 0x10 SHL STATICCALL    ; out in success     with at most 7 << 16 gas
+        RETURNDATASIZE DUP1 ADD ADD DUP3 MSTORE                 ; out in             2 * size + success
+        PUSH 0x80 ADD SWAP1 PUSH 0x80 ADD SWAP1 PUSH @ask JUMP  ; out in
+done:   POP PUSH 0x80 SWAP1 SUB PUSH 0x80 RETURN                ;
+""")
+"""Calls many contracts. In, for each: address, length, 64 bytes of calldata. Out: a word, 96 bytes of the reply."""
+
 ECHO = assemble("""
         CALLDATASIZE PUSH 0x00 DUP1 CALLDATACOPY                ;
         CALLDATASIZE PUSH 0x00 RETURN                           ;
@@ -63,6 +80,16 @@ HEAD_BYTES = 3 * 32
 TICK_BYTES = 3 + 32
 
 
+QUESTION_BYTES = REPLY_BYTES = 4 * 32
+LARGEST_REPLY = 3 * 32
+
+
+class Reply(msgspec.Struct, frozen=True):
+    success: bool
+    data: bytes | None
+    """None where the contract said more than there is room for."""
+
+
 class UnexpectedOutput(Exception):
     """What came back is not what the program returns: the node ran something else."""
 
@@ -71,6 +98,26 @@ def read_calldata(slots: Slots, words: range, tick_spacing: int, detects_v3_layo
     """`slots` are those of Uniswap V3 where the program is to detect the layout."""
     arguments = (slots.price, slots.liquidity, slots.ticks, slots.bitmap, words.start, words.stop, tick_spacing)
     return b"".join((value % (1 << 256)).to_bytes(32, "big") for value in (*arguments, int(detects_v3_layout)))
+
+
+def ask_calldata(questions: Sequence[tuple[str, bytes]]) -> bytes:
+    """Address and calldata, of 64 bytes at most."""
+    return b"".join(
+        int(address, 16).to_bytes(32, "big") + len(data).to_bytes(32, "big") + data.ljust(64, b"\0")
+        for address, data in questions
+    )
+
+
+def ask_output(output: bytes, questions: int) -> list[Reply]:
+    """Raises UnexpectedOutput."""
+    if len(output) != questions * REPLY_BYTES:
+        raise UnexpectedOutput(f"{len(output)} bytes came back for {questions} questions")
+    return [_reply(output[at : at + REPLY_BYTES]) for at in range(0, len(output), REPLY_BYTES)]
+
+
+def _reply(said: bytes) -> Reply:
+    size, success = divmod(int.from_bytes(said[:32], "big"), 2)
+    return Reply(bool(success), said[32 : 32 + size] if size <= LARGEST_REPLY else None)
 
 
 def read_output(output: bytes) -> Words:

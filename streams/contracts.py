@@ -7,8 +7,9 @@ import msgspec
 from protocols.states import V2State
 from protocols.storage import V3_UNISWAP, NotAPool, Slots, bitmap_words, v4_slots
 from protocols.types import ADDRESS, PoolId, PoolMetadata
+from streams.getters import ask
 from streams.node import RpcError
-from streams.pinned import Answer, Pinned, Request
+from streams.pinned import Answer, Pinned
 
 GET_RESERVES = bytes.fromhex("0902f1ac")
 TICK_SPACING = bytes.fromhex("d0c93a7c")
@@ -49,7 +50,7 @@ class Target(msgspec.Struct, frozen=True):
 
 async def v2_states(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, V2State | Missing | Failed]:
     """The getter tells all there is of a V2 pool, in whatever slot a fork keeps it."""
-    answers = await pinned.answers([pinned.call(pool.id, GET_RESERVES) for pool in pools])
+    answers = await ask(pinned, [(pool.id, GET_RESERVES) for pool in pools])
     return {pool.id: await _v2_state(pinned, pool, answer) for pool, answer in zip(pools, answers, strict=True)}
 
 
@@ -61,9 +62,7 @@ async def _v2_state(pinned: Pinned, pool: PoolMetadata, answer: Answer) -> V2Sta
 
 
 async def v3_targets(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, Target | Missing | Failed]:
-    spacings = [pinned.call(pool.id, TICK_SPACING) for pool in pools]
-    liquidities = [pinned.call(pool.id, LIQUIDITY) for pool in pools]
-    answers = await pinned.answers(spacings + liquidities)
+    answers = await ask(pinned, [(pool.id, getter) for getter in (TICK_SPACING, LIQUIDITY) for pool in pools])
     pairs = zip(answers[: len(pools)], answers[len(pools) :], strict=True)
     return {pool.id: await _v3_target(pinned, pool, *pair) for pool, pair in zip(pools, pairs, strict=True)}
 
@@ -85,7 +84,7 @@ async def v4_targets(
     pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
 ) -> dict[PoolId, Target | Missing | Failed]:
     known = [(pool, manager) for pool in pools if (manager := managers.get(pool.id)) and ADDRESS.fullmatch(manager)]
-    answers = await pinned.answers([_extsload(pinned, manager, v4_slots(pool.id).liquidity) for pool, manager in known])
+    answers = await ask(pinned, [(manager, _extsload(v4_slots(pool.id).liquidity)) for pool, manager in known])
     unknown = "no PoolManager is known for the pool: name it in the list (factory) or in ARENA_V4_POOL_MANAGER"
     targets: dict[PoolId, Target | Missing | Failed] = {pool.id: Missing(unknown) for pool in pools}
     for (pool, manager), answer in zip(known, answers, strict=True):
@@ -100,8 +99,8 @@ async def _v4_target(pinned: Pinned, pool: PoolMetadata, manager: str, answer: A
     return await _no_pool(pinned, manager, "extsload(bytes32)", answer)
 
 
-def _extsload(pinned: Pinned, manager: str, slot: int) -> Request:
-    return pinned.call(manager, EXTSLOAD + slot.to_bytes(32, "big"))
+def _extsload(slot: int) -> bytes:
+    return EXTSLOAD + slot.to_bytes(32, "big")
 
 
 def _target(pool: PoolMetadata, address: str, slots: Slots, liquidity: int) -> Target | Missing:

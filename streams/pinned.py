@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 MOST_CALLS = 400
 MOST_WORDS = 8192
+MOST_QUESTIONS = 500
 FEWEST_WORDS = 64
 SETTLING_S = 0.05
 NOWHERE = "0x00000000000000000000000000000000a7e4a7e4"
@@ -51,6 +52,11 @@ class Abilities(msgspec.Struct):
     """anvil reads its newest block from live state: a block that is mined meanwhile shows through, hash or not."""
     words: int = MOST_WORDS
     """Bitmap words per run of the reading program."""
+    questions: int = MOST_QUESTIONS
+    """Getters per run of the asking program."""
+
+    def questions_failed(self, questions: int) -> None:
+        self.questions = max(1, min(self.questions, questions // 2))
 
     def words_failed(self, words: int) -> None:
         self.words = max(FEWEST_WORDS, min(self.words, words // 2))

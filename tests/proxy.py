@@ -7,6 +7,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from protocols.programs import ASK
+
 Call = dict[str, Any]
 Rule = Callable[[Call], Call | None]
 """Gets one request, may change it; an answer of its own in place of the node's, or None to pass the request on."""
@@ -74,6 +76,11 @@ def proxied(target: str, rule: Rule | None = None, largest_batch: int | None = N
 
 def error(message: str, code: int = -32000) -> Call:
     return {"error": {"code": code, "message": message}}
+
+
+def is_asking(call: Call) -> bool:
+    """Many contracts in one call, with the program of ours for that."""
+    return call["method"] == "eth_call" and ASK.hex() in str(call["params"][2:])
 
 
 def refuse_overrides(call: Call) -> Call | None:

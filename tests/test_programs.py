@@ -3,7 +3,7 @@
 import pytest
 
 from protocols.assembler import assemble
-from protocols.programs import ECHO, READ, UnexpectedOutput, read_calldata, read_output
+from protocols.programs import ASK, ECHO, READ, UnexpectedOutput, ask_output, read_calldata, read_output
 from protocols.states import Tick
 from protocols.storage import V3_UNISWAP, Words
 
@@ -14,10 +14,16 @@ READ_BYTES = (
     "01610037565b50608090036080f3"
 )
 
+ASK_BYTES = (
+    "608060005b36811461003c57604081604001600037606082602001826020013560008435600760101bfa3d800101825260800190"
+    "60800190610004565b50608090036080f3"
+)
+
 
 def test_the_programs_are_these_bytes() -> None:
     """The source was read, run and compared with the contracts' own getters as these bytes."""
     assert READ.hex() == READ_BYTES
+    assert ASK.hex() == ASK_BYTES
     assert ECHO.hex() == "3660008037366000f3"
 
 
@@ -47,6 +53,25 @@ def test_output_is_head_and_ticks() -> None:
 
     assert read_output(head) == Words(11, 12, 13, ())
     assert read_output(head + ticks) == Words(11, 12, 13, (Tick(-10, 9, -7),))
+
+
+@pytest.mark.parametrize("length", [0, 128, 255, 257, 384])
+def test_replies_to_another_number_of_questions_are_refused(length: int) -> None:
+    with pytest.raises(UnexpectedOutput):
+        ask_output(bytes(length), 2)
+
+
+def test_a_reply_is_as_long_as_the_contract_said() -> None:
+    said = (2 * 32 + 1).to_bytes(32, "big") + bytes(31) + b"\x07" + bytes(64)
+    reverted, too_long = (2 * 4).to_bytes(32, "big") + bytes(96), (2 * 97 + 1).to_bytes(32, "big") + bytes(96)
+
+    replies = ask_output(said + reverted + too_long, 3)
+
+    assert [(reply.success, reply.data) for reply in replies] == [
+        (True, bytes(31) + b"\x07"),
+        (False, bytes(4)),
+        (True, None),
+    ]
 
 
 @pytest.mark.parametrize("length", [0, 32, 95, 97, 96 + 34])

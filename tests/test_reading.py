@@ -12,12 +12,14 @@ from demo import servers
 from demo.chain import TRADER, Chain, Transaction
 from demo.contracts import NATIVE, V4_KEY, Contracts, Pool, create_v2, create_v3, create_v4, first_pools
 from demo.evm import Rpc, calldata, signed, words
+from protocols.programs import QUESTION_BYTES
 from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.storage import V3_PANCAKE, V3_UNISWAP, Slots, mapping_slot, tick_of, v4_slots
 from protocols.types import Block, PoolId, PoolMetadata, Token
-from streams.contracts import Failed, Missing, Target
-from streams.node import Node, NodeUnavailable, connect
-from streams.pinned import Abilities, BlockGone, Pinned, StateRefused, find_abilities
+from streams.contracts import EXTSLOAD, GET_RESERVES, LIQUIDITY, TICK_SPACING, Failed, Missing, Target
+from streams.getters import ask
+from streams.node import Node, NodeUnavailable, RpcError, connect
+from streams.pinned import MOST_QUESTIONS, Abilities, BlockGone, Pinned, StateRefused, find_abilities
 from streams.reading import Outcome, read_pools
 from streams.scraper_config import Phase
 from streams.slots import read_slots
@@ -28,6 +30,7 @@ from tests.proxy import (
     error,
     gas_cap,
     ignore_overrides,
+    is_asking,
     proxied,
     refuse_block_hashes,
     refuse_overrides,
@@ -306,21 +309,58 @@ async def test_a_limit_of_calls_makes_the_batches_smaller(world: World) -> None:
         assert states == await read(node, world.block, pools)
 
 
-async def test_an_error_for_one_pool_is_that_pools_alone(world: World) -> None:
+@pytest.mark.parametrize(
+    ("together", "what"), [(True, "bitmap word 344 of {}"), (False, "{} was asked for tickSpacing()")]
+)
+async def test_an_error_for_one_pool_is_that_pools_alone(world: World, together: bool, what: str) -> None:
+    """`together`: the node answers the questions to many contracts in one call."""
     pools = of(world, "v3")
 
     def rule(call: Call) -> Call | None:
-        return (
-            error("internal error", -32603)
-            if call["method"] == "eth_call" and call["params"][0]["to"] == pools[1].id
-            else None
-        )
+        is_refused = is_asking(call) and not together
+        is_its_own = call["method"] == "eth_call" and call["params"][0]["to"] == pools[1].id
+        return error("internal error", -32603) if is_refused or is_its_own else None
 
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        states = await read(node, world.block, [listed(pool) for pool in pools])
+        abilities = Abilities(overrides=True, by_hash=True)
+        states = await read(node, world.block, [listed(pool) for pool in pools], abilities)
 
-    assert states.pop(pools[1].id) == Failed(f"{pools[1].id} was asked for tickSpacing(): internal error (code -32603)")
+    assert states.pop(pools[1].id) == Failed(f"{what.format(pools[1].id)}: internal error (code -32603)")
+    assert (abilities.questions == MOST_QUESTIONS) == together
     assert states == {pool.id: chains_own(world, pool) for pool in pools if pool != pools[1]}
+
+
+async def test_questions_to_many_contracts_have_the_answers_that_each_gives_alone(world: World) -> None:
+    """Pools, a manager, accounts without code, getters that are not there, and a reply that is too long."""
+    words = [bytes(3) + bytes([selector]) for selector in range(3)]
+    getters = [GET_RESERVES, TICK_SPACING, LIQUIDITY, bytes.fromhex("95d89b41"), bytes.fromhex("3850c7bd"), *words]
+    addresses = [pool.address for pool in world.pools] + [world.contracts.tokens[0], "0x" + "de" * 20]
+    slots = [EXTSLOAD + slot.to_bytes(32, "big") for slot in range(3)]
+    questions = [(address, data) for address in addresses for data in [*getters, *slots]]
+    async with node_of(world) as node:
+        together = await ask(Pinned(node, world.block, Abilities(overrides=True, by_hash=True)), questions)
+        few = await ask(Pinned(node, world.block, Abilities(overrides=True, by_hash=True, questions=7)), questions)
+        alone = await ask(Pinned(node, world.block, Abilities(overrides=False, by_hash=True)), questions)
+
+    assert [isinstance(each, RpcError) for each in together] == [isinstance(each, RpcError) for each in alone]
+    assert [each for each in together if isinstance(each, str)] == [each for each in alone if isinstance(each, str)]
+    assert list(map(str, few)) == list(map(str, together))
+    assert any(isinstance(each, str) and len(each) > 2 + 2 * 96 for each in together)
+
+
+async def test_a_node_that_takes_few_questions_at_once_gets_fewer(world: World) -> None:
+    def rule(call: Call) -> Call | None:
+        is_too_much = is_asking(call) and len(call["params"][0]["data"]) > 2 + 2 * QUESTION_BYTES * 4
+        return error("out of gas") if is_too_much else None
+
+    pools = [listed(pool) for pool in of(world, "v3")]
+    async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
+        abilities = Abilities(overrides=True, by_hash=True, questions=8)
+        first = await read(node, world.block, pools, abilities)
+        then = await read(node, world.block, pools, abilities)
+
+    assert abilities.questions == 4
+    assert first == then == {pool.id: chains_own(world, pool) for pool in of(world, "v3")}
 
 
 async def test_a_program_that_never_runs_is_a_failure_of_that_pool_alone(world: World) -> None:
@@ -489,7 +529,7 @@ async def test_answers_that_are_none_never_become_states(world: World, overrides
         calls += call["method"] != "eth_getBlockByNumber"
         return (
             {"result": garbage}
-            if calls > (6 if overrides else 12) and call["method"] in ("eth_call", "eth_getStorageAt")
+            if calls > (1 if overrides else 12) and call["method"] in ("eth_call", "eth_getStorageAt")
             else None
         )
 
