@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 RETRY_S = 30.0
 """After a build that failed, or a list that NATS did not take."""
 LISTEN_AGAIN_S = 2.0
+ANSWER_EVERY_S = 1.0
+"""However many ask."""
 REBUILD_S = 60.0
 """A list asked for again is told at once, and built again if the last build is older than that."""
 
@@ -159,6 +161,7 @@ async def _answer_on(client: Client, settings: Settings, asked: asyncio.Event) -
         if published is not None:
             await _say(client, settings, whole(_said(settings, published), published, client.max_payload))
             RESEEDS.inc()
+        await asyncio.sleep(ANSWER_EVERY_S)
 
 
 async def _say(client: Client, settings: Settings, outgoing: list[Outgoing]) -> None:
