@@ -140,6 +140,28 @@ def test_a_pool_at_the_threshold_stays_once_it_is_listed(
     assert "1,600 USD are needed to stay" in pool["reason"]
 
 
+def test_diff_says_what_publishing_would_change_and_why(
+    found: Place, tmp_path: Path, nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARENA_NATS", nats)
+    path = configuration(found, tmp_path)
+    assert whitelist(found, tmp_path, path, "publish").returncode == 0
+    same = whitelist(found, tmp_path, path, "diff").stdout
+    higher = configuration(found, tmp_path, "[thresholds_usd]\nv3 = 7000\n")
+
+    told = whitelist(found, tmp_path, higher, "diff").stdout.splitlines()
+    again = json.loads(whitelist(found, tmp_path, higher, "diff", "--last", "--json").stdout)
+    refused = whitelist(found, tmp_path, higher, "publish")
+
+    v3 = {pool.id for name, pool in found.pools.items() if re.match(r"v3 (WETH/USDC|WETH/USDT|USDC/USDT)", name)}
+    assert same == "0 pools new or changed, 0 removed; 13 in all\n"
+    assert {line.split()[1] for line in told if line.startswith("- ")} == v3
+    assert all("5,600 USD are needed to stay" in line for line in told if line.startswith("- "))
+    assert set(again["removed"]) == v3 and again["added"] == []
+    assert refused.returncode == 1
+    assert f"{len(v3)} of 13 pools would be removed, more than 20%" in refused.stderr
+
+
 @pytest.mark.parametrize("hooks", ['"all"', "the list"])
 def test_hooks_are_allowed_by_name_or_altogether(found: Place, tmp_path: Path, hooks: str) -> None:
     hooked = found.pools["hooked"]
