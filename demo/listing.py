@@ -7,9 +7,10 @@ from typing import Any
 
 import nats
 from nats.js.api import StreamConfig
-from nats.js.errors import BadRequestError
 
 from demo.contracts import NATIVE, Pool
+from streams import jetstream
+from streams.whitelist_publishing import Outgoing
 
 STREAM = StreamConfig(name="whitelist", subjects=["whitelist.>"], max_msgs_per_subject=1)
 
@@ -17,14 +18,10 @@ STREAM = StreamConfig(name="whitelist", subjects=["whitelist.>"], max_msgs_per_s
 async def publish(url: str, chain: str, pools: Sequence[Pool]) -> None:
     """Both full lists; each replaces the one before."""
     connection = await nats.connect(url)
+    messages = (("full", full(chain, pools)), ("minimal", minimal(chain, pools)))
+    said = [Outgoing(f"whitelist.pools.{chain}.{name}", json.dumps(message).encode()) for name, message in messages]
     try:
-        stream = connection.jetstream()
-        try:
-            await stream.add_stream(STREAM)
-        except BadRequestError as error:
-            raise RuntimeError(f"NATS has another stream on whitelist.> already: {error.description}") from error
-        for name, message in (("full", full(chain, pools)), ("minimal", minimal(chain, pools))):
-            await stream.publish(f"whitelist.pools.{chain}.{name}", json.dumps(message).encode())
+        await jetstream.publish(connection, chain, said)
     finally:
         await connection.close()
 
