@@ -4,18 +4,19 @@ import logging
 from collections.abc import Sequence
 
 from protocols.programs import ASK, Reply, UnexpectedOutput, ask_calldata, ask_output
-from streams.node import RpcError
 from streams.pinned import NOWHERE, Answer, Pinned
 
 log = logging.getLogger(__name__)
 
 Question = tuple[str, bytes]
 """A contract's address, and the calldata, of 64 bytes at most."""
-REVERTED = RpcError(3, "execution reverted")
 
 
 async def ask(pinned: Pinned, questions: Sequence[Question]) -> list[Answer]:
-    """In order. What the program cannot answer is asked by a call of its own. Raises NodeUnavailable."""
+    """In order. Raises NodeUnavailable.
+
+    What failed or said too much is asked again by a call of its own: the last one may just have run out of gas.
+    """
     answers: dict[int, Answer] = {}
     if pinned.abilities.overrides:
         answers = await _together(pinned, questions)
@@ -37,8 +38,8 @@ async def _together(pinned: Pinned, questions: Sequence[Question]) -> dict[int, 
             log.info("%d questions in one call are too many for the node (%s), trying fewer", len(chunk), replies)
             continue
         for at, reply in zip(chunk, replies, strict=True):
-            if reply.data is not None:
-                answers[at] = "0x" + reply.data.hex() if reply.success else REVERTED
+            if reply.success and reply.data is not None:
+                answers[at] = "0x" + reply.data.hex()
     return answers
 
 
