@@ -37,6 +37,7 @@ async def _together(pinned: Pinned, questions: Sequence[Question]) -> dict[int, 
             pinned.abilities.questions_failed(len(chunk))
             log.info("%d questions in one call are too many for the node (%s), trying fewer", len(chunk), replies)
             continue
+        pinned.abilities.questions_worked()
         for at, reply in zip(chunk, replies, strict=True):
             if reply.success and reply.data is not None:
                 answers[at] = "0x" + reply.data.hex()

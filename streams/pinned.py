@@ -58,6 +58,10 @@ class Abilities(msgspec.Struct):
     def questions_failed(self, questions: int) -> None:
         self.questions = max(1, min(self.questions, questions // 2))
 
+    def questions_worked(self) -> None:
+        """It may have been a block that was gone that made the limit small."""
+        self.questions = min(MOST_QUESTIONS, self.questions * 5 // 4 + 1)
+
     def words_failed(self, words: int) -> None:
         self.words = max(FEWEST_WORDS, min(self.words, words // 2))
 
