@@ -21,6 +21,7 @@ from streams.scraper_config import PROTOCOLS, BatchConfig, batch_config
 
 ELSEWHERE = "; --sample finds some in the node's logs"
 PATIENCE_S = 20.0
+WIDTH = 110
 PHASES = {"filtering": "Filtering phase (price and liquidity)", "full_ticks": "Full tick collection"}
 
 
@@ -76,7 +77,8 @@ async def _listed(settings: Settings) -> list[PoolMetadata]:
 
 
 def _tell(found: list[Rate], config: BatchConfig) -> None:
-    console = Console(soft_wrap=True)
+    console = Console()
+    console.width = max(console.width, WIDTH)  # into a file or a pipe nothing is cut off
     for phase, title in PHASES.items():
         names = ("", "pools/s", "slowest tenth", "ticks/s", "batch p50", "p90", "p99", "unread", "batch size")
         table = Table(*(Column(name, justify="right", no_wrap=True) for name in names), title=title, box=None)

@@ -116,6 +116,7 @@ def test_the_command_reads_the_list_and_prints_tables(world: World, kafka: str, 
     assert told.returncode == 0, told.stderr
     assert "Filtering phase" in told.stdout
     assert "0 of 5" in told.stdout
+    assert "batch size" in told.stdout and "…" not in told.stdout
     assert "80% of a block of 12 s" in told.stdout
 
 
