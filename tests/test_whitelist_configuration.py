@@ -37,6 +37,15 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert found.factories[0].from_block == 7
 
 
+def test_a_source_that_is_disabled_needs_nothing_else(tmp_path: Path) -> None:
+    names = ("cross_chain", "hyperliquid", "lighter", "top_transfers", "token_lists")
+    tables = "".join(f"[sources.{name}]\nenabled = false\n" for name in names)
+
+    found = read(written(tmp_path, tables + FACTORY))
+
+    assert [getattr(found.sources, name).enabled for name in names] == [False] * 5
+
+
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     found = read(written(tmp_path, f'[sources.token_lists]\nurls = ["a.json", "https://x/b.json"]\n{FACTORY}'))
 
@@ -54,6 +63,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (f"hysteresis = 20\n{FACTORY}", "hysteresis is 20.0, and it is a share from 0 to 1"),
         (f"blocked = ['0x12']\n{FACTORY}", "blocked[0]: '0x12' is neither an address nor a pool id"),
         (f"[sources.lighter]\nurls = ['x']\n{FACTORY}", "sources.lighter.urls is no key that is known"),
+        (f"[sources.token_lists]\nenabled = true\n{FACTORY}", "sources.token_lists.urls names no list"),
         (f"[sources.lighter]\ntimeout_s = 0\n{FACTORY}", "sources.lighter.timeout_s is 0.0"),
         (f"[sources.cross_chain]\nmin_chains = 4\n{FACTORY}", "sources.cross_chain.min_chains is 4"),
         (FACTORY.replace("v2", "v5"), "factories[0].protocol: protocol 'v5' is not followed"),

@@ -56,9 +56,9 @@ class TopTransfers(_Table, frozen=True):
     count: int = 200
 
 
-class TokenLists(_Table, frozen=True, kw_only=True):
+class TokenLists(_Table, frozen=True):
     enabled: bool = True
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = ()
     """Paths are relative to the file that names them."""
     timeout_s: float = 30
     choose: bool = True
@@ -202,6 +202,8 @@ def _check_sources(sources: Sources) -> None:
         raise Wrong(
             f"sources.cross_chain.min_chains is {cross.min_chains}, and sources.cross_chain.chains names {named}"
         )
+    if (lists := sources.token_lists) is not None and lists.enabled and not lists.urls:
+        raise Wrong("sources.token_lists.urls names no list")
     if (top := sources.top_transfers) is not None:
         check_number("sources.top_transfers.blocks", top.blocks, above=0)
         check_number("sources.top_transfers.count", top.count, above=0)
