@@ -1,5 +1,6 @@
 """Pools found in the factories' logs of a real chain: in ranges the node takes, each block once, reorgs undone."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from protocols.types import Block, PoolId
 from streams.node import NodeUnavailable, connect
 from streams.pinned import BlockGone
 from tests.proxy import Call, error, proxied
-from whitelist import log_ranges
+from whitelist import patience
 from whitelist.configuration import Factory
 from whitelist.found import Found, opened
 from whitelist.log_ranges import LogsRefused, Width
@@ -145,7 +146,8 @@ async def test_a_factory_told_otherwise_is_scanned_anew(world: World, tmp_path: 
 async def test_a_node_that_asks_for_patience_gets_it(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_ranges, "PATIENCE", 2)
+    monkeypatch.setattr(patience, "TRIES", 2)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
     times = 0
 
     def busy(call: Call) -> Call | None:
@@ -163,6 +165,23 @@ async def test_a_node_that_asks_for_patience_gets_it(
         async with proxied(world.chain.rpc.url, always_busy) as proxy:
             with pytest.raises(NodeUnavailable, match="asked for patience 2 times in a row"):
                 await scanned(proxy.url, found, factories(world), tip(world))
+
+
+async def test_a_node_that_takes_no_request_for_a_while_is_waited_for(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP 429 to whatever is asked, as who sells access to nodes answers."""
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    with opened(tmp_path / "pools.sqlite") as found:
+        async with proxied(world.chain.rpc.url) as proxy:
+            proxy.status = 429
+            scanning = asyncio.create_task(scanned(proxy.url, found, factories(world), tip(world)))
+            await asyncio.sleep(0.1)
+            assert not scanning.done()
+            proxy.status = 200
+            await scanning
+
+        assert known(found, world) == {pool.id for pool in world.pools}
 
 
 async def test_a_node_without_logs_is_said(world: World, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from whitelist.found import Found, opened
 from whitelist.hearing import Hearing, SourceReport
 from whitelist.lists import Build, ListedToken, Place, listed_ids
 from whitelist.metrics import STEP_SECONDS
+from whitelist.patience import patiently
 from whitelist.prices import MICRO, Market, anchor_price, spread
 from whitelist.scanning import Progress, Scanner
 from whitelist.sources.keeping import Answer, Kept
@@ -114,7 +115,7 @@ class _Builder(msgspec.Struct, frozen=True):
                 return head
 
     async def _head(self) -> Block:
-        header = await self.node.header("latest")
+        header = await patiently(lambda: self.node.header("latest"))
         if header is None:
             raise BlockGone("the node has no block at all")
         return Block(header.number, header.hash)

@@ -8,6 +8,7 @@ from streams.contracts import Failed, Missing
 from streams.pinned import Pinned
 from streams.reading import read_pools
 from whitelist.depths import Depth, depth
+from whitelist.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ async def depths(pinned: Pinned, pools: Sequence[PoolMetadata]) -> Mapping[PoolI
 async def _batch(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, Depth | Missing | None]:
     managers = {pool.id: pool.factory for pool in pools}
     read: dict[PoolId, Depth | Missing | None] = {}
-    for pool, outcome in (await read_pools(pinned, pools, managers, phase="filtering")).items():
+    outcomes = await patiently(lambda: read_pools(pinned, pools, managers, phase="filtering"))
+    for pool, outcome in outcomes.items():
         if isinstance(outcome, Failed):
             raise PoolUnread(f"pool {pool} cannot be read: {outcome.reason}")
         read[pool] = outcome if isinstance(outcome, Missing) else depth(outcome)

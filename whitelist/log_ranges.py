@@ -1,6 +1,5 @@
 """Logs of a range of blocks, in as many requests as the node needs, each as wide as it takes."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import msgspec
 
 from streams.node import Node, NodeUnavailable, PlacedLog, RpcError
-from streams.pinned import TOO_FAST
+from whitelist.patience import asks_for_patience, patiently
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +15,6 @@ FIRST_WIDTH = 2_000
 WIDEST = 1_000_000
 MANY_LOGS = 5_000
 """An answer with more is large enough."""
-PATIENCE = 8
-"""So often a node that asks for patience is asked again, after 0.5, 1, 2, … seconds."""
 
 Question = Mapping[str, Any]
 """What `eth_getLogs` takes, without the blocks."""
@@ -58,22 +55,20 @@ async def logs_within(
 
 async def ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[PlacedLog] | None:
     """None where the range is too wide; `width` is less then. Raises LogsRefused, NodeUnavailable for a silent node."""
-    pause_s = 0.5
-    for _ in range(PATIENCE):
-        try:
-            found = await node.logs_within(question, first, last)
-        except (RpcError, NodeUnavailable) as error:
-            await node.header("latest")
-            if not any(word in str(error).lower() for word in TOO_FAST):
-                _narrow(error, first, last, width)
-                return None
-            log.info("The node asks for patience (%s); waiting %.1f s", error, pause_s)
-            await asyncio.sleep(pause_s)
-            pause_s *= 2
-        else:
-            width.worked(last - first + 1, len(found))
-            return found
-    raise NodeUnavailable(f"{node.rpc} asked for patience {PATIENCE} times in a row")
+    return await patiently(lambda: _ask(node, question, first, last, width))
+
+
+async def _ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[PlacedLog] | None:
+    try:
+        found = await node.logs_within(question, first, last)
+    except (RpcError, NodeUnavailable) as error:
+        if asks_for_patience(error):
+            raise
+        await node.header("latest")
+        _narrow(error, first, last, width)
+        return None
+    width.worked(last - first + 1, len(found))
+    return found
 
 
 def _narrow(error: Exception, first: int, last: int, width: Width) -> None:

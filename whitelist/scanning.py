@@ -6,6 +6,7 @@ has been replaced is forgotten, with every pool after the last one that still st
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -17,6 +18,7 @@ from whitelist.configuration import Factory
 from whitelist.creations import DECLARED, FoundPool, created
 from whitelist.found import Found
 from whitelist.log_ranges import Width, ask
+from whitelist.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +76,9 @@ async def _still_stands(node: Node, checkpoints: Sequence[Block]) -> int | None:
     while low < high:
         # most often it is the very last one
         middle = high - 1 if high == len(checkpoints) else (low + high) // 2
-        header = await node.header(checkpoints[middle].number)
-        if header is not None and header.hash == checkpoints[middle].hash:
+        checkpoint = checkpoints[middle]
+        header = await patiently(partial(node.header, checkpoint.number))
+        if header is not None and header.hash == checkpoint.hash:
             low = middle + 1
         else:
             high = middle
@@ -83,7 +86,7 @@ async def _still_stands(node: Node, checkpoints: Sequence[Block]) -> int | None:
 
 
 async def _block(node: Node, number: int) -> Block:
-    header = await node.header(number)
+    header = await patiently(lambda: node.header(number))
     if header is None:
         raise BlockGone(f"block {number} is no longer on the node's chain")
     return Block(header.number, header.hash)
