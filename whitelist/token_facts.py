@@ -1,12 +1,13 @@
 """What tokens say of themselves at one block: their decimals, and the symbol for people to read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from streams.contracts import THE_CONTRACTS_DOING, integers
-from streams.node import RpcError
+from streams.node import NodeUnavailable, RpcError
 from streams.pinned import Answer, Pinned
+from whitelist.patience import patiently
 
 DECIMALS = bytes.fromhex("313ce567")
 SYMBOL = bytes.fromhex("95d89b41")
@@ -30,20 +31,44 @@ class TokenUnread(Exception):
 
 
 async def read_tokens(pinned: Pinned, addresses: Iterable[str]) -> Mapping[str, TokenFacts | NoToken]:
-    """Raises TokenUnread, NodeUnavailable."""
-    tokens = sorted(addresses)
+    """Raises TokenUnread, BlockGone, NodeUnavailable.
+
+    Where the node gives an error that may be its own, the token is asked again, once it is sure that the node does tell
+    the block's state; what is an error then too is the token's doing, and stops nothing but that token.
+    """
+    facts = await _read(pinned, sorted(addresses))
+    if unclear := [token for token, fact in facts.items() if isinstance(fact, _Unclear)]:
+        await pinned.check_state()
+        facts |= await _read(pinned, unclear)
+    return {token: fact.told() if isinstance(fact, _Unclear) else fact for token, fact in facts.items()}
+
+
+class _Unclear(msgspec.Struct, frozen=True):
+    error: RpcError | NodeUnavailable
+    otherwise: TokenFacts | NoToken
+    """What the token is if the error is its own."""
+
+    def told(self) -> TokenFacts | NoToken:
+        """Raises TokenUnread."""
+        if isinstance(self.error, NodeUnavailable):
+            raise TokenUnread(f"the node does not tell what a token is: {self.error}") from self.error
+        return self.otherwise
+
+
+async def _read(pinned: Pinned, tokens: Sequence[str]) -> dict[str, TokenFacts | NoToken | _Unclear]:
     requests = [pinned.call(token, question) for question in (DECIMALS, SYMBOL) for token in tokens]
-    answers = await pinned.answers(requests)
+    answers = await patiently(lambda: pinned.answers(requests))
     pairs = zip(answers[: len(tokens)], answers[len(tokens) :], strict=True)
     return {token: _facts(token, *pair) for token, pair in zip(tokens, pairs, strict=True)}
 
 
-def _facts(token: str, decimals: Answer, symbol: Answer) -> TokenFacts | NoToken:
-    for answer in (decimals, symbol):
-        if isinstance(answer, Exception) and not _is_the_contracts_doing(answer):
-            raise TokenUnread(f"the node does not tell what {token} is: {answer}") from answer
+def _facts(token: str, decimals: Answer, symbol: Answer) -> TokenFacts | NoToken | _Unclear:
+    if isinstance(decimals, Exception) and not _is_the_contracts_doing(decimals):
+        return _Unclear(decimals, NoToken(f"asked for decimals() of {token} the node says {decimals}"))
     match integers(decimals):
         case [number] if number <= MOST_DECIMALS:
+            if isinstance(symbol, Exception) and not _is_the_contracts_doing(symbol):
+                return _Unclear(symbol, TokenFacts(number, None))
             return TokenFacts(number, _symbol(symbol))
     said = "nothing" if isinstance(decimals, Exception) or decimals == "0x" else decimals[:80]
     return NoToken(f"asked for decimals() {token} says {said}")
