@@ -16,7 +16,7 @@ from streams.pinned import BlockGone
 from tests.proxy import Call, error, proxied
 from whitelist import patience
 from whitelist.configuration import Factory
-from whitelist.found import Found, opened
+from whitelist.found import Found, PoolsUnreadable, opened
 from whitelist.log_ranges import LogsRefused, Width
 from whitelist.scanning import Scanner
 
@@ -205,3 +205,25 @@ def test_the_width_grows_until_it_is_refused_and_shrinks_for_many_logs() -> None
     width.worked(126, 10_000)
     assert width.blocks == 63
     assert msgspec.structs.astuple(Width(1)) == (1, False)
+
+
+async def test_a_factory_that_creates_nothing_is_told_of(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = Factory("v3", world.contracts.v2_factory, 3)
+
+    with opened(tmp_path / "pools.sqlite") as found:
+        await scanned(world.chain.rpc.url, found, [*factories(world), wrong], head := tip(world))
+
+    assert caplog.messages == [
+        f"{wrong.address} created no v3 pool in blocks 3 to {head.number}: is it such a factory, and on this chain?"
+    ]
+
+
+def test_a_file_that_holds_no_pools_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "pools.sqlite"
+    path.write_bytes(b"rubbish" * 1000)
+
+    refused = r"pools\.sqlite: file is not a database; moved away, the factories are scanned anew"
+    with pytest.raises(PoolsUnreadable, match=refused), opened(path):
+        pass

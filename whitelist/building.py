@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -181,9 +182,9 @@ def _tokens(
 
 def _names(tokens: Mapping[str, ListedToken]) -> dict[str, str]:
     """A symbol that several chosen tokens have names none of them."""
-    symbols = [token.symbol for token in tokens.values()]
+    counts = Counter(token.symbol for token in tokens.values())
     return {
-        address: token.symbol if token.symbol and symbols.count(token.symbol) == 1 else address
+        address: token.symbol if token.symbol and counts[token.symbol] == 1 else address
         for address, token in tokens.items()
     }
 

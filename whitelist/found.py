@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from protocols.types import Block, PoolId, ProtocolName
@@ -103,14 +103,18 @@ class Found:
         return [FoundPool(*row) for row in self._connection.execute(query, parameters)]
 
 
+class PoolsUnreadable(Exception):
+    """The file of found pools cannot be used."""
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Found]:
-    """Raises OSError where the directory cannot be made, sqlite3.Error where the file is no such database."""
+    """Raises OSError where the directory cannot be made, PoolsUnreadable where the file cannot be used."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=PATIENCE_S)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(SCHEMA)
-        yield Found(connection)
-    finally:
-        connection.close()
+        with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(SCHEMA)
+            yield Found(connection)
+    except sqlite3.Error as error:
+        raise PoolsUnreadable(f"{path}: {error}; moved away, the factories are scanned anew") from error

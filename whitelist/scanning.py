@@ -39,6 +39,11 @@ class Scanner(msgspec.Struct):
             stands = await _still_stands(self.node, self.found.scanned(factory.address))
             self.found.forget_after(factory.address, -1 if stands is None else stands)
             await self._scan(factory, range(factory.from_block if stands is None else stands + 1, head.number + 1))
+            if not self.found.count([factory.address]):
+                log.warning(
+                    "%s created no %s pool in blocks %d to %d: is it such a factory, and on this chain?",
+                    *(factory.address, factory.kind, factory.from_block, head.number),
+                )
         await _expect(self.node, head)
 
     async def _scan(self, factory: Factory, blocks: range) -> None:

@@ -20,6 +20,7 @@ from streams.whitelist_publishing import Outgoing, Said, TooLarge
 from whitelist.building import Unbuilt, build
 from whitelist.configuration import Configuration, configured
 from whitelist.filtering import PoolUnread
+from whitelist.found import PoolsUnreadable
 from whitelist.lists import Build, Busy, Place, Published, Unreadable
 from whitelist.log_ranges import LogsRefused
 from whitelist.metrics import BUILDS, CHANGES, MESSAGES, RESEEDS, STEP_SECONDS, told
@@ -49,7 +50,7 @@ class NatsAway(Exception):
 
 FAILURES = (
     *(Busy, Unreadable, Unbuilt, BlockGone, NodeUnavailable, RpcError, LogsRefused, PoolUnread, TokenUnread),
-    *(NotKept, NatsAway, NothingListed, TooLarge, TooManyRemoved, OSError),
+    *(PoolsUnreadable, NotKept, NatsAway, NothingListed, TooLarge, TooManyRemoved, OSError),
 )
 """What is told in a sentence and tried again: the world outside may be better by then."""
 

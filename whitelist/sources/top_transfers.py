@@ -28,7 +28,7 @@ async def ask(node: Node, last: int, blocks: int, timeout_s: float) -> bytes:
                 counts.update(each.log.address for each in logs if len(each.log.topics) == ERC20_TOPICS)
     except TimeoutError as error:
         raise SourceFailed(f"{blocks} blocks of transfers were not counted within {timeout_s:g} s") from error
-    except (LogsRefused, NodeUnavailable, RpcError) as error:
+    except (LogsRefused, NodeUnavailable, RpcError, ValueError) as error:  # ValueError: a URL or answer that is none
         raise SourceFailed(f"the node does not tell the transfers: {error}") from error
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return msgspec.json.encode(dict(ranked[:MOST_KEPT]))
