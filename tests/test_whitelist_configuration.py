@@ -64,6 +64,12 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (f"blocked = ['0x12']\n{FACTORY}", "blocked[0]: '0x12' is neither an address nor a pool id"),
         (f"[sources.lighter]\nurls = ['x']\n{FACTORY}", "sources.lighter.urls is no key that is known"),
         (f"[sources.token_lists]\nenabled = true\n{FACTORY}", "sources.token_lists.urls names no list"),
+        (
+            f"[sources.lighter]\nurl = 'http://['\n{FACTORY}",
+            "sources.lighter.url: 'http://[' is neither a URL nor a path",
+        ),
+        (f"[sources.top_transfers]\nurl = 'ws://'\n{FACTORY}", "sources.top_transfers.url: 'ws://' is neither"),
+        (f"[sources.token_lists]\nurls = ['a.json', '']\n{FACTORY}", "sources.token_lists.urls[1]: '' is neither"),
         (f"[sources.lighter]\ntimeout_s = 0\n{FACTORY}", "sources.lighter.timeout_s is 0.0"),
         (f"[sources.cross_chain]\nmin_chains = 4\n{FACTORY}", "sources.cross_chain.min_chains is 4"),
         (FACTORY.replace("v2", "v5"), "factories[0].protocol: protocol 'v5' is not followed"),

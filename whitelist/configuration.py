@@ -10,7 +10,15 @@ from msgspec.structs import replace
 from protocols.types import NATIVE, ProtocolName
 from settings import Settings
 from streams.whitelist_messages import Unreadable, protocol_name
-from whitelist.configuration_checks import Wrong, check_address, check_blocked, check_number, check_share, sentence
+from whitelist.configuration_checks import (
+    Wrong,
+    check_address,
+    check_blocked,
+    check_number,
+    check_share,
+    check_url,
+    sentence,
+)
 
 ETHEREUM = Path(__file__).with_name("ethereum.toml")
 COINGECKO = "https://api.coingecko.com/api/v3/coins/list?include_platform=true"
@@ -197,13 +205,18 @@ def _check_sources(sources: Sources) -> None:
     for name in Sources.__struct_fields__:
         if (source := getattr(sources, name)) is not None:
             check_number(f"sources.{name}.timeout_s", source.timeout_s, above=0)
+            if (url := getattr(source, "url", None)) is not None:
+                check_url(f"sources.{name}.url", url)
     if (cross := sources.cross_chain) is not None and not 1 <= cross.min_chains <= len(set(cross.chains)):
         named = len(set(cross.chains))
         raise Wrong(
             f"sources.cross_chain.min_chains is {cross.min_chains}, and sources.cross_chain.chains names {named}"
         )
-    if (lists := sources.token_lists) is not None and lists.enabled and not lists.urls:
-        raise Wrong("sources.token_lists.urls names no list")
+    if (lists := sources.token_lists) is not None:
+        if lists.enabled and not lists.urls:
+            raise Wrong("sources.token_lists.urls names no list")
+        for at, url in enumerate(lists.urls):
+            check_url(f"sources.token_lists.urls[{at}]", url)
     if (top := sources.top_transfers) is not None:
         check_number("sources.top_transfers.blocks", top.blocks, above=0)
         check_number("sources.top_transfers.count", top.count, above=0)

@@ -1,6 +1,7 @@
 """What a key of the configuration may hold; each refusal names the key, what it holds and what it ought to. PURE."""
 
 import re
+from urllib.parse import urlsplit
 
 from eth_hash.auto import keccak
 
@@ -25,6 +26,17 @@ def check_address(key: str, text: str) -> None:
 def check_blocked(key: str, text: str) -> None:
     if not _BLOCKABLE.fullmatch(text):
         raise Wrong(f"{key}: {text!r} is neither an address nor a pool id")
+
+
+def check_url(key: str, text: str) -> None:
+    """What has no scheme is a path."""
+    try:
+        parts = urlsplit(text)
+        known = "://" not in text or parts.scheme == "file" or bool(parts.hostname)
+    except ValueError:
+        known = False
+    if not text or not known:
+        raise Wrong(f"{key}: {text!r} is neither a URL nor a path")
 
 
 def check_number(key: str, value: float, above: float) -> None:
