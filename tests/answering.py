@@ -67,7 +67,7 @@ def answering(answers: Mapping[str, Any]) -> Iterator[Answering]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     world.url = f"http://127.0.0.1:{server.server_port}"
     try:
         yield world
