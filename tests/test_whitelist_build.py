@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from demo import servers
+from protocols.types import NATIVE
 from tests.answering import FAULTS, Answering, answering
 from tests.whitelisting import Place, answers, configuration, place, singleton, sources
 
@@ -29,6 +30,18 @@ REJECTED = {
     "empty": r"it has no liquidity at its price",
     "hooked": r"its hooks 0x[0-9a-f]{40} are not allowed",
 }
+
+
+BY = {
+    "WETH": "trusted",
+    "USDC": "trusted+cross_chain",
+    "USDT": "trusted",
+    "WBTC": "token_lists+lighter",
+    "LINK": "cross_chain",
+    "PEPE": "hyperliquid",
+    "ETH": "being the chain's coin",
+}
+"""Who chose the tokens of the listed pools."""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +80,13 @@ def built(found: Place, directory: Path, path: Path) -> dict[str, Any]:
     return dict(json.loads(told.stdout))
 
 
+def listed_because(found: Place, pool: dict[str, Any]) -> str:
+    symbols = {address: name for name, address in found.tokens.items()} | {NATIVE: "ETH"}
+    chosen = ", ".join(f"{name} by {BY[name]}" for name in (symbols[pool["token0"]], symbols[pool["token1"]]))
+    needed = "1,000" if pool["protocol"] == "v4" else "2,000"
+    return rf"its liquidity is (4,9\d\d|5,0\d\d) USD, {needed} USD are needed; {re.escape(chosen)}"
+
+
 def test_the_list_is_what_a_person_would_choose(found: Place, world: Answering, tmp_path: Path) -> None:
     made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
 
@@ -78,6 +98,8 @@ def test_the_list_is_what_a_person_would_choose(found: Place, world: Answering, 
     assert rejected.keys() == REJECTED.keys()
     for name, reason in rejected.items():
         assert re.fullmatch(REJECTED[name], reason), f"{name}: {reason}"
+    for pool in made["pools"]:
+        assert re.fullmatch(listed_because(found, pool), pool["reason"]), f"{names[pool['id']]}: {pool['reason']}"
 
 
 def test_what_is_told_of_a_pool_is_so(found: Place, world: Answering, tmp_path: Path) -> None:
@@ -119,8 +141,17 @@ def test_show_has_the_reason_of_every_decision(found: Place, world: Answering, t
     one = whitelist(found, tmp_path, path, "show", found.pools["hooked"].id).stdout
     listed = whitelist(found, tmp_path, path, "show", found.pools["native"].id).stdout
 
+    of_uni = whitelist(found, tmp_path, path, "show", found.tokens["UNI"].upper().replace("0X", "0x")).stdout
+    unknown = whitelist(found, tmp_path, path, "show", "0x" + "12" * 20).stdout
+    told = json.loads(whitelist(found, tmp_path, path, "show", found.pools["blocked token"].id, "--json").stdout)
+
     assert all(pool.id in everything for pool in found.pools.values())
     assert one.count("\n") == 1
+    assert of_uni.splitlines()[0] == f"{found.tokens['UNI']} is UNI, by cross_chain"
+    assert of_uni.splitlines()[1].startswith(f"{found.pools['hardly anything'].id}  rejected    UNI has no price")
+    assert unknown == f"nothing was decided on {'0x' + '12' * 20} at block {told['block']['number']}\n"
+    assert told["pools"] == []
+    assert [each["reason"] for each in told["rejected"]] == [f"{found.tokens['SCAM']} is blocked"]
     assert "are not allowed" in one
     assert "its liquidity is" in listed
     assert "ETH by being the chain's coin" in listed

@@ -3,8 +3,7 @@
 import pytest
 
 from protocols.states import V2State
-from protocols.types import PoolId, ProtocolName
-from whitelist.addresses import NATIVE
+from protocols.types import NATIVE, PoolId, ProtocolName
 from whitelist.choosing import Listed, Rejected, Rules
 from whitelist.configuration import Configuration, Factory, Thresholds
 from whitelist.creations import FoundPool
@@ -22,7 +21,7 @@ BY = "USDC by trusted, WETH by trusted+cross_chain"
 
 def rules(listed: tuple[PoolId, ...] = (), **changes: object) -> Rules:
     configuration = Configuration(factories=FACTORIES, **changes)  # type: ignore[arg-type]
-    return Rules(configuration, NAMES, SOURCES, listed)
+    return Rules(configuration, NAMES, SOURCES, frozenset(listed))
 
 
 def pool(protocol: ProtocolName = "v2", tokens: tuple[str, str] = (USDC, WETH), hooks: str = NATIVE) -> FoundPool:
@@ -93,16 +92,17 @@ def test_a_pool_off_the_market_is_not_listed_however_deep(price: float, reason: 
 
 
 def test_a_pool_with_nothing_at_its_price_is_not_listed() -> None:
-    assert rules().decide(pool(), None, PRICES) == Rejected(POOL, "it has no liquidity at its price")
+    assert rules().decide(pool(), None, PRICES) == Rejected(pool(), "it has no liquidity at its price")
 
 
 def test_tokens_without_a_price_are_named_by_symbol_or_address() -> None:
     decide = rules().decide
 
-    assert decide(pool(tokens=(LINK, WETH)), worth(800), {WETH: PRICES[WETH]}) == Rejected(
-        POOL, f"{LINK} has no price: no pool of it has a liquidity of 500 USD, this one 800 USD"
+    half = pool(tokens=(LINK, WETH))
+    assert decide(half, worth(800), {WETH: PRICES[WETH]}) == Rejected(
+        half, f"{LINK} has no price: no pool of it has a liquidity of 500 USD, this one 800 USD"
     )
-    assert decide(pool(), worth(800), {}) == Rejected(POOL, "neither USDC nor WETH has a price")
+    assert decide(pool(), worth(800), {}) == Rejected(pool(), "neither USDC nor WETH has a price")
 
 
 @pytest.mark.parametrize("blocked", [POOL, USDC, WETH, HOOKS])

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ from whitelist.scanning import Progress, Scanner
 from whitelist.sources.keeping import Answer, Kept
 from whitelist.token_facts import NoToken, TokenFacts, read_tokens
 from whitelist.tokens import Chosen, chain_of, choose
+from whitelist.unchosen import unchosen
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +90,13 @@ class _Builder(msgspec.Struct, frozen=True):
         rules = Rules(self.configuration, _names(tokens), chosen.tokens, listed_ids(published))
         with STEP_SECONDS.labels("filter").time():
             listed, rejected = await self._decided(pinned, rules, tokens)
-        others = self.found.others([*tokens, NATIVE], self._factories, MOST_UNCHOSEN)
         await pinned.check_chain()
-        unlisted = [_unchosen(pool, tokens, facts, self.configuration) for pool in others]
+        unresolved = _unresolved(chosen, facts, self.configuration)
+        looked_at = {each.pool.id for each in listed} | {each.pool.id for each in rejected}
+        unlisted = [
+            Rejected(pool, unchosen(pool, tokens, unresolved))
+            for pool in self._others([*tokens, NATIVE], rules.listed - looked_at)
+        ]
         return Build(
             snapshot_id=max(time.time_ns() // 1_000_000, published.snapshot_id + 1 if published else 0),
             block=head,
@@ -100,12 +105,18 @@ class _Builder(msgspec.Struct, frozen=True):
             pools=listed,
             metadata=[_metadata(each.pool, tokens) for each in listed],
             rejected=[*rejected, *unlisted],
-            untold=self.found.count(self._factories) - len(listed) - len(rejected) - len(unlisted),
-            unresolved={
-                **chosen.unresolved,
-                **{each: fact.reason for each, fact in facts.items() if isinstance(fact, NoToken)},
-            },
+            untold=self.found.count(self._factories) - len(looked_at) - self._known(unlisted),
+            unresolved=unresolved,
         )
+
+    def _others(self, tokens: Sequence[str], gone: Collection[PoolId]) -> list[FoundPool]:
+        """The newest with a token that is not chosen, and those that were listed and are not looked at any more."""
+        others = {pool.id: pool for pool in self.found.others(tokens, self._factories, MOST_UNCHOSEN)}
+        found = {pool: self.found.pool(pool) for pool in gone if pool not in others}
+        return [*others.values(), *(pool for pool in found.values() if pool is not None)]
+
+    def _known(self, rejected: Sequence[Rejected]) -> int:
+        return sum(each.pool.factory in self._factories for each in rejected)
 
     async def _scanned(self) -> Block:
         """The head, with every pool up to it found."""
@@ -129,11 +140,13 @@ class _Builder(msgspec.Struct, frozen=True):
         allowed = [pool for pool in candidates if pool.id not in forbidden]
         read = await depths(pinned, [_metadata(pool, tokens) for pool in allowed])
         prices = self._prices(allowed, read, tokens)
-        decisions: list[Listed | Rejected] = [Rejected(pool, reason) for pool, reason in forbidden.items()]
+        decisions: list[Listed | Rejected] = [
+            Rejected(pool, forbidden[pool.id]) for pool in candidates if pool.id in forbidden
+        ]
         for pool in allowed:
             known = read[pool.id]
             if isinstance(known, Missing):
-                decisions.append(Rejected(pool.id, known.reason))
+                decisions.append(Rejected(pool, known.reason))
             else:
                 decisions.append(rules.decide(pool, known, prices))
         listed = [each for each in decisions if isinstance(each, Listed)]
@@ -189,21 +202,11 @@ def _names(tokens: Mapping[str, ListedToken]) -> dict[str, str]:
     }
 
 
-def _unchosen(
-    pool: FoundPool,
-    tokens: Mapping[str, ListedToken],
-    facts: Mapping[str, TokenFacts | NoToken],
-    configuration: Configuration,
-) -> Rejected:
-    reasons = []
-    for token in (pool.token0, pool.token1):
-        if token in configuration.blocked:
-            reasons.append(f"{token} is blocked")
-        elif isinstance(fact := facts.get(token), NoToken):
-            reasons.append(fact.reason)
-        elif token not in tokens:
-            reasons.append(f"no source chose {token}")
-    return Rejected(pool.id, " and ".join(reasons))
+def _unresolved(
+    chosen: Chosen, facts: Mapping[str, TokenFacts | NoToken], configuration: Configuration
+) -> dict[str, str]:
+    no_tokens = {each: fact.reason for each, fact in facts.items() if isinstance(fact, NoToken)}
+    return {**chosen.unresolved, **no_tokens, **{each: f"{each} is blocked" for each in configuration.blocked}}
 
 
 def _metadata(pool: FoundPool, tokens: Mapping[str, ListedToken]) -> PoolMetadata:

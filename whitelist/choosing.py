@@ -1,6 +1,6 @@
 """Which pools are listed: the decision on each, with its reason. PURE."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 
 import msgspec
 
@@ -18,7 +18,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    id: PoolId
+    pool: FoundPool
     reason: str
 
 
@@ -27,7 +27,7 @@ class Rules(msgspec.Struct, frozen=True):
     names: Mapping[str, str]
     """Address to what a person calls the token."""
     sources: Mapping[str, tuple[str, ...]]
-    listed: Collection[PoolId]
+    listed: Set[PoolId]
     """In the last published list."""
 
     def forbids(self, pool: FoundPool) -> str | None:
@@ -42,20 +42,20 @@ class Rules(msgspec.Struct, frozen=True):
     def decide(self, pool: FoundPool, depth: Depth | None, prices: Prices) -> Listed | Rejected:
         """Of a pool whose tokens are chosen and that nothing forbids."""
         if depth is None:
-            return Rejected(pool.id, "it has no liquidity at its price")
+            return Rejected(pool, "it has no liquidity at its price")
         tokens = (pool.token0, pool.token1)
         unpriced = [token for token in tokens if token not in prices]
         if len(unpriced) == 2:
-            return Rejected(pool.id, f"neither {self._name(tokens[0])} nor {self._name(tokens[1])} has a price")
+            return Rejected(pool, f"neither {self._name(tokens[0])} nor {self._name(tokens[1])} has a price")
         if unpriced:
             return self._half_priced(pool, depth, prices, unpriced[0])
         worth = (prices[tokens[0]], prices[tokens[1]])
         liquidity = sum(micro_usd(amount, price) for amount, price in zip(depth.whole, worth, strict=True))
         needed, why = self._needed(pool)
         if liquidity < needed:
-            return Rejected(pool.id, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}")
+            return Rejected(pool, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}")
         if off := self._off(depth, worth):
-            return Rejected(pool.id, f"its price is {off} times off that of deeper pools")
+            return Rejected(pool, f"its price is {off} times off that of deeper pools")
         hooks = "" if pool.hooks == NATIVE else f"; hooks {pool.hooks} are allowed"
         chosen = ", ".join(f"{self._name(token)} by {self._by(token)}" for token in tokens)
         return Listed(pool, liquidity, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}; {chosen}{hooks}")
@@ -65,7 +65,7 @@ class Rules(msgspec.Struct, frozen=True):
         amount = micro_usd(depth.whole[known], prices[(pool.token0, pool.token1)[known]])
         least = usd(int(self.configuration.price_depth_usd * MICRO))
         return Rejected(
-            pool.id,
+            pool,
             f"{self._name(token)} has no price: no pool of it has a liquidity of {least}, this one {usd(2 * amount)}",
         )
 

@@ -56,6 +56,9 @@ def run() -> None:
 def show(what: str | None, as_json: bool) -> None:
     """The last build's decisions and their reasons: on all pools, on one, or on those with a token."""
     made = _last_build()
+    if what is not None:
+        looking_up, lists = importlib.import_module("whitelist.looking_up"), importlib.import_module("whitelist.lists")
+        made = looking_up.with_decision_on(made, lists.Place(settings()), what)
     if as_json:
         _print_json(_reporting().as_json(made, what))
     else:

@@ -41,7 +41,7 @@ class Build(msgspec.Struct, frozen=True):
     untold: int = 0
     """So many more pools have a token that nobody chose."""
     unresolved: Mapping[str, str] = {}
-    """A symbol that leads to no token, and why; an address that is no token, and why."""
+    """A symbol that leads to no token, and why; an address that is no token or blocked, and why."""
 
     @property
     def published(self) -> "Published":

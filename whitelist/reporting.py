@@ -7,6 +7,7 @@ from rich.table import Table
 
 from protocols.types import NATIVE
 from whitelist.choosing import Listed, Rejected
+from whitelist.creations import FoundPool
 from whitelist.hearing import SourceReport
 from whitelist.lists import Build
 from whitelist.prices import MICRO
@@ -22,7 +23,7 @@ def as_json(build: Build, about: str | None = None) -> dict[str, Any]:
         "tokens": msgspec.to_builtins(build.tokens),
         "sources": {name: _source(report) for name, report in build.sources.items()},
         "pools": [_pool(listed) for listed in build.pools if _is_about(listed, about)],
-        "rejected": [msgspec.to_builtins(each) for each in build.rejected if about is None or each.id == about.lower()],
+        "rejected": [_rejected(each) for each in build.rejected if _is_about(each, about)],
         "rejected_untold": build.untold,
         "unresolved": dict(build.unresolved),
     }
@@ -46,7 +47,7 @@ def summary(build: Build) -> list[str | Table]:
 def decisions(build: Build, about: str | None) -> list[str | Table]:
     """A line for each decision; of everything the tokens too."""
     listed = [line(each) for each in build.pools if _is_about(each, about)]
-    rejected = [f"{each.id}  rejected    {each.reason}" for each in build.rejected if _is_rejected(each, about)]
+    rejected = [f"{each.pool.id}  rejected    {each.reason}" for each in build.rejected if _is_about(each, about)]
     if about is not None:
         known = [
             f"{each.address} is {each.symbol}, by {', '.join(each.sources)}"
@@ -60,7 +61,9 @@ def decisions(build: Build, about: str | None) -> list[str | Table]:
 
 
 def changes(build: Build, found: Change) -> list[str]:
-    reasons = {each.pool.id: each.reason for each in build.pools} | {each.id: each.reason for each in build.rejected}
+    reasons = {each.pool.id: each.reason for each in build.pools} | {
+        each.pool.id: each.reason for each in build.rejected
+    }
     lines = [f"+ {pool.id}  {reasons[pool.id]}" for pool in found.pools]
     lines += [f"- {pool}  {reasons.get(pool, 'it is no longer on the chain')}" for pool in found.removed]
     lines += [f"+ token {token.address} {token.symbol}, by {', '.join(token.sources)}" for token in found.tokens]
@@ -80,14 +83,9 @@ def change_as_json(build: Build, found: Change) -> dict[str, Any]:
     }
 
 
-def _is_about(listed: Listed, about: str | None) -> bool:
-    pool = listed.pool
+def _is_about(decision: Listed | Rejected, about: str | None) -> bool:
+    pool = decision.pool
     return about is None or about.lower() in (pool.id, pool.token0, pool.token1)
-
-
-def _is_rejected(rejected: Rejected, about: str | None) -> bool:
-    """Of one that nobody chose the reason names the token."""
-    return about is None or about.lower() == rejected.id or about.lower() in rejected.reason
 
 
 def line(listed: Listed) -> str:
@@ -101,8 +99,21 @@ def _fee(fee: int) -> str:
 
 
 def _pool(listed: Listed) -> dict[str, Any]:
-    pool = listed.pool
-    told = {
+    told = _identity(listed.pool) | {
+        "liquidity_usd": round(listed.liquidity_micro_usd / MICRO, 2),
+        "reason": listed.reason,
+    }
+    if listed.pool.protocol == "v4":
+        told["hooks"] = None if listed.pool.hooks == NATIVE else listed.pool.hooks
+    return told
+
+
+def _rejected(rejected: Rejected) -> dict[str, Any]:
+    return _identity(rejected.pool) | {"reason": rejected.reason}
+
+
+def _identity(pool: FoundPool) -> dict[str, Any]:
+    return {
         "id": pool.id,
         "protocol": pool.protocol,
         "token0": pool.token0,
@@ -110,10 +121,7 @@ def _pool(listed: Listed) -> dict[str, Any]:
         "fee": pool.fee,
         "tick_spacing": pool.tick_spacing,
         "factory": pool.factory,
-        "liquidity_usd": round(listed.liquidity_micro_usd / MICRO, 2),
-        "reason": listed.reason,
     }
-    return told | ({"hooks": None if pool.hooks == NATIVE else pool.hooks} if pool.protocol == "v4" else {})
 
 
 def _source(report: SourceReport) -> dict[str, Any]:
