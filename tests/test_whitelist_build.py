@@ -216,6 +216,20 @@ def test_without_sources_the_trusted_tokens_are_the_list(found: Place, tmp_path:
     }
 
 
+def test_without_a_price_to_begin_with_nothing_is_listed_and_that_is_said(found: Place, tmp_path: Path) -> None:
+    path = configuration(found, tmp_path)
+    path.write_text(path.read_text().replace("usd = 1.0", ""))
+
+    told = whitelist(found, tmp_path, path, "build", "--json")
+
+    made = json.loads(told.stdout)
+    reasons = {each["reason"] for each in made["rejected"] if found.names[each["id"]] == "v2 WETH/USDC"}
+    assert made["pools"] == []
+    assert reasons <= {"neither WETH nor USDC has a price", "neither USDC nor WETH has a price"}
+    assert len(reasons) == 1
+    assert "No trusted token has a price (usd)" in told.stderr
+
+
 def test_the_most_transferred_tokens_are_counted_from_the_chain(found: Place, tmp_path: Path) -> None:
     counting = "[sources.top_transfers]\nenabled = true\nblocks = 1000\ncount = 3\ntimeout_s = 30\n"
 

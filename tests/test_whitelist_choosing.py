@@ -8,7 +8,7 @@ from whitelist.choosing import Listed, Rejected, Rules
 from whitelist.configuration import Configuration, Factory, Thresholds
 from whitelist.creations import FoundPool
 from whitelist.depths import Depth, depth
-from whitelist.prices import anchor_price
+from whitelist.prices import MICRO, anchor_price
 
 USDC, WETH, LINK, HOOKS, OTHER = (f"0x{digit * 40}" for digit in "abcde")
 POOL = PoolId("0x" + "1" * 40)
@@ -53,6 +53,17 @@ def test_a_pool_comes_at_the_threshold_and_goes_well_below_it(
 
     assert decision.reason == expected
     assert isinstance(decision, Listed) == expected.endswith(BY)
+
+
+def test_the_threshold_itself_is_enough() -> None:
+    """Of tokens without decimals, whose prices are exact."""
+    one_usd = anchor_price(1, 0)
+    found = depth(V2State(1000, 1000))
+
+    decision = rules().decide(pool(), found, {USDC: one_usd, WETH: one_usd})
+
+    assert isinstance(decision, Listed)
+    assert decision.liquidity_micro_usd == 2000 * MICRO
 
 
 def test_a_pool_that_wavers_at_the_threshold_is_listed_once_and_stays() -> None:

@@ -89,7 +89,22 @@ def test_a_pool_full_of_a_worthless_token_prices_nothing() -> None:
     markets = [market("fake", (USD, FAKE), (100 * 10**6, 10**6 * 10**18))]
 
     assert FAKE not in spread(ANCHORS, markets, 500 * MICRO)
-    assert FAKE in spread(ANCHORS, markets, 100 * MICRO)
+    assert FAKE not in spread(ANCHORS, markets, 200 * MICRO + 1)
+    assert FAKE in spread(ANCHORS, markets, 200 * MICRO - 1)
+
+
+def test_a_way_is_as_sure_as_its_shallowest_pool() -> None:
+    """LINK over WETH has a shallow pool first and a deep one after it: the pool in between is surer than that."""
+    markets = [
+        market("shallow", (USD, WETH), (1_000 * 10**6, 10**18)),
+        market("deep", (WETH, LINK), (10**6 * 10**18, 10**6 * 10**18)),
+        market("medium", (USD, LINK), (15_000 * 10**6, 1_000 * 10**18)),
+    ]
+
+    prices = spread(ANCHORS, markets, 500 * MICRO)
+
+    assert usd(prices, LINK, 18) == pytest.approx(15)
+    assert usd(prices, WETH, 18) == pytest.approx(15)
 
 
 def test_a_fakes_pools_do_not_price_real_tokens() -> None:

@@ -64,6 +64,7 @@ def test_a_symbol_leads_to_the_trusted_then_to_lists_then_to_coins() -> None:
         ([], "nobody says which address X has"),
         ([Coin("one", "x", {"ethereum": A}), Coin("two", "x", {"ethereum": B})], "X is 2 coins at CoinGecko: one, two"),
         ([Coin("own-chain", "x", {}), Coin("copy", "x", {"ethereum": A})], "one of them with a chain of its own"),
+        ([Coin("own-chain", "x", {})], "own-chain has no address on ethereum"),
         ([Coin("far", "x", {"base": A})], "far has no address on ethereum"),
     ],
 )
@@ -86,6 +87,16 @@ def test_what_is_blocked_is_chosen_by_nobody() -> None:
     found = chosen(heard, blocked=(A,), trusted=(Trusted(A, "A"),))
 
     assert A not in found.tokens
+
+
+def test_what_is_blocked_makes_no_symbol_doubtful() -> None:
+    coins = [Coin("real", "x", {"ethereum": A}), Coin("copy", "x", {"ethereum": B})]
+    listed = [ListedToken(1, A, "Y"), ListedToken(1, B, "Y")]
+
+    found = chosen(Heard(coins, listed, ["X", "Y"]), blocked=(B,))
+
+    assert found.tokens[A] == ("token_lists", "hyperliquid")
+    assert (found.tokens.keys(), found.unresolved) == ({A}, {})
 
 
 def test_the_most_transferred_are_so_many() -> None:

@@ -47,6 +47,7 @@ def test_a_pool_that_the_build_does_not_tell_of_is_looked_up(tmp_path: Path) -> 
     place = Place(Settings(data=tmp_path))
     block = Block(9, "0x" + "9" * 64)
     made = Build(1, block, [ListedToken(A, "A", 18, ("trusted",))], {}, [], [], [], untold=2)
+    everything = Build(1, block, made.tokens, {}, [], [], [], untold=0)
     with opened(place.pools) as found:
         found.begin(FACTORY, "v2", 0)
         found.add(FACTORY, [(1, pool(A, B)), (9, pool(A, NATIVE, NEW))], block)
@@ -56,6 +57,7 @@ def test_a_pool_that_the_build_does_not_tell_of_is_looked_up(tmp_path: Path) -> 
     assert reporting.decisions(told, OLD) == [f"{OLD}  rejected    no source chose {B}"]
     assert told.untold == 1
     assert with_decision_on(told, place, OLD) == told
+    assert with_decision_on(everything, place, OLD) == everything
     assert with_decision_on(made, place, NEW) == made
     assert with_decision_on(made, place, C) == made
 

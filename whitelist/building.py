@@ -166,6 +166,8 @@ class _Builder(msgspec.Struct, frozen=True):
             for each in self.configuration.trusted
             if each.usd is not None and each.address in tokens
         }
+        if not anchors:
+            log.warning("No trusted token has a price (usd), so no token has one and no pool can be listed")
         markets = [
             Market(pool.id, (_one(pool.token0, wrapped), _one(pool.token1, wrapped)), known)
             for pool in pools
