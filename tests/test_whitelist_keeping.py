@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,18 @@ from tests.token_sources import WORLD
 from whitelist.configuration import Configuration, Factory, Lighter, Sources, TokenLists, TopTransfers
 from whitelist.hearing import Hearing, joined
 from whitelist.sources import coingecko, fetching, hyperliquid, lighter, token_lists
-from whitelist.sources.fetching import SourceFailed, fetch
+from whitelist.sources.fetching import fetch
 from whitelist.sources.keeping import Answer, Kept, spoken
+from whitelist.sources.questions import Question, SourceFailed
 from whitelist.tokens import Heard
 
-Ask = Callable[[str, float], Awaitable[bytes]]
 Read = Callable[[bytes], Any]
 
-SOURCES: Mapping[str, tuple[Ask, Read, str]] = {
-    "cross_chain": (coingecko.ask, coingecko.read, ""),
-    "hyperliquid": (hyperliquid.ask, hyperliquid.read, ""),
-    "lighter": (lighter.ask, lighter.read, ""),
-    "token_lists": (token_lists.ask, token_lists.read, "/list.json"),
+SOURCES: Mapping[str, tuple[Question, Read, str]] = {
+    "cross_chain": (coingecko.QUESTION, coingecko.read, ""),
+    "hyperliquid": (hyperliquid.QUESTION, hyperliquid.read, ""),
+    "lighter": (lighter.QUESTION, lighter.read, ""),
+    "token_lists": (token_lists.QUESTION, token_lists.read, "/list.json"),
 }
 """How each is asked and read, and what follows the server's URL."""
 NO_NODE = "http://127.0.0.1:1"
@@ -47,8 +47,8 @@ def older(directory: Path, age_s: float) -> None:
 
 
 async def answer(kept: Kept, name: str, url: str, timeout_s: float = 5, young_s: float = 0) -> Answer[Any]:
-    ask, read, path = SOURCES[name]
-    return await kept.answer(name, url, lambda: ask(url + path, timeout_s), read, young_s)
+    question, read, path = SOURCES[name]
+    return await kept.answer(name, url, lambda: fetch(url + path, question, timeout_s), read, young_s)
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ async def test_a_young_answer_is_not_asked_for_again(world: Answering, tmp_path:
 @pytest.mark.parametrize("url", ["http://", "https://exa mple/x", "/no/such/file", "file:///no/such/file", ""])
 async def test_what_cannot_be_fetched_is_a_failure_of_the_source(url: str) -> None:
     with pytest.raises(SourceFailed):
-        await fetch(url, 2)
+        await fetch(url, Question(), 2)
 
 
 async def test_a_failure_names_no_key_of_the_url(world: Answering) -> None:
     with pytest.raises(SourceFailed) as failed:
-        await fetch(world.url.replace("http://", "http://user:secret@") + "/none?key=secret", 2)
+        await fetch(world.url.replace("http://", "http://user:secret@") + "/none?key=secret", Question(), 2)
 
     assert str(failed.value) == f"{world.url}/none answered HTTP 404: b'not here'"
 
@@ -165,9 +165,9 @@ async def test_an_answer_without_end_is_given_up(
     path.write_bytes(b" " * 101)
 
     with pytest.raises(SourceFailed, match="gave more than 100 bytes"):
-        await fetch(f"{world.url}/api/v3/coins/list", 2)
+        await fetch(f"{world.url}/api/v3/coins/list", Question(), 2)
     with pytest.raises(SourceFailed, match=r"large\.json is larger than 100 bytes"):
-        await fetch(str(path), 2)
+        await fetch(str(path), Question(), 2)
 
 
 async def heard(directory: Path, sources: Sources) -> tuple[Heard, Mapping[str, Answer[Any]]]:

@@ -11,7 +11,8 @@ from tests.answering import Answering, answering
 from tests.token_sources import TOKEN_LIST, WORLD, A, B
 from whitelist.sources import coingecko, hyperliquid, lighter, token_lists
 from whitelist.sources.coingecko import Coin
-from whitelist.sources.fetching import SourceFailed, completed
+from whitelist.sources.fetching import fetch
+from whitelist.sources.questions import SourceFailed
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def world() -> Iterator[Answering]:
 
 
 async def test_coingecko_is_asked_for_platforms_and_tells_addresses(world: Answering) -> None:
-    found = coingecko.read(await coingecko.ask(world.url, 5))
+    found = coingecko.read(await fetch(world.url, coingecko.QUESTION, 5))
 
     assert world.asked == [("GET", "/api/v3/coins/list?include_platform=true", b"")]
     assert found[1] == Coin("chainlink", "link", {"ethereum": A, "base": B, "solana": "So1"})
@@ -33,21 +34,21 @@ async def test_coingecko_is_asked_for_platforms_and_tells_addresses(world: Answe
 
 
 async def test_hyperliquid_is_asked_by_post_and_tells_what_is_traded(world: Answering) -> None:
-    found = hyperliquid.read(await hyperliquid.ask(f"{world.url}/info", 5))
+    found = hyperliquid.read(await fetch(f"{world.url}/info", hyperliquid.QUESTION, 5))
 
     assert world.asked == [("POST", "/info", b'{"type":"metaAndAssetCtxs"}')]
     assert found == ["BTC", "KAS", "PEPE"]
 
 
 async def test_lighter_tells_its_own_markets_alone(world: Answering) -> None:
-    found = lighter.read(await lighter.ask(world.url, 5))
+    found = lighter.read(await fetch(world.url, lighter.QUESTION, 5))
 
     assert world.asked == [("GET", "/api/v1/funding-rates", b"")]
     assert found == ["ETH", "PEPE"]
 
 
 async def test_a_token_list_tells_the_addresses_of_its_chains(world: Answering) -> None:
-    found = token_lists.read(await token_lists.ask(f"{world.url}/list.json", 5))
+    found = token_lists.read(await fetch(f"{world.url}/list.json", token_lists.QUESTION, 5))
 
     assert token_lists.on_chain(found, frozenset({1})) == {A: "LINK"}
     assert token_lists.on_chain(found, frozenset({10, 5})) == {B: "LINK"}
@@ -58,7 +59,7 @@ async def test_a_file_answers_like_a_server(tmp_path: Path, spelled: str) -> Non
     path = tmp_path / "a list.json"
     path.write_text(json.dumps(TOKEN_LIST))
 
-    found = token_lists.read(await token_lists.ask(spelled.format(path), 5))
+    found = token_lists.read(await fetch(spelled.format(path), token_lists.QUESTION, 5))
 
     assert [token.symbol for token in found] == ["LINK", "LINK", "SOL"]
 
@@ -77,7 +78,7 @@ async def test_a_file_answers_like_a_server(tmp_path: Path, spelled: str) -> Non
     ],
 )
 def test_the_url_of_a_server_leads_to_its_endpoint(given: str, asked: str | None) -> None:
-    assert completed(given, coingecko.ENDPOINT) == (asked or given)
+    assert coingecko.QUESTION.url(given) == (asked or given)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -9,7 +10,9 @@ import msgspec
 from streams.node import Node, connect
 from whitelist.configuration import Configuration, TokenLists, TopTransfers
 from whitelist.sources import coingecko, hyperliquid, lighter, token_lists, top_transfers
+from whitelist.sources.fetching import fetch
 from whitelist.sources.keeping import Answer, Kept, Status
+from whitelist.sources.questions import Question
 from whitelist.tokens import Heard
 
 T = TypeVar("T")
@@ -42,11 +45,11 @@ class Hearing(msgspec.Struct, frozen=True):
         sources = self.configuration.sources
         asking: dict[str, Awaitable[Answer[Any]]] = {}
         if (cross := sources.cross_chain) is not None and cross.enabled:
-            asking["cross_chain"] = self._answer("cross_chain", cross, coingecko.ask, coingecko.read)
+            asking["cross_chain"] = self._answer("cross_chain", cross, coingecko.QUESTION, coingecko.read)
         if (perpetuals := sources.hyperliquid) is not None and perpetuals.enabled:
-            asking["hyperliquid"] = self._answer("hyperliquid", perpetuals, hyperliquid.ask, hyperliquid.read)
+            asking["hyperliquid"] = self._answer("hyperliquid", perpetuals, hyperliquid.QUESTION, hyperliquid.read)
         if (rates := sources.lighter) is not None and rates.enabled:
-            asking["lighter"] = self._answer("lighter", rates, lighter.ask, lighter.read)
+            asking["lighter"] = self._answer("lighter", rates, lighter.QUESTION, lighter.read)
         if (top := sources.top_transfers) is not None and top.enabled:
             asking["top_transfers"] = self._transfers(top)
         if (lists := sources.token_lists) is not None and lists.enabled:
@@ -61,11 +64,9 @@ class Hearing(msgspec.Struct, frozen=True):
             transfers=values.get("top_transfers", {}),
         ), answers
 
-    async def _answer(
-        self, name: str, source: Any, ask: Callable[[str, float], Awaitable[bytes]], read: Callable[[bytes], T]
-    ) -> Answer[T]:
+    async def _answer(self, name: str, source: Any, question: Question, read: Callable[[bytes], T]) -> Answer[T]:
         return await self.kept.answer(
-            name, source.url, lambda: ask(source.url, source.timeout_s), read, young_s=self.young_s
+            name, source.url, lambda: fetch(source.url, question, source.timeout_s), read, young_s=self.young_s
         )
 
     async def _lists(self, source: TokenLists) -> Answer[list[token_lists.ListedToken]]:
@@ -74,7 +75,7 @@ class Hearing(msgspec.Struct, frozen=True):
                 self.kept.answer(
                     "token_lists",
                     url,
-                    lambda url=url: token_lists.ask(url, source.timeout_s),  # type: ignore[misc]  # bound at once
+                    partial(fetch, url, token_lists.QUESTION, source.timeout_s),
                     token_lists.read,
                     young_s=self.young_s,
                 )

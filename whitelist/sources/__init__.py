@@ -1,1 +1,4 @@
-"""Where tokens come from, one module each: `fetch` gets an answer, `read` makes tokens or symbols of it."""
+"""Where tokens come from, one module each: its server's `QUESTION`, and `read`, which makes tokens or symbols of bytes.
+
+Only the node's transfers are asked for in another way.
+"""

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from whitelist.addresses import address
-from whitelist.sources.fetching import SourceFailed, completed, fetch
+from whitelist.sources.questions import Question, SourceFailed
 
-ENDPOINT = "/api/v3/coins/list?include_platform=true"
+QUESTION = Question("/api/v3/coins/list?include_platform=true")
 
 
 class Coin(msgspec.Struct, frozen=True):
@@ -18,11 +18,6 @@ class Coin(msgspec.Struct, frozen=True):
 
 
 _coins = msgspec.json.Decoder(list[Coin])
-
-
-async def ask(url: str, timeout_s: float) -> bytes:
-    """Raises SourceFailed."""
-    return await fetch(completed(url, ENDPOINT), timeout_s)
 
 
 def read(body: bytes) -> list[Coin]:

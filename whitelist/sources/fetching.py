@@ -6,39 +6,23 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
+from whitelist.sources.questions import Question, SourceFailed
+
 LARGEST_ANSWER_BYTES = 64 * 2**20
 
 
-class SourceFailed(Exception):
-    """The source gave no answer that can be used."""
-
-
-async def fetch(url: str, timeout_s: float, post: bytes | None = None) -> bytes:
-    """http(s)://, file:// or a path; with `post` that JSON is sent. Raises SourceFailed."""
+async def fetch(url: str, question: Question, timeout_s: float) -> bytes:
+    """http(s)://, file:// or a path. Raises SourceFailed."""
+    url = question.url(url)
     if not url.startswith(("http://", "https://")):
         return await asyncio.to_thread(_read, url)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session:
-            return await _exchange(session, url, post)
+            return await _exchange(session, url, question.post)
     except TimeoutError as error:
         raise SourceFailed(f"{_public(url)} gave no answer within {timeout_s:g} s") from error
     except (aiohttp.ClientError, aiohttp.InvalidURL, OSError, ValueError) as error:
         raise SourceFailed(f"{_public(url)}: {error or type(error).__name__}") from error
-
-
-def completed(url: str, path: str) -> str:
-    """With the path and query of the known endpoint where the URL names only its server, or the first part of it."""
-    if not url.startswith(("http://", "https://")):
-        return url
-    given, known = urlsplit(url), urlsplit(path)
-    if given.query or not _begins(known.path, given.path):
-        return url
-    return urlunsplit((given.scheme, given.netloc, known.path, known.query, ""))
-
-
-def _begins(whole: str, part: str) -> bool:
-    names = [name for name in part.split("/") if name]
-    return [name for name in whole.split("/") if name][: len(names)] == names
 
 
 async def _exchange(session: aiohttp.ClientSession, url: str, post: bytes | None) -> bytes:

@@ -5,10 +5,9 @@ from typing import Any
 
 import msgspec
 
-from whitelist.sources.fetching import SourceFailed, completed, fetch
+from whitelist.sources.questions import Question, SourceFailed
 
-ENDPOINT = "/info"
-QUESTION = b'{"type":"metaAndAssetCtxs"}'
+QUESTION = Question("/info", b'{"type":"metaAndAssetCtxs"}')
 _THOUSANDS = re.compile("k([A-Z][A-Z0-9]+)")
 
 
@@ -31,11 +30,6 @@ class _Context(msgspec.Struct):
 
 
 _answers = msgspec.json.Decoder(tuple[_Meta, list[_Context]])
-
-
-async def ask(url: str, timeout_s: float) -> bytes:
-    """Raises SourceFailed."""
-    return await fetch(completed(url, ENDPOINT), timeout_s, QUESTION)
 
 
 def read(body: bytes) -> list[str]:

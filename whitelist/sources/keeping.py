@@ -10,7 +10,7 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from whitelist.sources.fetching import SourceFailed
+from whitelist.sources.questions import SourceFailed
 
 log = logging.getLogger(__name__)
 

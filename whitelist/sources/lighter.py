@@ -4,9 +4,9 @@ import re
 
 import msgspec
 
-from whitelist.sources.fetching import SourceFailed, completed, fetch
+from whitelist.sources.questions import Question, SourceFailed
 
-ENDPOINT = "/api/v1/funding-rates"
+QUESTION = Question("/api/v1/funding-rates")
 _THOUSANDS = re.compile("1000([A-Z][A-Z0-9]+)")
 
 
@@ -20,11 +20,6 @@ class _Rates(msgspec.Struct):
 
 
 _answers = msgspec.json.Decoder(_Rates)
-
-
-async def ask(url: str, timeout_s: float) -> bytes:
-    """Raises SourceFailed."""
-    return await fetch(completed(url, ENDPOINT), timeout_s)
 
 
 def read(body: bytes) -> list[str]:

@@ -3,7 +3,10 @@
 import msgspec
 
 from whitelist.addresses import address
-from whitelist.sources.fetching import SourceFailed, fetch
+from whitelist.sources.questions import Question, SourceFailed
+
+QUESTION = Question()
+"""To whatever URL the list has."""
 
 
 class ListedToken(msgspec.Struct, frozen=True):
@@ -17,11 +20,6 @@ class _TokenList(msgspec.Struct):
 
 
 _lists = msgspec.json.Decoder(_TokenList)
-
-
-async def ask(url: str, timeout_s: float) -> bytes:
-    """Raises SourceFailed."""
-    return await fetch(url, timeout_s)
 
 
 def read(body: bytes) -> list[ListedToken]:

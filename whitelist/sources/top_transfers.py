@@ -8,7 +8,7 @@ from eth_hash.auto import keccak
 
 from streams.node import Node, NodeUnavailable, RpcError
 from whitelist.log_ranges import LogsRefused, Width, logs_within
-from whitelist.sources.fetching import SourceFailed
+from whitelist.sources.questions import SourceFailed
 
 TRANSFER = keccak(b"Transfer(address,address,uint256)")
 ERC20_TOPICS = 3
