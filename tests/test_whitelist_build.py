@@ -1,47 +1,19 @@
 """`./arena whitelist build` on a real chain: the list is what a person would choose, each decision with its reason."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from demo import servers
-from protocols.types import NATIVE
 from tests.answering import FAULTS, Answering, answering
+from tests.whitelist_command import built, whitelist
+from tests.whitelist_reasons import REJECTED, listed_because
 from tests.whitelisting import Place, answers, configuration, place, singleton, sources
 
 pytestmark = pytest.mark.servers
-ROOT = Path(__file__).parent.parent
-
-REJECTED = {
-    "fake": r"no source chose 0x[0-9a-f]{40}",
-    "of nobody": r"no source chose 0x[0-9a-f]{40}",
-    "blocked token": r"0x[0-9a-f]{40} is blocked",
-    "hardly anything": r"UNI has no price: no pool of it has a liquidity of 500 USD, this one 99 USD|.* 100 USD",
-    "shallow": r"its liquidity is (49|50) USD, 2,000 USD are needed",
-    "at the threshold": r"its liquidity is 1,(799|800) USD, 2,000 USD are needed",
-    "abandoned": r"its price is \d+\.\d times off that of deeper pools",
-    "empty": r"it has no liquidity at its price",
-    "hooked": r"its hooks 0x[0-9a-f]{40} are not allowed",
-}
-
-
-BY = {
-    "WETH": "trusted",
-    "USDC": "trusted+cross_chain",
-    "USDT": "trusted",
-    "WBTC": "token_lists+lighter",
-    "LINK": "cross_chain",
-    "PEPE": "hyperliquid",
-    "ETH": "being the chain's coin",
-}
-"""Who chose the tokens of the listed pools."""
 
 
 @pytest.fixture(scope="module")
@@ -54,37 +26,6 @@ def found() -> Iterator[Place]:
 def world(found: Place) -> Iterator[Answering]:
     with answering(answers(found)) as world:
         yield world
-
-
-def whitelist(found: Place, directory: Path, path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {
-        "ARENA_RPC": found.chain.rpc.url,
-        "ARENA_DATA": str(directory),
-        "ARENA_CHAIN": "test",
-        "ARENA_WHITELIST_CONFIG": str(path),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "cli", "whitelist", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def built(found: Place, directory: Path, path: Path) -> dict[str, Any]:
-    told = whitelist(found, directory, path, "build", "--json")
-    assert told.returncode == 0, told.stderr
-    return dict(json.loads(told.stdout))
-
-
-def listed_because(found: Place, pool: dict[str, Any]) -> str:
-    symbols = {address: name for name, address in found.tokens.items()} | {NATIVE: "ETH"}
-    chosen = ", ".join(f"{name} by {BY[name]}" for name in (symbols[pool["token0"]], symbols[pool["token1"]]))
-    needed = "1,000" if pool["protocol"] == "v4" else "2,000"
-    return rf"its liquidity is (4,9\d\d|5,0\d\d) USD, {needed} USD are needed; {re.escape(chosen)}"
 
 
 def test_the_list_is_what_a_person_would_choose(found: Place, world: Answering, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from streams.node import connect
 from tests.answering import SLOW_S, Answering, answering
 from tests.token_sources import WORLD
-from whitelist.configuration import Configuration, Factory, Lighter, Sources, TokenLists, TopTransfers
+from whitelist.configuration import Configuration, Factory, Lighter, Sources, TokenLists
 from whitelist.hearing import Hearing, joined
 from whitelist.sources import coingecko, fetching, hyperliquid, lighter, token_lists
 from whitelist.sources.fetching import fetch
@@ -198,32 +198,6 @@ async def test_sources_are_asked_side_by_side_and_only_if_enabled(world: Answeri
     assert time.monotonic() - began < 2 * SLOW_S
     assert (answers.keys(), len(found.listed)) == ({"token_lists"}, 9)
     assert all(path.startswith("/list.json") for _, path, _ in world.asked)
-
-
-@pytest.mark.parametrize("url", [NO_NODE, "ws://127.0.0.1:1", "/no/such.ipc", "nonsense", None])
-async def test_a_node_that_tells_no_transfers_is_a_source_that_fails(tmp_path: Path, url: str | None) -> None:
-    _, answers = await heard(tmp_path, Sources(top_transfers=TopTransfers(url=url, timeout_s=2)))
-
-    assert answers["top_transfers"].status == "failed"
-    assert str(answers["top_transfers"].error).startswith("the node does not tell the transfers: ")
-
-
-@pytest.mark.parametrize("fault", ["down", "slow", "rubbish", "truncated", "error"])
-async def test_a_node_that_fails_is_a_source_that_fails(world: Answering, tmp_path: Path, fault: str) -> None:
-    world.answers["/"] = {"jsonrpc": "2.0", "id": 1, "result": []}
-    world.fault = fault
-
-    _, answers = await heard(tmp_path, Sources(top_transfers=TopTransfers(url=f"{world.url}/", timeout_s=0.5)))
-
-    assert answers["top_transfers"].status == "failed"
-
-
-async def test_a_node_of_rubbish_is_a_source_that_fails(world: Answering, tmp_path: Path) -> None:
-    world.answers["/"] = {"jsonrpc": "2.0", "id": 1, "error": {"code": "none", "message": "none"}}
-
-    _, answers = await heard(tmp_path, Sources(top_transfers=TopTransfers(url=f"{world.url}/", timeout_s=2)))
-
-    assert answers["top_transfers"].status == "failed"
 
 
 def test_lists_together_are_as_good_as_the_worst_and_as_old_as_the_oldest() -> None:
