@@ -12,6 +12,8 @@ import nats as nats_client
 import pytest
 from msgspec.structs import replace
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+from nats.errors import TimeoutError as NatsTimeout
 
 from demo.servers import Nats, anvil
 from demo.whitelisting import configuration
@@ -294,8 +296,7 @@ async def test_the_service_publishes_by_itself_and_answers_who_asks(
 
         async with client(server.address) as connection:
             said = await connection.subscribe(f"whitelist.pools.{chain_name}.full")
-            await connection.publish("whitelist.reseed", b"")
-            message = json.loads((await said.next_msg(timeout=10)).data)
+            message = json.loads(await answered(connection, said))
         assert {pool["address"] for pool in message["pools"] if "pool_id" not in pool} | {
             pool["pool_id"] for pool in message["pools"] if "pool_id" in pool
         } == ids
@@ -304,6 +305,15 @@ async def test_the_service_publishes_by_itself_and_answers_who_asks(
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+async def answered(connection: Client, said: Subscription) -> bytes:
+    """Asks until somebody hears it: who has just come back to NATS may not listen yet."""
+    async with asyncio.timeout(30):
+        while True:
+            await connection.publish("whitelist.reseed", b"")
+            with suppress(NatsTimeout):
+                return bytes((await said.next_msg(timeout=1)).data)
 
 
 async def until(condition: Callable[[], bool]) -> None:

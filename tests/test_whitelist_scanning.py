@@ -18,7 +18,7 @@ from whitelist import patience
 from whitelist.configuration import Factory
 from whitelist.found import Found, PoolsUnreadable, opened
 from whitelist.log_ranges import LogsRefused, Width
-from whitelist.scanning import Scanner
+from whitelist.scanning import UNSETTLED_BLOCKS, Scanner
 
 pytestmark = pytest.mark.servers
 
@@ -92,6 +92,7 @@ async def test_what_is_scanned_is_not_asked_for_again(world: World, tmp_path: Pa
         return None
 
     with opened(tmp_path / "pools.sqlite") as found:
+        world.grow(100)
         await scanned(world.chain.rpc.url, found, factories(world), before := tip(world))
         t2, t3 = world.contracts.tokens[2:]
         late = create_v2(world.chain, world.contracts, t2, t3)
@@ -99,7 +100,21 @@ async def test_what_is_scanned_is_not_asked_for_again(world: World, tmp_path: Pa
             await scanned(proxy.url, found, factories(world), tip(world))
 
         assert found.pool(late.id) is not None
-    assert set(firsts) == {before.number + 1}
+    assert set(firsts) == {before.number + 1 - UNSETTLED_BLOCKS}
+
+
+async def test_logs_that_a_node_had_not_yet_are_found_later(world: World, tmp_path: Path) -> None:
+    def lagging(call: Call) -> Call | None:
+        return {"result": []} if call["method"] == "eth_getLogs" else None
+
+    with opened(tmp_path / "pools.sqlite") as found:
+        async with proxied(world.chain.rpc.url, lagging) as proxy:
+            await scanned(proxy.url, found, factories(world), tip(world))
+        assert known(found, world) == set()
+        world.grow(1)
+        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
+
+        assert known(found, world) == {pool.id for pool in world.pools}
 
 
 async def test_what_a_reorg_takes_away_is_forgotten(world: World, tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from whitelist.patience import patiently
 
 log = logging.getLogger(__name__)
 
+UNSETTLED_BLOCKS = 64
+"""So many are looked at again: a node may have had a block and not its logs yet, and said that there are none."""
+
 Progress = Callable[[str, range, int], None]
 """Called with a factory, the blocks of it that are to be scanned, and the one that comes next."""
 
@@ -38,7 +41,8 @@ class Scanner(msgspec.Struct):
             self.found.begin(factory.address, factory.kind, factory.from_block)
             stands = await _still_stands(self.node, self.found.scanned(factory.address))
             self.found.forget_after(factory.address, -1 if stands is None else stands)
-            await self._scan(factory, range(factory.from_block if stands is None else stands + 1, head.number + 1))
+            first = factory.from_block if stands is None else stands + 1 - UNSETTLED_BLOCKS
+            await self._scan(factory, range(max(first, factory.from_block), head.number + 1))
             if not self.found.count([factory.address]):
                 log.warning(
                     "%s created no %s pool in blocks %d to %d: is it such a factory, and on this chain?",

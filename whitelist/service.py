@@ -100,7 +100,7 @@ async def _publish_again(settings: Settings, configuration: Configuration, asked
     while True:
         wait_s = configuration.every_s
         try:
-            made, found = await publish_once(settings, force=False)
+            made, found = await publish_once(settings, force=False, young_s=configuration.every_s / 2)
         except FAILURES as error:
             is_refused = isinstance(error, TooManyRemoved)
             BUILDS.labels("refused" if is_refused else "failed").inc()
