@@ -221,7 +221,7 @@ async def test_a_reorg_beyond_memory_ends_every_connection_and_the_feed_goes_on(
         async with client(settings.exex_socket) as before:
             for _ in range(8):  # one by one: more blocks at once than the feed remembers would end the connection too
                 await before.until_tip(await mined(world, 1))
-            await asyncio.to_thread(world.reorg, 6)
+            await asyncio.to_thread(world.reorg, 6, longer_by=-5)  # one new block: see above
             await before.until(lambda: before.ended)
         async with client(settings.exex_socket) as after:
             await after.until_tip(await mined(world, 2))
