@@ -280,12 +280,12 @@ class Topic:
             for record in records:
                 self.partitions[tp.partition].read(record.value)
 
-    async def until(self, head: NodeHeader, timeout_s: float = 20.0) -> None:
+    async def until(self, head: NodeHeader, timeout_s: float = 60) -> None:
         async with asyncio.timeout(timeout_s):
             while not all(part.blocks and part.blocks[-1][0].block.hash == head.hash for part in self.partitions):
                 await self.read()
 
-    async def until_gap(self, timeout_s: float = 20.0) -> Gap:
+    async def until_gap(self, timeout_s: float = 60) -> Gap:
         async with asyncio.timeout(timeout_s):
             while not all(part.gaps for part in self.partitions):
                 await self.read()

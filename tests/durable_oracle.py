@@ -127,7 +127,7 @@ class Oracle:
     async def __aexit__(self, *_: object) -> None:
         await self._consumer.stop()
 
-    async def caught_up(self, timeout_s: float = 60) -> None:
+    async def caught_up(self, timeout_s: float = 120) -> None:
         """Every partition's position is the end of every source topic."""
         self._consumer.assign(self._changelog)
         await self._consumer.seek_to_beginning()

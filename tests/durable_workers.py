@@ -55,7 +55,7 @@ class Worker:
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
 
-    async def ended(self, timeout_s: float = 40) -> int:
+    async def ended(self, timeout_s: float = 90) -> int:
         """Its exit code."""
         process = self.process
         assert process is not None
@@ -73,7 +73,7 @@ class Worker:
         self.signal(signal.SIGTERM)
         return await self.ended()
 
-    async def says(self, text: str, timeout_s: float = 40, after: int = 0) -> None:
+    async def says(self, text: str, timeout_s: float = 90, after: int = 0) -> None:
         """Waits for a text in its log, from that position on."""
         deadline = time.monotonic() + timeout_s
         while text not in self.log.read_text(errors="replace")[after:]:

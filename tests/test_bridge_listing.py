@@ -81,7 +81,7 @@ async def latest(settings: Settings, pool: PoolId) -> Listed | None:
 
 
 async def until_listed(settings: Settings, pool: PoolId, wanted: bool = True) -> Listed | None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await latest(settings, pool) is not None) != wanted:
             await asyncio.sleep(0.1)
     return await latest(settings, pool)
@@ -165,7 +165,7 @@ async def test_an_empty_or_unreadable_list_wipes_nothing(settings: Settings, cap
 async def test_the_list_is_said_again_at_start_with_its_first_blocks(settings: Settings) -> None:
     await list_pools(settings)
     async with publisher(settings, [nested(pool) for pool in V2_POOLS]), bridging(settings):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(said := [record for pool, record in await on_the_topic(settings) if pool == V2_POOLS[0]]) < 2:
                 await asyncio.sleep(0.1)
 

@@ -206,7 +206,7 @@ async def test_a_bridge_killed_again_and_again_says_every_block(settings: Settin
         await chain.busy(100)
         async with bridge_process(settings):
             before = last.number
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not any(part.blocks and part.blocks[-1][0].block.number > before for part in topic.partitions):
                     await topic.read()
             await asyncio.sleep(dice.random() * 0.3)

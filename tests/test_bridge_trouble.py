@@ -219,11 +219,11 @@ async def test_a_broker_that_dies_stops_the_bridge_with_a_sentence_and_nothing_i
             header = await on.chain.mine(*on.chain.some())
             await on.feed.tell(header, await on.chain.updates(header))
             with pytest.raises(ProduceFailed, match="Kafka did not acknowledge records for"):
-                await asyncio.wait_for(asyncio.shield(on.bridge), 30)
+                await asyncio.wait_for(asyncio.shield(on.bridge), 60)
 
             await asyncio.to_thread(broker.start)
             async with reading(settings) as topic, bridging(settings):
-                await topic.until(header, timeout_s=40)
+                await topic.until(header)
 
                 assert topic.blocks == await on.chain.truth(first.number)
 

@@ -166,7 +166,7 @@ def fetched(*values: tuple[int, bytes, bytes], start: int | None = None, topic: 
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 

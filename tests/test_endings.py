@@ -26,7 +26,7 @@ async def fail() -> None:
 
 async def test_the_first_failure_ends_all_and_is_raised_itself() -> None:
     with pytest.raises(ConnectionError, match="gone"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await together(for_ever(), fail(), deaf(1))
 
     assert len(asyncio.all_tasks()) == 1
@@ -37,7 +37,7 @@ async def test_a_lost_cancellation_does_not_keep_the_whole_alive() -> None:
     await asyncio.sleep(0)
     whole.cancel()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.wait([whole])
 
     assert whole.cancelled()
@@ -48,7 +48,7 @@ async def test_what_failed_already_is_ended_without_a_word() -> None:
     task = asyncio.create_task(fail())
     await asyncio.wait([task])
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await ended(task)
 
     assert isinstance(task.exception(), ConnectionError)

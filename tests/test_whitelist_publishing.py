@@ -177,7 +177,7 @@ async def client(url: str) -> AsyncIterator[Client]:
 async def listened(settings: Settings, until: Callable[[set[PoolId], set[PoolId]], bool]) -> None:
     """As the bridge and the feed do."""
     full, minimal = FullList(), MinimalList()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for subject, payload in heard(settings):
             full = read_full(full, subject, payload, settings.chain)
             minimal = read_minimal(minimal, subject, payload, settings.chain)
@@ -309,7 +309,7 @@ async def test_the_service_publishes_by_itself_and_answers_who_asks(
 
 async def answered(connection: Client, said: Subscription) -> bytes:
     """Asks until somebody hears it: who has just come back to NATS may not listen yet."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             await connection.publish("whitelist.reseed", b"")
             with suppress(NatsTimeout):
@@ -317,6 +317,6 @@ async def answered(connection: Client, said: Subscription) -> bytes:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.05)

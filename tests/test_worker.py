@@ -304,7 +304,7 @@ async def test_a_stopped_worker_leaves_at_once_and_without_an_error(worker: Call
     await chain.snapshots()
     await until_right(only, chain)
 
-    code = only.process.stop(timeout_s=15)
+    code = only.process.stop(timeout_s=30)
 
     assert code == 0
     assert "Traceback" not in only.said()
@@ -313,7 +313,7 @@ async def test_a_stopped_worker_leaves_at_once_and_without_an_error(worker: Call
 async def test_a_worker_that_finds_no_kafka_says_so_and_ends(settings: Settings, tmp_path: Path) -> None:
     lonely = Worker(settings.model_copy(update={"kafka": f"127.0.0.1:{free_port()}"}), tmp_path)
 
-    code = lonely.process.wait(30)
+    code = lonely.process.wait(90)
 
     assert code == 1
     assert "did not answer for 3 s" in lonely.said()
