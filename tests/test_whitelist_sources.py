@@ -64,6 +64,15 @@ async def test_a_file_answers_like_a_server(tmp_path: Path, spelled: str) -> Non
     assert [token.symbol for token in found] == ["LINK", "LINK", "SOL"]
 
 
+async def test_the_url_of_a_file_spells_what_a_url_cannot_hold_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "a list, 100 %.json"
+    path.write_text(json.dumps(TOKEN_LIST))
+
+    found = token_lists.read(await fetch(path.as_uri(), token_lists.QUESTION, 5))
+
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize(
     ("given", "asked"),
     [

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 
@@ -39,7 +39,7 @@ async def _exchange(session: aiohttp.ClientSession, url: str, post: bytes | None
 
 
 def _read(url: str) -> bytes:
-    path = Path(urlsplit(url).path if url.startswith("file://") else url)
+    path = Path(unquote(urlsplit(url).path) if url.startswith("file://") else url)
     try:
         if path.stat().st_size > LARGEST_ANSWER_BYTES:
             raise SourceFailed(f"{path} is larger than {LARGEST_ANSWER_BYTES} bytes")
