@@ -151,7 +151,15 @@ def _result_or_error(answer: Answer) -> Any | RpcError:
         return answer.get("result")
     if not isinstance(error, dict):
         return RpcError(0, str(error))
-    return RpcError(int(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+    return RpcError(_code(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+
+
+def _code(given: Any) -> int:
+    """0 for what is no number."""
+    try:
+        return int(given)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _log(raw: dict[str, Any]) -> Log:

@@ -89,6 +89,17 @@ async def test_an_error_of_the_node_is_an_error_and_in_a_batch_stands_in_its_pla
     assert isinstance(wrong, RpcError)
 
 
+@pytest.mark.parametrize("code", [None, "x", [1]])
+async def test_an_error_whose_code_is_no_number_is_an_error_all_the_same(code: object) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        error = {"code": code, "message": "range too wide"}
+        return web.json_response({"jsonrpc": "2.0", "id": (await request.json())["id"], "error": error})
+
+    async with serving(web.post("/", answer)) as url, connect(url) as node:
+        with pytest.raises(RpcError, match="range too wide"):
+            await node.header("latest")
+
+
 @TRANSPORTS
 async def test_an_answer_of_megabytes_arrives_whole(node_addresses: dict[str, str], over: str) -> None:
     Rpc(node_addresses["http"]).call("anvil_mine", hex(1))
