@@ -32,7 +32,7 @@ class Http:
         status, body = await self._post(encode(ids, calls))
         try:
             answers = msgspec.json.decode(body)
-        except ValueError as error:  # msgspec's own, and UnicodeDecodeError
+        except (ValueError, RecursionError) as error:  # msgspec's own, UnicodeDecodeError, and nesting without end
             raise ConnectionError(f"HTTP {status} and no JSON: {body[:200]!r}") from error
         if status >= 500 or status == 429 or not _is_answer(answers):
             raise ConnectionError(f"HTTP {status}: {body[:200]!r}")

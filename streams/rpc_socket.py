@@ -88,7 +88,7 @@ class Socket:
         try:
             async for message in channel.messages():
                 self._hand_out(message)
-        except (WebSocketException, OSError, ValueError) as error:
+        except (WebSocketException, OSError, ValueError, RecursionError) as error:
             cause = sentence(error)
         await self._abandon(channel, ConnectionError(cause))
 

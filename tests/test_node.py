@@ -143,6 +143,7 @@ async def test_a_server_error_and_a_garbled_answer_are_no_answers() -> None:
             (200, "<html>"),
             (200, "{}"),
             (200, '{"id":"\xb0"}'),
+            (200, "[" * 2000),
         ]:
             async with connect(f"{url}/?status={status}&text={text}") as node:
                 with pytest.raises(NodeUnavailable, match=str(status)):

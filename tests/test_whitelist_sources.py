@@ -111,6 +111,10 @@ def test_the_url_of_a_server_leads_to_its_endpoint(given: str, asked: str | None
         (token_lists.read, b'{"tokens":[]}', "the token list is empty"),
         (token_lists.read, b'{"tokens":[{"chainId":"1","address":"0x","symbol":"A"}]}', "the answer is no token list"),
         (token_lists.read, b"\xff\xfe", "the answer is no token list"),
+        (coingecko.read, b'[{"id":"a","more":' + b"[" * 5000, "the answer is no list of coins"),
+        (hyperliquid.read, b'[{"more":' + b"[" * 5000, "the answer is no metaAndAssetCtxs"),
+        (lighter.read, b'{"more":' + b"[" * 5000, "the answer has no funding rates"),
+        (token_lists.read, b'{"more":' + b"[" * 5000, "the answer is no token list"),
     ],
 )
 def test_an_answer_that_tells_nothing_is_no_good_answer(read: Callable[[bytes], Any], body: bytes, said: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from whitelist.addresses import address
-from whitelist.sources.questions import Question, SourceFailed
+from whitelist.sources.questions import UNREADABLE, Question, SourceFailed
 
 QUESTION = Question("/api/v3/coins/list?include_platform=true")
 
@@ -24,7 +24,7 @@ def read(body: bytes) -> list[Coin]:
     """Raises SourceFailed, also for a list on which no coin has an address: the question or the answer is not whole."""
     try:
         coins = _coins.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SourceFailed(f"the answer is no list of coins: {error}") from error
     if not any(any(coin.platforms.values()) for coin in coins):
         raise SourceFailed(f"the answer names {len(coins)} coins and not one address")

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from whitelist.sources.questions import Question, SourceFailed
+from whitelist.sources.questions import UNREADABLE, Question, SourceFailed
 
 QUESTION = Question("/info", b'{"type":"metaAndAssetCtxs"}')
 _THOUSANDS = re.compile("k([A-Z][A-Z0-9]+)")
@@ -36,7 +36,7 @@ def read(body: bytes) -> list[str]:
     """Raises SourceFailed."""
     try:
         meta, contexts = _answers.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SourceFailed(f"the answer is no metaAndAssetCtxs: {error}") from error
     if len(meta.universe) != len(contexts):
         raise SourceFailed(f"the answer has {len(meta.universe)} perpetuals and contexts for {len(contexts)}")

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from whitelist.sources.questions import Question, SourceFailed
+from whitelist.sources.questions import UNREADABLE, Question, SourceFailed
 
 QUESTION = Question("/api/v1/funding-rates")
 _THOUSANDS = re.compile("1000([A-Z][A-Z0-9]+)")
@@ -26,7 +26,7 @@ def read(body: bytes) -> list[str]:
     """Raises SourceFailed."""
     try:
         rates = _answers.decode(body).funding_rates
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SourceFailed(f"the answer has no funding rates: {error}") from error
     symbols = {_symbol(rate.symbol) for rate in rates if rate.exchange.lower() == "lighter"}
     if not symbols:

@@ -3,7 +3,7 @@
 import msgspec
 
 from whitelist.addresses import address
-from whitelist.sources.questions import Question, SourceFailed
+from whitelist.sources.questions import UNREADABLE, Question, SourceFailed
 
 QUESTION = Question()
 """To whatever URL the list has."""
@@ -26,7 +26,7 @@ def read(body: bytes) -> list[ListedToken]:
     """Raises SourceFailed."""
     try:
         tokens = _lists.decode(body).tokens
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SourceFailed(f"the answer is no token list: {error}") from error
     if not tokens:
         raise SourceFailed("the token list is empty")
