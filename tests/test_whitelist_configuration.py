@@ -72,6 +72,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (f"[sources.token_lists]\nurls = ['a.json', '']\n{FACTORY}", "sources.token_lists.urls[1]: '' is neither"),
         (f"[sources.lighter]\ntimeout_s = 0\n{FACTORY}", "sources.lighter.timeout_s is 0.0"),
         (f"[sources.cross_chain]\nmin_chains = 4\n{FACTORY}", "sources.cross_chain.min_chains is 4"),
+        (FACTORY + FACTORY.replace("v2", "v3"), "factories[1].protocol is v3, and factories[0] has the same"),
         (FACTORY.replace("v2", "v5"), "factories[0].protocol: protocol 'v5' is not followed"),
         (FACTORY.replace("5C69", "5c69"), "factories[0].address: the checksum of 0x5c69"),
         (FACTORY.replace("aA6f", "aA6"), "factories[0].address"),

@@ -14,6 +14,7 @@ from whitelist.configuration_checks import (
     Wrong,
     check_address,
     check_blocked,
+    check_factories,
     check_number,
     check_share,
     check_url,
@@ -176,8 +177,7 @@ def _check(configuration: Configuration) -> None:
             check_number(f"trusted[{at}].usd", trusted.usd, above=0)
     for at, factory in enumerate(configuration.factories):
         _check_factory(f"factories[{at}]", factory)
-    if not configuration.factories:
-        raise Wrong("factories is empty: there is nowhere to look for pools")
+    check_factories([(factory.address, factory.kind) for factory in configuration.factories])
     for at, blocked in enumerate(configuration.blocked):
         check_blocked(f"blocked[{at}]", blocked)
     for at, address in enumerate(() if isinstance(configuration.hooks, str) else configuration.hooks):

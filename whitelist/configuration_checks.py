@@ -1,6 +1,7 @@
 """What a key of the configuration may hold; each refusal names the key, what it holds and what it ought to. PURE."""
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from eth_hash.auto import keccak
@@ -37,6 +38,17 @@ def check_url(key: str, text: str) -> None:
         known = False
     if not text or not known:
         raise Wrong(f"{key}: {text!r} is neither a URL nor a path")
+
+
+def check_factories(factories: Sequence[tuple[str, str]]) -> None:
+    """`factories`: address and kind of each. One that stands there twice is harmless, one of two kinds is a mistake."""
+    if not factories:
+        raise Wrong("factories is empty: there is nowhere to look for pools")
+    known: dict[str, tuple[int, str]] = {}
+    for at, (address, kind) in enumerate(factories):
+        first, other = known.setdefault(address.lower(), (at, kind))
+        if kind != other:
+            raise Wrong(f"factories[{at}].protocol is {kind}, and factories[{first}] has the same address as {other}")
 
 
 def check_number(key: str, value: float, above: float) -> None:
