@@ -116,6 +116,12 @@ def test_no_more_than_a_share_of_the_list_goes_unasked(left: int, is_moderate: b
             expect_moderate(before, found, 0.2)
 
 
+def test_a_token_that_goes_counts_by_its_pools_alone() -> None:
+    before = published(pools(10), tokens(4))
+
+    expect_moderate(before, change(before, published(pools(9), tokens(2))), 0.2)
+
+
 def test_tokens_are_told_whole_and_as_a_difference() -> None:
     before, after = published(pools(1), tokens(3)), published(pools(1), tokens(4)[1:])
 

@@ -43,18 +43,15 @@ def change(before: Published | None, after: Published) -> Change:
 
 
 def expect_moderate(before: Published | None, found: Change, share: float) -> None:
-    """Raises TooManyRemoved for a difference that takes more than `share` of the pools or tokens away."""
-    if before is None:
-        return
-    for what, gone, held in (
-        ("pools", len(found.removed), len(before.pools)),
-        ("tokens", len(found.removed_tokens), len(before.tokens)),
-    ):
-        if gone > share * held:
-            raise TooManyRemoved(
-                f"{gone} of {held} {what} would be removed, more than {share:.0%}; nothing is published. "
-                "See `whitelist diff`; `whitelist publish --force` publishes it all the same"
-            )
+    """Raises TooManyRemoved for a difference that takes more than `share` of the pools away.
+
+    Tokens do not count: one goes when a source drops it, and what that costs is its pools.
+    """
+    if before is not None and len(found.removed) > share * len(before.pools):
+        raise TooManyRemoved(
+            f"{len(found.removed)} of {len(before.pools)} pools would be removed, more than {share:.0%}; "
+            "nothing is published. See `whitelist diff`; `whitelist publish --force` publishes it all the same"
+        )
 
 
 def messages(said: Said, found: Change, after: Published, max_payload: int) -> list[Outgoing]:
