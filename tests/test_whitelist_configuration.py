@@ -41,7 +41,7 @@ def test_a_source_that_is_disabled_needs_nothing_else(tmp_path: Path) -> None:
     names = ("cross_chain", "hyperliquid", "lighter", "top_transfers", "token_lists")
     tables = "".join(f"[sources.{name}]\nenabled = false\n" for name in names)
 
-    found = read(written(tmp_path, tables + FACTORY))
+    found = read(written(tmp_path, tables.replace("\n", '\nchains = ["base"]\n', 1) + FACTORY))
 
     assert [getattr(found.sources, name).enabled for name in names] == [False] * 5
 

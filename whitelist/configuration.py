@@ -207,11 +207,12 @@ def _check_sources(sources: Sources) -> None:
             check_number(f"sources.{name}.timeout_s", source.timeout_s, above=0)
             if (url := getattr(source, "url", None)) is not None:
                 check_url(f"sources.{name}.url", url)
-    if (cross := sources.cross_chain) is not None and not 1 <= cross.min_chains <= len(set(cross.chains)):
+    if (cross := sources.cross_chain) is not None and cross.enabled:
         named = len(set(cross.chains))
-        raise Wrong(
-            f"sources.cross_chain.min_chains is {cross.min_chains}, and sources.cross_chain.chains names {named}"
-        )
+        if not 1 <= cross.min_chains <= named:
+            raise Wrong(
+                f"sources.cross_chain.min_chains is {cross.min_chains}, and sources.cross_chain.chains names {named}"
+            )
     if (lists := sources.token_lists) is not None:
         if lists.enabled and not lists.urls:
             raise Wrong("sources.token_lists.urls names no list")
