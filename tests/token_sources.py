@@ -10,6 +10,7 @@ COINS = [
         "platforms": {"ethereum": A, "base": B, "solana": "So1"},
     },
     {"id": "odd", "symbol": "odd", "name": "Odd", "platforms": {"": ""}},
+    {"id": "odder", "symbol": "odder", "name": "Odder", "platforms": None},
 ]
 PERPETUALS = [
     {

@@ -123,7 +123,7 @@ class Directory:
         coins = self._coins.get(symbol, [])
         if not coins:
             return Unresolved(f"nobody says which address {symbol} has")
-        if len(coins) > 1 and any(not any(coin.platforms.values()) for coin in coins):
+        if len(coins) > 1 and not all(coin.is_anywhere for coin in coins):
             return Unresolved(f"{symbol} is {len(coins)} coins at CoinGecko, one of them with a chain of its own")
         likely = [coin for coin in coins if coin.id in self._several] or coins
         if len(likely) > 1:

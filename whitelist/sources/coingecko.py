@@ -13,8 +13,15 @@ QUESTION = Question("/api/v3/coins/list?include_platform=true")
 class Coin(msgspec.Struct, frozen=True):
     id: str
     symbol: str | None = None
-    platforms: dict[str, str | None] = {}
-    """Chain to address; empty for a coin with a chain of its own."""
+    platforms: dict[str, str | None] | None = {}
+    """Chain to address; empty, or None, for a coin with a chain of its own."""
+
+    def on(self, chain: str) -> str | None:
+        return (self.platforms or {}).get(chain)
+
+    @property
+    def is_anywhere(self) -> bool:
+        return any((self.platforms or {}).values())
 
 
 _coins = msgspec.json.Decoder(list[Coin])
@@ -26,15 +33,15 @@ def read(body: bytes) -> list[Coin]:
         coins = _coins.decode(body)
     except UNREADABLE as error:
         raise SourceFailed(f"the answer is no list of coins: {error}") from error
-    if not any(any(coin.platforms.values()) for coin in coins):
+    if not any(coin.is_anywhere for coin in coins):
         raise SourceFailed(f"the answer names {len(coins)} coins and not one address")
     return coins
 
 
 def on_several_chains(coins: Sequence[Coin], chains: Collection[str], least: int) -> list[Coin]:
-    return [coin for coin in coins if sum(bool(coin.platforms.get(chain)) for chain in set(chains)) >= least]
+    return [coin for coin in coins if sum(bool(coin.on(chain)) for chain in set(chains)) >= least]
 
 
 def address_on(coin: Coin, platform: str) -> str | None:
     """None where it has none there, or one that no EVM chain can have."""
-    return address(coin.platforms.get(platform) or "")
+    return address(coin.on(platform) or "")
