@@ -154,6 +154,14 @@ async def test_a_node_that_answers_no_call_is_said(chain: Chain, tokens: list[st
         await read(chain, tokens, silent)
 
 
+async def test_a_node_that_errs_for_every_token_is_said_and_no_token_blamed(chain: Chain, tokens: list[str]) -> None:
+    def rule(call: Call) -> Call | None:
+        return error("database is busy") if call["method"] == "eth_call" else None
+
+    with pytest.raises(TokenUnread, match=r"of any of 2 tokens the node says .*database is busy"):
+        await read(chain, tokens, rule)
+
+
 async def test_a_node_that_asks_for_patience_gets_it(
     chain: Chain, tokens: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,12 +34,14 @@ async def read_tokens(pinned: Pinned, addresses: Iterable[str]) -> Mapping[str, 
     """Raises TokenUnread, BlockGone, NodeUnavailable.
 
     Where the node gives an error that may be its own, the token is asked again, once it is sure that the node does tell
-    the block's state; what is an error then too is the token's doing, and stops nothing but that token.
+    the block's state; what is an error then too is the token's doing, and stops nothing but that token. Where no token
+    at all gets anything else, it is the node's.
     """
     facts = await _read(pinned, sorted(addresses))
     if unclear := [token for token, fact in facts.items() if isinstance(fact, _Unclear)]:
         await pinned.check_state()
         facts |= await _read(pinned, unclear)
+        _expect_some_told(facts)
     return {token: fact.told() if isinstance(fact, _Unclear) else fact for token, fact in facts.items()}
 
 
@@ -53,6 +55,16 @@ class _Unclear(msgspec.Struct, frozen=True):
         if isinstance(self.error, NodeUnavailable):
             raise TokenUnread(f"the node does not tell what a token is: {self.error}") from self.error
         return self.otherwise
+
+
+def _expect_some_told(facts: Mapping[str, TokenFacts | NoToken | _Unclear]) -> None:
+    errors = [
+        fact.error
+        for fact in facts.values()
+        if isinstance(fact, _Unclear) and isinstance(fact.otherwise, NoToken) and isinstance(fact.error, RpcError)
+    ]
+    if len(errors) == len(facts) > 1:
+        raise TokenUnread(f"asked for decimals() of any of {len(errors)} tokens the node says {errors[0]}")
 
 
 async def _read(pinned: Pinned, tokens: Sequence[str]) -> dict[str, TokenFacts | NoToken | _Unclear]:
