@@ -70,16 +70,17 @@ async def publish_once(settings: Settings, *, force: bool, young_s: float = 0.0)
     configuration = configured(settings)
     made = await build_once(settings, young_s)
     place = Place(settings)
-    before = place.published()
     after = made.published
-    found = change(before, after)
-    if not after.pools and not found.removed:
-        raise NothingListed(
-            f"no pool is chosen at block {made.block.number}; nothing is published. `whitelist show` has the reasons"
-        )
-    if not force:
-        expect_moderate(before, found, configuration.removal_share)
     with STEP_SECONDS.labels("publish").time(), place.alone():
+        before = place.published()
+        found = change(before, after)
+        if not after.pools and not found.removed:
+            raise NothingListed(
+                f"no pool is chosen at block {made.block.number}; nothing is published. "
+                "`whitelist show` has the reasons"
+            )
+        if not force:
+            expect_moderate(before, found, configuration.removal_share)
         async with _nats(settings) as client:
             said = _said(settings, after)
             await _say(client, settings, messages(said, found, after, client.max_payload))
