@@ -190,7 +190,9 @@ def _stage(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path)
         web_port=free_port(),
         session_timeout_s=6,
     )
-    with system(settings, plan.most_workers, directory) as ours:
+    own = {"rpc": rpc, "rpc_ws": rpc.replace("http", "ws", 1), "exex_socket": directory / "exex-2.sock"}
+    spare = settings.model_copy(update=own) if plan.spare else None
+    with system(settings, plan.most_workers, directory, spare) as ours:
         stage = Stage(world, ours, servers, proxy, plan.seed)
         try:
             yield stage

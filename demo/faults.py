@@ -11,6 +11,8 @@ from demo.world import ReorgKind
 WORKERS = ("worker-1", "worker-2", "worker-3")
 SERVERS = ("nats", "kafka")
 KILLABLE = ("bridge", "exex", "scraper", *SERVERS)
+SPARES = ("bridge-2", "exex-2")
+"""A second bridge and its feed, which ask the node without the proxy that the others' way to it goes through."""
 POOLS = 13
 """That the world begins with."""
 
@@ -62,6 +64,8 @@ class Plan(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...]
     reorgs: tuple[Reorgs, ...]
     listings: tuple[Listing, ...]
+    spare: bool = False
+    """A second bridge runs."""
 
     @property
     def most_workers(self) -> int:
@@ -77,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True):
         named["reorg deeper than the memory"] += sum(fork.depth > 64 for fork in forks)
         for listing in self.listings:
             named[f"whitelist {listing.action}"] += 1
+        named["second bridge"] += self.spare
         return +named
 
 
@@ -86,16 +91,30 @@ def plan(seed: int, lasts_s: float = 12.0) -> Plan:
     reorgs = tuple(_reorgs(draw, lasts_s) for _ in range(draw.randint(1, 4)))
     faults = _faults(draw, lasts_s, workers)
     from_start = draw.random() < 0.3
-    return Plan(seed, lasts_s, from_start, workers, faults, reorgs, _listings(draw, lasts_s))
+    listings = _listings(draw, lasts_s)
+    spare = draw.random() < 0.4
+    if spare:
+        faults = _added(faults, [_on_bridges(draw, lasts_s) for _ in range(draw.randint(1, 3))])
+    return Plan(seed, lasts_s, from_start, workers, faults, reorgs, listings, spare)
 
 
 def _faults(draw: random.Random, lasts_s: float, workers: tuple[str, ...]) -> tuple[Fault, ...]:
-    found: list[Fault] = []
-    for _ in range(draw.choices((1, 2, 3, 4, 5, 6), (1, 2, 4, 4, 2, 1))[0]):
-        fault = _fault(draw, lasts_s, workers)
+    count = draw.choices((1, 2, 3, 4, 5, 6), (1, 2, 4, 4, 2, 1))[0]
+    return _added((), [_fault(draw, lasts_s, workers) for _ in range(count)])
+
+
+def _added(known: tuple[Fault, ...], more: list[Fault]) -> tuple[Fault, ...]:
+    found = list(known)
+    for fault in more:
         if not any(_together(fault, other) for other in found):
             found.append(fault)
     return tuple(sorted(found, key=lambda fault: fault.at_s))
+
+
+def _on_bridges(draw: random.Random, lasts_s: float) -> Fault:
+    at_s, target = draw.uniform(0, lasts_s), draw.choice(("bridge", "bridge", "exex", *SPARES))
+    kind: Kind = draw.choices(("killed", "frozen"), (50, 50))[0]
+    return Fault(at_s, kind, target, draw.uniform(1, 12), draw.random())
 
 
 def _fault(draw: random.Random, lasts_s: float, workers: tuple[str, ...]) -> Fault:

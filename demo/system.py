@@ -15,21 +15,25 @@ class Ended(Exception):
 
 
 class System:
-    def __init__(self, settings: Settings, web_ports: Sequence[int], logs: Path) -> None:
+    def __init__(self, settings: Settings, web_ports: Sequence[int], logs: Path, spare: Settings | None = None) -> None:
         self.settings = settings
         self.urls = [f"http://{settings.web_host}:{port}" for port in web_ports]
         self.processes: dict[str, Process] = {}
+        self._spare = spare
+        """Of a second feed and a second bridge on it."""
         self._logs = logs
         self._web_ports = {f"worker-{port}": port for port in web_ports}
 
     @property
     def names(self) -> list[str]:
-        return ["exex", "bridge", "scraper", *self._web_ports]
+        spares = ["exex-2", "bridge-2"] if self._spare is not None else []
+        return ["exex", "bridge", *spares, "scraper", *self._web_ports]
 
     def start(self, name: str) -> Process:
         port = self._web_ports.get(name)
-        environment = environment_of(self.settings) | ({"ARENA_WEB_PORT": str(port)} if port else {})
-        command = [sys.executable, "-m", "cli", name if port is None else "worker"]
+        settings = self._spare if self._spare is not None and name.endswith("-2") else self.settings
+        environment = environment_of(settings) | ({"ARENA_WEB_PORT": str(port)} if port else {})
+        command = [sys.executable, "-m", "cli", name.partition("-")[0]]
         self.processes[name] = Process(name, command, self._logs / f"{name}.log", environment)
         return self.processes[name]
 
@@ -49,11 +53,11 @@ class System:
 
 
 @contextmanager
-def system(settings: Settings, workers: int, logs: Path) -> Iterator[System]:
+def system(settings: Settings, workers: int, logs: Path, spare: Settings | None = None) -> Iterator[System]:
     """Not started yet; `settings.web_port` is the first worker's, the others get free ones."""
     ports = [settings.web_port, *(free_port() for _ in range(workers - 1))]
     with ExitStack() as stack:
-        ours = System(settings, ports, logs)
+        ours = System(settings, ports, logs, spare)
         stack.callback(ours.stop)
         yield ours
 

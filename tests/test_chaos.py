@@ -11,7 +11,7 @@ from demo.faults import plan
 pytestmark = pytest.mark.servers
 
 SEED = 9
-"""Bridge frozen, scraper and worker killed, a directory lost, an RPC that lags and is silent, a list replaced."""
+"""Two bridges, each frozen once, a feed too; scraper and worker killed, an RPC that lags and is silent."""
 
 
 def test_a_round_of_chaos_ends_as_the_chain_has_it(tmp_path: Path) -> None:
@@ -34,5 +34,7 @@ def test_the_same_seed_plans_the_same_round() -> None:
         "bridge frozen",
         "exex killed",
         "rpc silent",
+        "second bridge",
+        "bridge-2 frozen",
         "reorg deeper than the memory",
     } <= kinds
