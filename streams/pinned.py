@@ -21,6 +21,8 @@ FEWEST_WORDS = 64
 SETTLING_S = 0.05
 NOWHERE = "0x00000000000000000000000000000000a7e4a7e4"
 """An address without code, for trying an override."""
+NEVER = 2**48
+"""A block number that no chain reaches."""
 TOO_FAST = ("rate limit", "too many requests", "request count exceeded", "http 429")
 """What nodes say to who should wait; of other limits they speak too, and there smaller requests help."""
 
@@ -148,17 +150,26 @@ class Pinned:
 
 
 async def find_abilities(node: Node, block: Block) -> Abilities:
-    """Raises BlockGone for a block that is replaced meanwhile, StateRefused where not even code can be had."""
+    """Raises BlockGone for a block that is replaced meanwhile, StateRefused where not even code can be had.
+
+    A node that answers for a block that never was does not look at what it is asked for: what it says is of no block.
+    """
     newest_shifts = await _is_anvil(node)
+    answer = None
     for by_hash in (True, False):
+        never = Block(block.number, "0x" + secrets.token_hex(32)) if by_hash else Block(NEVER, block.hash)
         for overrides in (True, False):
             abilities = Abilities(overrides, by_hash, newest_shifts=newest_shifts)
             pinned = Pinned(node, block, abilities)
-            if await _probe(pinned) is None:
-                await pinned.check_chain()
-                _tell(abilities)
-                return abilities
-    raise StateRefused(block)
+            if await _probe(pinned) is not None:
+                continue
+            if await _probe(Pinned(node, never, abilities)) is None:
+                answer = "it answers for blocks that never were, so what it says is of no block"
+                continue
+            await pinned.check_chain()
+            _tell(abilities)
+            return abilities
+    raise StateRefused(block, answer)
 
 
 async def _probe(pinned: Pinned) -> Answer | None:
@@ -184,7 +195,9 @@ def _tell(abilities: Abilities) -> None:
     if not abilities.overrides:
         log.warning("The node refuses state overrides: pools are read slot by slot, which is slower")
     if not abilities.by_hash:
-        log.warning("The node refuses block hashes (EIP-1898): pools are read by number, and the hash checked after")
+        log.warning(
+            "The node does not heed block hashes (EIP-1898): pools are read by number, and the hash checked after"
+        )
 
 
 def _is_impatience(result: object) -> bool:

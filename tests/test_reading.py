@@ -30,6 +30,8 @@ from tests.proxy import (
     both,
     error,
     gas_cap,
+    ignore_block_hashes,
+    ignore_blocks,
     ignore_overrides,
     is_asking,
     proxied,
@@ -227,6 +229,7 @@ MODES = [
     pytest.param(refuse_overrides, False, True, id="overrides refused"),
     pytest.param(ignore_overrides, False, True, id="overrides ignored"),
     pytest.param(refuse_block_hashes, True, False, id="block hashes refused"),
+    pytest.param(ignore_block_hashes, True, False, id="block hashes ignored"),
     pytest.param(both(refuse_overrides, refuse_block_hashes), False, False, id="both refused"),
 ]
 
@@ -524,6 +527,12 @@ async def test_a_block_that_never_was_is_gone(world: World) -> None:
             await read(
                 node, Block(10**9, "0x" + "ab" * 32), [listed(world.pools[0])], Abilities(overrides=True, by_hash=True)
             )
+
+
+async def test_a_node_that_answers_for_blocks_that_never_were_is_not_believed(world: World) -> None:
+    async with proxied(world.rpc.url, ignore_blocks) as proxy, connect(proxy.url) as node:
+        with pytest.raises(StateRefused, match="blocks that never were"):
+            await find_abilities(node, world.block)
 
 
 async def test_a_node_that_has_forgotten_the_state_says_so(world: World) -> None:
