@@ -106,6 +106,12 @@ def test_a_pool_with_nothing_at_its_price_is_not_listed() -> None:
     assert rules().decide(pool(), None, PRICES) == Rejected(pool(), "it has no liquidity at its price")
 
 
+def test_a_pool_with_nothing_at_its_price_is_listed_where_nothing_is_needed() -> None:
+    decision = rules(thresholds_usd=Thresholds(v2=0)).decide(pool(), None, PRICES)
+
+    assert decision == Listed(pool(), 0, f"it has no liquidity at its price, and none is needed; {BY}")
+
+
 def test_tokens_without_a_price_are_named_by_symbol_or_address() -> None:
     decide = rules().decide
 

@@ -41,9 +41,11 @@ class Rules(msgspec.Struct, frozen=True):
 
     def decide(self, pool: FoundPool, depth: Depth | None, prices: Prices) -> Listed | Rejected:
         """Of a pool whose tokens are chosen and that nothing forbids."""
-        if depth is None:
-            return Rejected(pool, "it has no liquidity at its price")
         tokens = (pool.token0, pool.token1)
+        needed, why = self._needed(pool)
+        if depth is None:
+            nothing = "it has no liquidity at its price"
+            return Rejected(pool, nothing) if needed else self._listed(pool, 0, f"{nothing}, and none is needed")
         unpriced = [token for token in tokens if token not in prices]
         if len(unpriced) == 2:
             return Rejected(pool, f"neither {self._name(tokens[0])} nor {self._name(tokens[1])} has a price")
@@ -51,14 +53,16 @@ class Rules(msgspec.Struct, frozen=True):
             return self._half_priced(pool, depth, prices, unpriced[0])
         worth = (prices[tokens[0]], prices[tokens[1]])
         liquidity = sum(micro_usd(amount, price) for amount, price in zip(depth.whole, worth, strict=True))
-        needed, why = self._needed(pool)
         if liquidity < needed:
             return Rejected(pool, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}")
         if off := self._off(depth, worth):
             return Rejected(pool, f"its price is {off} times off that of deeper pools")
+        return self._listed(pool, liquidity, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}")
+
+    def _listed(self, pool: FoundPool, liquidity_micro_usd: int, why: str) -> Listed:
         hooks = "" if pool.hooks == NATIVE else f"; hooks {pool.hooks} are allowed"
-        chosen = ", ".join(f"{self._name(token)} by {self._by(token)}" for token in tokens)
-        return Listed(pool, liquidity, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}; {chosen}{hooks}")
+        chosen = ", ".join(f"{self._name(token)} by {self._by(token)}" for token in (pool.token0, pool.token1))
+        return Listed(pool, liquidity_micro_usd, f"{why}; {chosen}{hooks}")
 
     def _half_priced(self, pool: FoundPool, depth: Depth, prices: Prices, token: str) -> Rejected:
         known = 1 if token == pool.token0 else 0
