@@ -6,25 +6,25 @@ demo:
 		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) \
 		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
-# make test ARGS="tests/test_demo.py -k reorg"
+# make test ARGS="tests/integration/lab/test_demo.py -k reorg"
 test: setup
 	.venv/bin/python -m pytest $(ARGS)
 
 # make chaos ROUNDS=50 SEED=1
 chaos: setup
-	.venv/bin/python -m demo.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m lab.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 # make fuzz INPUTS=1000000 SEED=1
 fuzz: setup
-	.venv/bin/python -m bench.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m lab.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
 
 # make bench-scrape ROUNDS=5 SEED=1
 bench-scrape: setup
-	.venv/bin/python -m bench.scrape $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m lab.bench.scrape $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 # make bench-cold-start SEED=1
 bench-cold-start: setup
-	.venv/bin/python -m bench.cold_start $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m lab.bench.cold_start $(if $(SEED),--seed $(SEED))
 
 lint: setup
 	.venv/bin/ruff check .
@@ -36,4 +36,4 @@ setup:
 	./arena setup
 
 clean:
-	rm -rf .venv .stack demo/node_modules data
+	rm -rf .venv .stack lab/devnet/servers/node_modules data

@@ -8,11 +8,11 @@ from typing import Any
 import faust
 
 from settings import Settings, settings
-from streams.topics import LARGEST_RECORD_BYTES, KafkaUnreachable, TopicMismatch, TopicRefused, ensure, topics
+from streams.kafka.topics import LARGEST_RECORD_BYTES, KafkaUnreachable, TopicMismatch, TopicRefused, ensure, topics
 from tables.durable.app import DurableApp
-from tables.ownership import Ownership
-from tables.pools import Pools
-from tables.web import Web, errors_as_json
+from tables.processor import Pools
+from web.ownership import Ownership
+from web.routes import Web, errors_as_json
 
 log = logging.getLogger(__name__)
 

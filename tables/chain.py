@@ -9,7 +9,7 @@ import msgspec
 
 from protocols.events import Event
 from protocols.types import Block, PoolId
-from streams.records import Gap, Head, Header, Reorg, Update
+from streams.kafka.records import Gap, Head, Header, Reorg, Update
 
 
 class Happened(msgspec.Struct, frozen=True):

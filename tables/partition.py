@@ -8,7 +8,7 @@ import msgspec
 from protocols import folding
 from protocols.ticks import InvariantViolation
 from protocols.types import PoolId
-from streams.records import ChainRecord, Listed, Snapshot, SnapshotRecord, Update, to_bytes
+from streams.kafka.records import ChainRecord, Listed, Snapshot, SnapshotRecord, Update, to_bytes
 from tables import chain as chains
 from tables import pool as pools
 from tables import rows, snapshots

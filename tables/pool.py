@@ -9,7 +9,7 @@ from protocols.events import Event
 from protocols.folding import Fees, PriceState, Whole
 from protocols.ticks import InvariantViolation, Ticks
 from protocols.types import Block
-from streams.records import AUDIT, Listed, Snapshot, Wanted
+from streams.kafka.records import AUDIT, Listed, Snapshot, Wanted
 
 PENDING_BLOCKS = 256
 """So many touched blocks are kept for a waiting pool; then the oldest goes and `since` moves up."""

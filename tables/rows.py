@@ -21,7 +21,7 @@ from protocols.folding import Fees, PriceState
 from protocols.states import Tick
 from protocols.ticks import InvariantViolation, Liquidity, Ticks, change_end, changed, from_ticks, word_of
 from protocols.types import Block, PoolId
-from streams.records import Header, Listed, Snapshot, Update
+from streams.kafka.records import Header, Listed, Snapshot, Update
 from tables.chain import Chain
 from tables.pool import Base, Live, Pool, Story, Stranger, Touched, Waiting
 

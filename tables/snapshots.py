@@ -8,7 +8,7 @@ from protocols import folding
 from protocols.folding import Fees
 from protocols.states import V4State
 from protocols.ticks import InvariantViolation
-from streams.records import Snapshot, Unreadable
+from streams.kafka.records import Snapshot, Unreadable
 from tables.chain import Chain
 from tables.pool import (
     AUDIT_AFTER_BLOCKS,

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from demo import servers
+from lab.devnet.servers import start as servers
 
 
 @pytest.fixture(scope="session")

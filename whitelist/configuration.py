@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from protocols.types import NATIVE, ProtocolName
 from settings import Settings
-from streams.whitelist_messages import Unreadable, protocol_name
+from streams.nats.whitelist_decoder import Unreadable, protocol_name
 from whitelist.configuration_checks import (
     Wrong,
     check_address,

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from whitelist.lists import Build
+from whitelist.publication.store import Build
 
 STEP_SECONDS = Histogram(
     "arena_whitelist_step_seconds",

@@ -11,22 +11,22 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from settings import Settings
-from streams.endings import together
-from streams.jetstream import NotKept, publish
-from streams.listening import RESEED, connected, where
-from streams.node import NodeUnavailable, RpcError, connect
-from streams.pinned import BlockGone
-from streams.whitelist_publishing import Outgoing, Said, TooLarge
-from whitelist.building import Unbuilt, build
+from streams.kafka.groups import together
+from streams.nats.jetstream import NotKept, publish
+from streams.nats.subscriber import RESEED, connected, where
+from streams.nats.whitelist_encoder import Outgoing, Said, TooLarge
+from streams.node.client import NodeUnavailable, RpcError, connect
+from streams.node.pinned import BlockGone
+from whitelist.build import Unbuilt, build
 from whitelist.configuration import Configuration, configured
-from whitelist.filtering import PoolUnread
-from whitelist.found import PoolsUnreadable
-from whitelist.lists import Build, Busy, Place, Published, Unreadable
-from whitelist.log_ranges import LogsRefused
 from whitelist.metrics import BUILDS, CHANGES, MESSAGES, RESEEDS, STEP_SECONDS, told
-from whitelist.progress import shown
-from whitelist.publishing import Change, TooManyRemoved, change, expect_moderate, messages, whole
-from whitelist.token_facts import TokenUnread
+from whitelist.pools.log_ranges import LogsRefused
+from whitelist.pools.pool_index import PoolsUnreadable
+from whitelist.pools.scan_progress import shown
+from whitelist.pricing.depth_reader import PoolUnread
+from whitelist.publication.messages import Change, TooManyRemoved, change, expect_moderate, messages, whole
+from whitelist.publication.store import Build, Busy, Place, Published, Unreadable
+from whitelist.tokens.metadata import TokenUnread
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.endings import broken
+from streams.kafka.groups import broken
 from tables.durable.chunks import Chunk, Fetched
 from tables.durable.table import DurableTable
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from whitelist.addresses import address
-from whitelist.sources.questions import UNREADABLE, Question, SourceFailed
+from whitelist.sources.addresses import address
+from whitelist.sources.query import UNREADABLE, Question, SourceFailed
 
 QUESTION = Question("/api/v3/coins/list?include_platform=true")
 

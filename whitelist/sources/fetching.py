@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 
-from whitelist.sources.questions import Question, SourceFailed
+from whitelist.sources.query import Question, SourceFailed
 
 LARGEST_ANSWER_BYTES = 64 * 2**20
 

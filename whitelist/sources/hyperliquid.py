@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from whitelist.sources.questions import UNREADABLE, Question, SourceFailed
+from whitelist.sources.query import UNREADABLE, Question, SourceFailed
 
 QUESTION = Question("/info", b'{"type":"metaAndAssetCtxs"}')
 _THOUSANDS = re.compile("k([A-Z][A-Z0-9]+)")

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from whitelist.sources.questions import UNREADABLE, Question, SourceFailed
+from whitelist.sources.query import UNREADABLE, Question, SourceFailed
 
 QUESTION = Question("/api/v1/funding-rates")
 _THOUSANDS = re.compile("1000([A-Z][A-Z0-9]+)")

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from whitelist.addresses import address
-from whitelist.sources.questions import UNREADABLE, Question, SourceFailed
+from whitelist.sources.addresses import address
+from whitelist.sources.query import UNREADABLE, Question, SourceFailed
 
 QUESTION = Question()
 """To whatever URL the list has."""

@@ -6,9 +6,9 @@ from collections import Counter
 import msgspec
 from eth_hash.auto import keccak
 
-from streams.node import Node, NodeUnavailable, RpcError
-from whitelist.log_ranges import LogsRefused, Width, logs_within
-from whitelist.sources.questions import SourceFailed
+from streams.node.client import Node, NodeUnavailable, RpcError
+from whitelist.pools.log_ranges import LogsRefused, Width, logs_within
+from whitelist.sources.query import SourceFailed
 
 TRANSFER = keccak(b"Transfer(address,address,uint256)")
 ERC20_TOPICS = 3

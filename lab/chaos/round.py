@@ -1,0 +1,205 @@
+"""One round of chaos: a chain, the system on real servers, a plan of faults; and in the end the chain's verdict."""
+
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from lab.chaos.fault_injector import Sufferer
+from lab.chaos.faults import Listing, Plan, Reorgs
+from lab.chaos.whitelist_churn import Publisher
+from lab.demo.console import waiting
+from lab.devnet.chain.world import World
+from lab.devnet.reference.consistency import Watch, verdicts
+from lab.devnet.reference.topic_continuity import Continuity
+from lab.devnet.servers.node_proxy import Proxy
+from lab.devnet.servers.processes import free_port
+from lab.devnet.servers.start import Anvil, Server
+from lab.devnet.servers.system import System, system
+from settings import Settings
+
+DEEP_ENOUGH = 130
+"""Blocks that the chain has before anything goes wrong, so that the deepest reorg finds an ancestor in them."""
+FULL_BLOCKS = 15
+"""As many of them, the last ones, have traffic."""
+SETTLE_S = 180.0
+BLOCK_S = 0.25
+
+
+class Report(msgspec.Struct, frozen=True):
+    plan: Plan
+    blocks: int
+    recovery_s: float
+    """From the end of the last fault until every listed pool is live at the chain's head."""
+    asked: Counter[str]
+    ended: Counter[str]
+    """Processes that ended by themselves, by name; each was started again."""
+    wrong: tuple[str, ...]
+
+
+def play(plan: Plan, servers: Mapping[str, Server], directory: Path, say: Callable[[str], None]) -> Report:
+    """The logs of all processes are in `directory` afterwards."""
+    with Anvil() as anvil, _stage(plan, servers, anvil.address, directory) as stage:
+        began_at = stage.world.chain.tip.number
+        watch = Watch(stage.ours.urls, stage.world)
+        watch.start()
+        try:
+            stage.play(plan)
+            recovery_s, wrong = stage.settle()
+            say(f"recovered after {recovery_s:.1f} s")
+        finally:
+            watch.stop()
+        wrong += watch.wrong + stage.differences()
+        blocks = stage.world.chain.tip.number - began_at
+        return Report(plan, blocks, recovery_s, watch.counts, stage.suffering.ended, tuple(wrong))
+
+
+class Stage:
+    def __init__(self, world: World, ours: System, servers: Mapping[str, Server], proxy: Proxy, seed: int) -> None:
+        self.world = world
+        self.ours = ours
+        self.publisher = Publisher(servers["nats"].address, ours.settings.chain, world.pools)
+        self.suffering = Sufferer(ours, servers, proxy)
+        self._random = random.Random(seed)
+        self._continuity = Continuity(ours.settings, world.chain.rpc)
+
+    def play(self, plan: Plan) -> None:
+        """Blocks at random moments while faults come and go in threads of their own; returns when all are over."""
+        self.suffering.begin(plan)
+        if not plan.from_start:
+            self._until(self._is_settled)
+        agenda: list[Reorgs | Listing] = sorted((*plan.reorgs, *plan.listings), key=lambda each: each.at_s)
+        began_s = time.monotonic()
+        with ThreadPoolExecutor(max_workers=max(1, len(plan.faults))) as threads:
+            faults = [threads.submit(self.suffering.suffer, fault, began_s) for fault in plan.faults]
+            while agenda or _pending(faults) or time.monotonic() < began_s + plan.lasts_s:
+                while agenda and time.monotonic() >= began_s + agenda[0].at_s:
+                    self._happen(agenda.pop(0))
+                self._mine(self._random.choice((0.0, 0.05, BLOCK_S, BLOCK_S, 2 * BLOCK_S)))
+        for fault in faults:
+            fault.result()
+
+    def settle(self) -> tuple[float, list[str]]:
+        """Seconds until all was well, blocks coming all the while; and what was not well in time."""
+        self.publisher.wait(SETTLE_S)
+        began_s = time.monotonic()
+        if not self._until(self._is_settled):
+            return SETTLE_S, [f"not settled after {SETTLE_S:.0f} s", *self._state()]
+        took_s = time.monotonic() - began_s
+        while not self._is_settled() or self._heads() != {self.world.chain.tip.hash}:
+            self.suffering.keep()
+            if time.monotonic() > began_s + took_s + SETTLE_S / 3:
+                return took_s, ["the tip is not served although blocks have stopped", *self._state()]
+            time.sleep(0.1)
+        return took_s, []
+
+    def _until(self, condition: Callable[[], bool]) -> bool:
+        """Blocks come until it holds; False where it does not in time."""
+        deadline_s = time.monotonic() + SETTLE_S
+        while not condition():
+            if time.monotonic() > deadline_s:
+                return False
+            self._mine(BLOCK_S)
+        return True
+
+    def differences(self) -> list[str]:
+        """Every pool from every worker against the chain; every block on the topic; and that the removed are gone."""
+        tip = self.world.chain.tip
+        listed = [pool for pool in self.world.pools if pool.id in self.publisher.listed]
+        wrong = self._continuity.differences(tip.hash)
+        for served in self.suffering.running():
+            for verdict in verdicts(served, self.world.judge, listed, tip.hash):
+                wrong += [f"{served.url} {verdict.pool.id}: {each}" for each in verdict.differences]
+            wrong += [
+                f"{served.url} still serves {pool.id}, which is not listed"
+                for pool in self.world.pools
+                if pool.id not in self.publisher.listed and served.get(f"/pools/{pool.id}/") is not None
+            ]
+        return wrong
+
+    def _happen(self, event: Reorgs | Listing) -> None:
+        if isinstance(event, Listing):
+            self._list(event)
+            return
+        for fork in event.forks:
+            depth = min(fork.depth, self.world.chain.tip.number - self.world.settled)
+            for _ in self.world.reorg(depth, kind=fork.kind, longer_by=fork.longer_by):
+                self.world.create_late(at_tick=self._random.randrange(-5000, 5000))
+
+    def _list(self, event: Listing) -> None:
+        pools = [pool for number, pool in enumerate(self.world.pools) if number in event.pools]
+        match event.action:
+            case "create":
+                if self.world.has_late:
+                    return
+                self.publisher.say("add", [self.world.create_late()], own_subjects=event.own_subjects)
+            case "add":
+                self.publisher.say("add", self.world.pools, own_subjects=event.own_subjects)
+            case "remove":
+                self.publisher.say("remove", pools, own_subjects=event.own_subjects)
+            case "replace":
+                self.publisher.say("replace", [pool for pool in self.world.pools if pool not in pools])
+
+    def _mine(self, pause_s: float) -> None:
+        self.suffering.keep()
+        self.world.mine()
+        time.sleep(pause_s)
+
+    def _is_settled(self) -> bool:
+        """Every listed pool is live at a head of the last few blocks, and nothing else is known."""
+        tip = self.world.chain.tip.number
+        for served in self.suffering.running():
+            status = served.status()
+            heads = [row["head"]["number"] for row in status["partitions"] if row["head"]]
+            if len(heads) < self.ours.settings.partitions or min(heads) < tip - 3:
+                return False
+            if +Counter(status["pools"]) != Counter(live=len(self.publisher.listed)):
+                return False
+        return True
+
+    def _heads(self) -> set[str]:
+        return {head for served in self.suffering.running() for head in served.heads()}
+
+    def _state(self) -> list[str]:
+        told = [f"{served.url}: {served.status()}\n{waiting(served)}" for served in self.suffering.running()]
+        return [f"the tip is {self.world.chain.tip.number} {self.world.chain.tip.hash}", *told]
+
+
+@contextmanager
+def _stage(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path) -> Iterator[Stage]:
+    world = World(rpc, plan.seed)
+    world.grow(DEEP_ENOUGH - FULL_BLOCKS)
+    for _ in range(FULL_BLOCKS):
+        world.mine()
+    proxy = Proxy(rpc)
+    settings = Settings(
+        chain=f"chaos-{plan.seed}-{secrets.token_hex(2)}",
+        kafka=servers["kafka"].address,
+        nats=servers["nats"].address,
+        rpc=proxy.url,
+        rpc_ws=proxy.url.replace("http", "ws", 1),
+        exex_socket=directory / "exex.sock",
+        data=directory / "data",
+        partitions=4,
+        web_port=free_port(),
+        session_timeout_s=6,
+    )
+    own = {"rpc": rpc, "rpc_ws": rpc.replace("http", "ws", 1), "exex_socket": directory / "exex-2.sock"}
+    spare = settings.model_copy(update=own) if plan.spare else None
+    with system(settings, plan.most_workers, directory, spare) as ours:
+        stage = Stage(world, ours, servers, proxy, plan.seed)
+        try:
+            yield stage
+        finally:
+            stage.publisher.stop()
+            proxy.stop()
+
+
+def _pending(faults: list[Future[None]]) -> bool:
+    return any(not fault.done() for fault in faults)

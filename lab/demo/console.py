@@ -1,0 +1,40 @@
+"""What the demo prints of the system it runs."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from lab.devnet.chain.world import World
+from lab.devnet.reference.consistency import Served, Verdict
+
+
+def progress(world: World, served: Served) -> str:
+    status = served.status()
+    live = status["pools"].get("live", 0)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in status["reasons"].items())
+    why = f"; waiting: {reasons}" if reasons else ""
+    return f"chain {world.chain.tip.number}, served {status['head']}, {live} of {len(world.pools)} pools live{why}"
+
+
+def waiting(served: Served) -> str:
+    answer = served.get("/pools/?status=waiting") or {"pools": []}
+    return "\n".join(f"{pool['protocol']} {pool['id']} waits: {pool['reason']}" for pool in answer["pools"])
+
+
+def table(found: Sequence[Verdict]) -> Table:
+    rows = Table("pool", "protocol", "fee", "spacing", "fields", "ticks", "differing", box=None, pad_edge=False)
+    for verdict in found:
+        pool = verdict.pool
+        fields = {"v2": 2, "v3": 3, "v4": 5}[pool.protocol]
+        shown = (pool.id[:18], pool.protocol, pool.fee or "", pool.tick_spacing or "", fields, verdict.ticks)
+        rows.add_row(*map(str, shown), str(len(verdict.differences)))
+    return rows
+
+
+def story(served: Served, world: World) -> str:
+    """What the workers say of how they got there."""
+    told = [served.get(f"/pools/{pool.id}/explain/") or {} for pool in world.pools]
+    names = ("updates_applied", "rewinds", "audits", "divergences")
+    counts = ", ".join(f"{sum(each.get(name, 0) for each in told)} {name.replace('_', ' ')}" for name in names)
+    diverged = [f"\n{each['id']}: {each['last_divergence']}" for each in told if each.get("divergences")]
+    return counts + "".join(diverged)

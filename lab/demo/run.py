@@ -1,0 +1,215 @@
+"""`make demo`: everything on a chain of its own, then every field of every pool held against that chain."""
+
+import logging
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import msgspec
+from rich.console import Console
+
+from lab.demo import whitelist as whitelisting
+from lab.demo.console import progress, story, table, waiting
+from lab.demo.whitelist import NotPublished
+from lab.devnet.chain.world import World
+from lab.devnet.reference.consistency import Served, Watch, verdicts
+from lab.devnet.servers import start as servers
+from lab.devnet.servers.packages import NotInstalled
+from lab.devnet.servers.processes import NotStarted, free_port
+from lab.devnet.servers.system import Ended, System, system
+from settings import Settings
+
+log = logging.getLogger(__name__)
+console = Console(soft_wrap=True)
+
+REORG_DEPTHS = (3, 7)
+SETTLE_S = 90.0
+LINES = 12
+"""Of progress, over the whole run."""
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    blocks: int = 60
+    rate: float = 4.0
+    """Blocks per second."""
+    seed: int = 1
+    workers: int = 1
+    partitions: int = 4
+    web_port: int | None = None
+    keep: bool = False
+
+
+class Unsettled(Exception):
+    """What is served is not the chain's truth, or not in time."""
+
+
+def run(wishes: Wishes) -> int:
+    """The exit code: 0 where nothing differs."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        with _everything(wishes) as (world, ours):
+            _traffic(wishes, world, ours)
+            _compare(world, ours)
+            if wishes.keep:
+                _keep(wishes, world, ours)
+            return 0
+    except (NotInstalled, NotStarted, Ended, NotPublished, Unsettled) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; everything is stopped", file=sys.stderr)
+        return 130
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _everything(wishes: Wishes) -> Iterator[tuple[World, System]]:
+    with ExitStack() as stack:
+        directory = Path(tempfile.mkdtemp(prefix="arena-demo-"))
+        stack.push(_cleaner(directory))
+        console.print("starting Kafka, NATS and anvil; the first time they are downloaded")
+        with ThreadPoolExecutor() as starting:
+            kafka, nats, rpc = starting.map(stack.enter_context, (servers.kafka(), servers.nats(), servers.anvil()))
+        world = World(rpc, wishes.seed)
+        console.print(f"{len(world.pools)} pools are on the chain, head {world.chain.tip.number}")
+        settings = Settings(
+            chain=f"demo-{secrets.token_hex(3)}",
+            kafka=kafka,
+            nats=nats,
+            rpc=rpc,
+            rpc_ws=rpc.replace("http", "ws", 1),
+            exex_socket=directory / "exex.sock",
+            data=directory / "data",
+            partitions=wishes.partitions,
+            web_port=wishes.web_port or free_port(),
+            whitelist_config=whitelisting.configuration(world.contracts, directory),
+        )
+        ours = stack.enter_context(system(settings, wishes.workers, directory))
+        for name in ours.names:
+            ours.start(name)
+        _list(world, ours)
+        console.print(f"logs are in {directory}; HTTP is at {', '.join(ours.urls)}")
+        yield world, ours
+
+
+def _cleaner(
+    directory: Path,
+) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
+    """What went wrong can be read up in the logs, so they stay."""
+
+    def clean(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    return clean
+
+
+def _traffic(wishes: Wishes, world: World, ours: System) -> None:
+    """Blocks until all pools are live; then those that were wished for, at their rate, with both reorgs; watched."""
+    served = Served(ours.urls[0])
+    watch = Watch(ours.urls[:1], world)
+    watch.start()
+    try:
+        _settle(wishes, world, ours)
+        first, second = wishes.blocks // 3, 2 * wishes.blocks // 3
+        for number in range(wishes.blocks):
+            _block(wishes, world, ours)
+            if number == first:
+                _reorg(world, REORG_DEPTHS[0])
+            if number == second - 1:
+                _list_late_pool(world, ours)
+            if number == second:
+                _reorg(world, REORG_DEPTHS[1])
+            if number % max(1, wishes.blocks // LINES) == 0:
+                console.print(progress(world, served))
+        _settle(wishes, world, ours)
+    finally:
+        watch.stop()
+    console.print(f"asked while blocks came: {', '.join(f'{count} {name}' for name, count in watch.counts.items())}")
+    if not watch.counts["states compared"]:
+        raise Unsettled("no answer came that could be compared")
+    if watch.wrong:
+        raise Unsettled("answers that no block of the chain agrees with:\n" + "\n".join(watch.wrong[:10]))
+
+
+def _reorg(world: World, depth: int) -> None:
+    gone = world.reorg(depth)
+    console.print(f"reorg of depth {depth}" + (f"; {len(gone)} pool is created again" if gone else ""))
+    for _ in gone:
+        world.create_late(at_tick=-5000)
+
+
+def _list_late_pool(world: World, ours: System) -> None:
+    """Created and listed in blocks that the next reorg takes away."""
+    world.create_late()
+    _list(world, ours)
+
+
+def _list(world: World, ours: System) -> None:
+    told = whitelisting.publish(ours.settings)
+    if told["pools"] != len(world.pools):
+        raise Unsettled(f"{told['pools']} pools were found and chosen, and there are {len(world.pools)}")
+    console.print(f"{len(told['added'])} pools found by the whitelist service, chosen and listed")
+
+
+def _block(wishes: Wishes, world: World, ours: System) -> None:
+    began = time.monotonic()
+    ours.check()
+    world.mine()
+    time.sleep(max(0.0, 1 / wishes.rate - (time.monotonic() - began)))
+
+
+def _settle(wishes: Wishes, world: World, ours: System) -> None:
+    """Blocks until every pool is live; then none until every partition's head is the chain's."""
+    served = Served(ours.urls[0])
+    deadline = time.monotonic() + SETTLE_S
+    told = ""
+    while True:
+        live = served.status()["pools"].get("live", 0)
+        if live == len(world.pools) and served.heads() == {world.chain.tip.hash}:
+            return
+        if time.monotonic() > deadline:
+            raise Unsettled(f"not settled after {SETTLE_S:.0f} s: {progress(world, served)}\n{waiting(served)}")
+        if live < len(world.pools):
+            _block(wishes, world, ours)
+            if (line := progress(world, served)).partition(",")[2] != told:
+                console.print(line)
+            told = line.partition(",")[2]
+        else:
+            ours.check()
+            time.sleep(0.1)
+
+
+def _compare(world: World, ours: System) -> None:
+    tip = world.chain.tip
+    found = verdicts(Served(ours.urls[-1]), world.judge, world.pools, tip.hash)
+    console.print(table(found))
+    wrong = sum(len(verdict.differences) for verdict in found)
+    console.print(f"{len(found)} pools at block {tip.number} {tip.hash}: {wrong} differing fields")
+    console.print(story(Served(ours.urls[0]), world))
+    for verdict in found:
+        for difference in verdict.differences[:5]:
+            console.print(f"{verdict.pool.id}: {difference}")
+    if wrong:
+        raise Unsettled(f"{wrong} fields differ from the chain")
+
+
+def _keep(wishes: Wishes, world: World, ours: System) -> None:
+    url = ours.urls[0]
+    console.print(f"left running, a block every {1 / wishes.rate:.2g} s, until Ctrl-C. Open for example")
+    for path in ("/pools/", f"/pools/{world.pools[3].id}/", f"/pools/{world.pools[3].id}/ticks/", "/status/"):
+        console.print(f"  {url}{path}")
+    with suppress(KeyboardInterrupt):
+        while True:
+            _block(wishes, world, ours)

@@ -1,0 +1,150 @@
+"""What workers answer over HTTP, held against the chain: once for all pools, or again and again while blocks come."""
+
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import msgspec
+
+from lab.devnet.chain.contracts import Pool
+from lab.devnet.chain.evm import CallFailed, Rpc
+from lab.devnet.chain.world import World
+from lab.devnet.reference.reader import Judge, field_differences, tick_differences
+
+Answer = dict[str, Any]
+
+
+class Served:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str) -> Answer | None:
+        """None where no worker answers, or none can answer now."""
+        try:
+            with urlopen(self.url + path, timeout=10) as answer:
+                return dict(json.load(answer))
+        except HTTPError as error:
+            with error:
+                if error.code not in (404, 503):
+                    raise
+            return None
+        except (URLError, OSError):
+            return None
+
+    def status(self) -> Answer:
+        return self.get("/status/") or {"head": None, "pools": {}, "reasons": {}, "partitions": []}
+
+    def heads(self) -> set[str]:
+        """The hashes of all partitions' heads; of one that has none, an empty string."""
+        return {row["head"]["hash"] if row["head"] else "" for row in self.status()["partitions"]}
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    pool: Pool
+    ticks: int
+    differences: tuple[str, ...]
+
+
+def verdicts(served: Served, judge: Judge, pools: Sequence[Pool], block_hash: str) -> list[Verdict]:
+    """Every field of every pool at one block, which must be the block that is served."""
+    return [_verdict(served, judge, pool, block_hash) for pool in pools]
+
+
+def _verdict(served: Served, judge: Judge, pool: Pool, block_hash: str) -> Verdict:
+    truth = judge.truth(pool, block_hash)
+    found = served.get(f"/pools/{pool.id}/")
+    if found is None or found["state"] is None:
+        return Verdict(pool, 0, (f"not served: {found['reason'] if found else 'unknown'}",))
+    differences = field_differences(found["state"], truth)
+    blocks = {found["block"]["hash"]}
+    ticks: list[Answer] = []
+    if pool.protocol != "v2":
+        answer = served.get(f"/pools/{pool.id}/ticks/") or {"ticks": None, "block": {"hash": "none"}}
+        ticks = answer["ticks"] or []
+        blocks.add(answer["block"]["hash"])
+        differences += tick_differences(ticks, truth)
+    if blocks != {block_hash}:
+        differences.append(f"served as of {', '.join(sorted(blocks))} instead of {block_hash}")
+    return Verdict(pool, len(ticks), tuple(differences))
+
+
+class Watch(threading.Thread):
+    """Asks for random pools until stopped, and compares each answer with the chain at the block that the answer names.
+
+    A block that is gone from the node by then is compared with what the chain said while it had it.
+    """
+
+    def __init__(self, urls: Sequence[str], world: World) -> None:
+        super().__init__(name="watch", daemon=True)
+        self.counts: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._served = [Served(url) for url in urls]
+        self._world = world
+        self._judge = Judge(Rpc(world.chain.rpc.url), world.contracts.multicall)
+        self._pools = list(world.pools)
+        self._random = random.Random(len(world.pools))
+        self._stopping = threading.Event()
+        self._completed = False
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._look(self._random.choice(self._pools))
+            except HTTPError as error:
+                self.wrong.append(f"{error.url} answers with {error.code} {error.reason}")
+        self._completed = True
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+        if not self._completed:
+            self.wrong.append("the watch itself broke; its traceback stands above")
+
+    def _look(self, pool: Pool) -> None:
+        served = self._random.choice(self._served)
+        found = served.get(f"/pools/{pool.id}/")
+        if found is None or found["state"] is None:
+            self.counts["waiting" if found else "no answer"] += 1
+            self._stopping.wait(0.05)
+            return
+        self._judge_answer(pool, found)
+        back = max(0, found["block"]["number"] - self._random.randrange(12))
+        for path in (f"/pools/{pool.id}/?at={back}", f"/pools/{pool.id}/ticks/", f"/pools/{pool.id}/ticks/?at={back}"):
+            answer = served.get(path)
+            if answer is not None and (answer.get("state") or answer.get("ticks")):
+                self._judge_answer(pool, answer)
+
+    def _judge_answer(self, pool: Pool, answer: Answer) -> None:
+        block_hash = answer["block"]["hash"]
+        differences = self._against_chain(pool, answer, block_hash)
+        if differences is None:
+            differences = self._against_archive(pool, answer, block_hash)
+        if differences:
+            said = f"{pool.protocol} {pool.id} at {answer['block']}: {'; '.join(differences)}"
+            self.wrong.append(said)
+
+    def _against_chain(self, pool: Pool, answer: Answer, block_hash: str) -> list[str] | None:
+        with suppress(CallFailed), self._world.chain.still:
+            if "state" in answer:
+                truth = self._judge.fields(pool, block_hash)
+                self.counts["states compared"] += 1
+                return field_differences(answer["state"], truth)
+            truth = self._judge.truth(pool, block_hash)
+            self.counts["tick lists compared"] += 1
+            return tick_differences(answer["ticks"], truth)
+        return None
+
+    def _against_archive(self, pool: Pool, answer: Answer, block_hash: str) -> list[str]:
+        heads = self._world.archive.get(block_hash)
+        if heads is None:
+            return ["there has never been such a block"]
+        self.counts["of replaced blocks"] += 1
+        fields = heads[pool.id]
+        state = answer.get("state")
+        return [f"{name} was {value}" for name, value in fields.items() if state and int(state[name]) != value]

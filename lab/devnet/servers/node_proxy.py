@@ -1,0 +1,132 @@
+"""A node that cannot be relied on: a TCP proxy before a real one; it refuses, cuts, lags, is silent or only errs."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Literal
+from urllib.parse import urlsplit
+
+from lab.devnet.servers.background import Background
+
+Mode = Literal["passing", "refusing", "cutting", "lagging", "silent", "unavailable", "failing"]
+"""Unavailable: HTTP 503. Failing: every JSON-RPC request gets an error. The rest is what happens to the bytes."""
+
+CUT_EVERY_S = 0.4
+CHUNK_BYTES = 2**16
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+ERROR = {"code": -32000, "message": "the node has lost its way"}
+
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Proxy:
+    """Runs in a thread of its own; HTTP and WebSocket pass through alike."""
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._mode: Mode = "passing"
+        self._lag_s = 0.0
+        self._passing = asyncio.Event()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._background = Background("proxy")
+        self._background.run(self._listen())
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def become(self, mode: Mode, lag_s: float = 0.0) -> None:
+        self._background.run(self._become(mode, lag_s))
+
+    def stop(self) -> None:
+        self.become("refusing")
+        self._background.stop()
+
+    async def _listen(self) -> None:
+        self._passing.set()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def _become(self, mode: Mode, lag_s: float) -> None:
+        self._mode, self._lag_s = mode, lag_s
+        if mode == "refusing" and self._server is not None:
+            self._server.close()
+            self._server = None
+        elif mode != "refusing" and self._server is None:
+            await self._listen()
+        if mode == "silent":
+            self._passing.clear()
+        else:
+            self._passing.set()
+        if mode in ("refusing", "unavailable", "failing"):
+            self._cut()
+        if mode == "cutting":
+            self._cut_again()
+
+    def _cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+    def _cut_again(self) -> None:
+        if self._mode == "cutting":
+            self._cut()
+            asyncio.get_running_loop().call_later(CUT_EVERY_S, self._cut_again)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
+                await self._answer((reader, writer))
+        finally:
+            self._open.discard(writer)
+            writer.transport.abort()
+
+    async def _answer(self, client: Pair) -> None:
+        if self._mode in ("unavailable", "failing"):
+            await self._refuse(client)
+            return
+        node = await asyncio.open_connection(*self._target)
+        self._open.add(node[1])
+        try:
+            ways = [
+                asyncio.create_task(self._pass(one[0], other[1])) for one, other in ((client, node), (node, client))
+            ]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+        finally:
+            self._open.discard(node[1])
+            node[1].transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(CHUNK_BYTES):
+            if self._mode == "lagging":
+                await asyncio.sleep(self._lag_s)
+            await self._passing.wait()
+            writer.write(chunk)
+            await writer.drain()
+
+    async def _refuse(self, client: Pair) -> None:
+        """One answer to one request, then the connection ends; a WebSocket's handshake is refused."""
+        reader, writer = client
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:")), 0)
+        body = await reader.readexactly(length)
+        writer.write(UNAVAILABLE if self._mode == "unavailable" or not body else _error(body))
+        await writer.drain()
+
+
+def _error(body: bytes) -> bytes:
+    asked = json.loads(body)
+    answers = [
+        {"jsonrpc": "2.0", "id": call["id"], "error": ERROR} for call in (asked if isinstance(asked, list) else [asked])
+    ]
+    said = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + said

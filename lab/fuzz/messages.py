@@ -1,0 +1,94 @@
+"""Mutated whitelists on NATS, as bridge and exex hear them, and mutated wishes, as the scraper hears them.
+
+A message is refused whole, or understood; what is understood can be written to the topic and read from there again,
+and no pool that was held goes without a message that says so. Any exception but the refusal is a finding.
+"""
+
+import json
+from collections import Counter
+from random import Random
+
+from lab.fuzz import mutation
+from lab.fuzz.wire import Finding
+from protocols.types import PoolId, PoolMetadata, Token
+from streams.kafka import records
+from streams.kafka.records import Listed, Undecodable, Wanted, to_bytes
+from streams.nats.whitelist_decoder import Refused
+from streams.nats.whitelist_encoder import Outgoing, Said, adding, removing, replacing
+from streams.nats.whitelist_state import FullList, MinimalList, read_full, read_minimal
+from streams.scraper.snapshot_requests import Wishes
+
+CHAIN = "fuzz"
+SAID = Said(CHAIN, "2026-01-01T00:00:00+00:00", 1)
+PARTS = 1_500
+"""Bytes per message, so that lists come in parts."""
+
+
+class Whitelists:
+    async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
+        """Raises Finding, and whatever else a fault raises."""
+        pools = [_metadata(random) for _ in range(random.randint(1, 6))]
+        full, minimal = FullList(), MinimalList()
+        for _ in range(inputs):
+            subject, payload = random.choice(_said(random, pools))
+            if random.random() < 0.8:
+                payload = random.choice((mutation.of_json, mutation.of_bytes))(random, payload)
+            if random.random() < 0.1:
+                subject = subject + random.choice((".x", "", ".add", ".full"))
+            try:
+                full, minimal = _heard(full, subject, payload), read_minimal(minimal, subject, payload, CHAIN)
+                counts["lists read"] += 1
+            except Refused:
+                counts["lists refused"] += 1
+
+
+class Wishing:
+    async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
+        """Raises whatever a fault raises."""
+        wishes = Wishes()
+        for at in range(inputs):
+            wish = to_bytes(Wanted(_metadata(random), "listed", random.randint(0, 10**6)))
+            wish = random.choice((mutation.of_json, mutation.of_bytes))(random, wish)
+            try:
+                wishes.add(records.wanted(wish), float(at))
+                counts["wishes read"] += 1
+            except Undecodable:
+                counts["wishes refused"] += 1
+            for protocol in ("v2", "v3", "v4"):
+                taken = wishes.take(protocol, 10, random.randint(0, 10**6), float(at))  # type: ignore[arg-type]
+                wishes.put_back(taken, float(at))
+
+
+def _heard(held: FullList, subject: str, payload: bytes) -> FullList:
+    found = read_full(held, subject, payload, CHAIN)
+    for pool in found.pools.values():
+        again = records.listed(to_bytes(Listed(pool, 0)))
+        if again.pool != pool:
+            raise Finding(f"{pool} is written as {again.pool}")
+    if not found.pools and held.pools and b"remove" not in payload.lower() and not subject.endswith(".remove"):
+        raise Finding(f"{subject} {payload[:200]!r} wiped the list")
+    return found
+
+
+def _said(random: Random, pools: list[PoolMetadata]) -> list[Outgoing]:
+    some = random.sample(pools, random.randint(1, len(pools)))
+    most = random.choice((PARTS, 1 << 20))
+    flat = {"pools": [{"pool_address": pool.id, "protocol": pool.protocol} for pool in some]}
+    return random.choice(
+        (
+            replacing(SAID, some, most),
+            adding(SAID, some, most),
+            removing(SAID, [pool.id for pool in some], most),
+            [Outgoing(f"whitelist.pools.{CHAIN}.minimal", json.dumps({"pools": [pool.id for pool in some]}).encode())],
+            [Outgoing(f"whitelist.pools.{CHAIN}.full", json.dumps(flat).encode())],
+        )
+    )
+
+
+def _metadata(random: Random) -> PoolMetadata:
+    protocol = random.choice(("v2", "v3", "v4"))
+    digits = 64 if protocol == "v4" else 40
+    spacing = None if protocol == "v2" else random.choice((1, 10, 60, 200))
+    fee = None if protocol == "v2" else 500
+    tokens = Token("0x" + "11" * 20, 18, "A"), Token("0x" + "22" * 20, 6, "B")
+    return PoolMetadata(PoolId(f"0x{random.getrandbits(digits * 4):0{digits}x}"), protocol, *tokens, fee, spacing)  # type: ignore[arg-type]

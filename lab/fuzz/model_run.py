@@ -1,0 +1,187 @@
+"""Feeds a world's topics to a partition in any order, with crashes, and compares what it serves with the model."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from random import Random
+from unittest.mock import patch
+
+from hypothesis import HealthCheck, settings
+
+from lab.fuzz.chain_model import Plan, World
+from protocols import folding
+from streams.kafka.records import Snapshot
+from tables import snapshots
+from tables.partition import Partition, Source
+from tables.pool import Live, Pool, Waiting, wish
+from web import views
+
+settings.register_profile("fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", settings.get_profile("fast"), max_examples=3_000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+ENOUGH_SNAPSHOTS = 150
+
+SOURCES: tuple[Source, ...] = ("whitelist", "chain", "snapshots")
+
+
+class MemoryRows(dict[bytes, bytes]):
+    """What RocksDB holds; a torn write leaves the first so many rows of a chunk."""
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted((key, value) for key, value in self.items() if key.startswith(prefix)))
+
+    def write(self, rows: dict[bytes, bytes | None], only: int | None = None) -> None:
+        for key, value in list(rows.items())[:only]:
+            if value is None:
+                self.pop(key, None)
+            else:
+                self[key] = value
+
+
+class Run:
+    """One worker's life with one partition."""
+
+    def __init__(self, world: World, random: Random, memory: int = 64, spare_heads: int = 256) -> None:
+        self.world, self.random = world, random
+        self.eager = random.choice([0.1, 0.5, 1.0])
+        self.memory, self.spare_heads = memory, spare_heads
+        self.rows = MemoryRows()
+        self.read: dict[Source, int] = dict.fromkeys(SOURCES, 0)
+        """The next record of each topic, as the durable layer knows it: after all rows of a chunk are written."""
+        self.reasons: Counter[str] = Counter()
+        self.served: Counter[str] = Counter()
+        self.partition = self.loaded()
+
+    def loaded(self) -> Partition:
+        with patch("tables.partition.PENDING_HEADS", self.spare_heads):
+            partition = Partition(self.memory)
+        list(partition.load(self.rows.get, self.rows.scan))
+        return partition
+
+    def to_the_end(self, crashes: float = 0.15) -> None:
+        if self.random.random() < 0.5:
+            self.chunk("whitelist", len(self.world.whitelist), crashes)
+        while left := [source for source in SOURCES if self.read[source] < len(self.topic(source))]:
+            self.chunk(self.random.choice(left), self.random.randint(1, self.random.choice([1, 4, 40])), crashes)
+            self.scrape()
+
+    def scrape(self) -> None:
+        """Now and then a wish is answered, with the truth about any block that serves, on any fork."""
+        if self.read["chain"] >= len(self.world.chain) or len(self.world.snapshots) > ENOUGH_SNAPSHOTS:
+            return  # a pool without a price asks for ever
+        for pool in self.partition.pools.values():
+            wanted = wish(pool, self.partition.head)
+            if wanted and self.random.random() < self.eager:
+                head = self.partition.chain.head
+                near = [self.world.nodes[head.hash]] if head else []
+                blocks = [*self.world.path, *near * 10, self.random.choice(list(self.world.nodes.values()))]
+                serve = [node.block for node in blocks if node.block.number >= wanted.not_before]
+                if serve:
+                    self.world.snapshots.append(self.world.true_snapshot(wanted.pool.id, self.random.choice(serve)))
+
+    def topic(self, source: Source) -> Sequence[object]:
+        topics: dict[Source, Sequence[object]] = {
+            "whitelist": self.world.whitelist,
+            "chain": self.world.chain,
+            "snapshots": self.world.snapshots,
+        }
+        return topics[source]
+
+    def chunk(self, source: Source, length: int, crashes: float = 0.0) -> None:
+        first = self.read[source]
+        end = min(first + length, len(self.topic(source)))
+        for offset in range(first, end):
+            self.apply(source, offset)
+            self.check()
+        rows = self.partition.changes(source, end - 1)
+        if self.random.random() >= crashes:
+            self.rows.write(rows)
+            self.read[source] = end
+            return
+        self.rows.write(rows, only=self.random.randint(0, len(rows)))
+        self.restart()
+
+    def restart(self) -> None:
+        if self.random.random() < 0.3:
+            source = self.random.choice(SOURCES)
+            self.read[source] = self.random.randint(0, self.read[source])
+        self.partition = self.loaded()
+        self.check()
+
+    def apply(self, source: Source, offset: int) -> None:
+        match source:
+            case "whitelist":
+                self.partition.listed(*self.world.whitelist[offset], offset)
+            case "chain":
+                self.partition.followed(self.world.chain[offset], offset)
+            case "snapshots":
+                self.partition.observed(self.world.snapshots[offset], offset)
+
+    def check(self, everywhere: bool = False) -> None:
+        """The main invariant: what is served of a block is the truth about it."""
+        for pool in self.partition.pools.values():
+            self.check_pool(pool, None)
+            if isinstance(pool.life, Waiting):
+                self.reasons[pool.life.reason.split(":")[0]] += 1
+            if everywhere or self.random.random() < 0.05:
+                self.check_memory(pool)
+                self.check_answerable(pool)
+
+    def check_pool(self, pool: Pool, number: int | None) -> None:
+        found = views.at(self.partition, pool, number)
+        self.served["yes" if found else "no"] += 1
+        if found:
+            truth = self.world.nodes[found.block.hash].pools[pool.listed.pool.id].whole
+            assert found.state == truth, (found.block, folding.differing_fields(found.state, truth))
+
+    def check_memory(self, pool: Pool) -> None:
+        head = self.partition.head
+        if isinstance(pool.life, Live) and head is not None:
+            for number in range(pool.life.base.block.number, head + 1):
+                try:
+                    self.check_pool(pool, number)
+                except views.NotInMemory:
+                    continue
+
+    def check_answerable(self, pool: Pool) -> None:
+        """The truth about the head makes any waiting pool live, and there is a wish unless a snapshot is held."""
+        head = self.partition.chain.head
+        if isinstance(pool.life, Live) or head is None or self.partition.is_ahead(pool.listed.pool.id):
+            return
+        wanted = wish(pool, head.number)
+        assert (wanted is None) == (pool.held is not None)
+        if wanted and wanted.not_before <= head.number:
+            naive = self.world.nodes[head.hash].pools[wanted.pool.id]
+            told = Snapshot(wanted.pool.id, self.world.nodes[head.hash].block, naive.state)
+            answered = snapshots.observed(pool, told, self.partition.chain)
+            assert isinstance(answered.life, Live) == naive.initialized, answered
+
+    def last_snapshots(self) -> None:
+        for pool in self.partition.pools.values():
+            if isinstance(pool.life, Waiting):
+                self.world.snapshots.append(self.world.true_snapshot(pool.listed.pool.id, self.world.tip.block))
+        self.to_the_end(crashes=0.0)
+
+    def check_end(self) -> None:
+        """As a straight replay of the canonical chain has it."""
+        assert self.partition.chain.head == self.world.tip.header
+        assert self.partition.pools.keys() == self.world.tip.pools.keys()
+        for pool_id, naive in self.world.tip.pools.items():
+            pool = self.partition.pools[pool_id]
+            assert isinstance(pool.life, Live) == naive.initialized, pool
+            self.check_pool(pool, None)
+        self.check(everywhere=True)
+
+
+def lived(random: Random, plan: Plan | None = None) -> Run:
+    """A whole world in a random order, to the end and one true snapshot more for each pool that still waits."""
+    faults = random.random() < 0.5
+    world = World(random, plan or Plan(random.choice([3, 6, 12, 25, 40]), random.choice([2, 10]), faults))
+    crashes = random.choice([0, 0.15, 0.5])
+    with patch("tables.pool.PENDING_BLOCKS", random.choice([2, 256])):
+        run = Run(world, random, memory=random.choice([1, 2, 4, 8, 64]), spare_heads=random.choice([0, 4, 256]))
+        run.to_the_end(crashes)
+        run.last_snapshots()
+        run.check_end()
+    return run

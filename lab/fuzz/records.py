@@ -1,0 +1,227 @@
+"""Mutated records of the worker's topics through all that a worker does with them, its rows kept in a dict.
+
+Damage is of two kinds. A record that cannot be read, is lost, doubled or out of its order must cost nothing but
+snapshots: whatever is served, after any chunk, is the truth about the block it names. A record that reads well and says
+what is not so (another amount, another block) is a lie that no reader can tell from truth; of it is asked that it harms
+nothing for good. In both cases no exception escapes; and once the bridge was started again and went on, the list was
+said again and the scraper read every pool, every pool is live and equal to the chain.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from lab.fuzz import mutation
+from lab.fuzz.chain_model import World
+from lab.fuzz.model_run import SOURCES, MemoryRows
+from lab.fuzz.wire import Finding
+from lab.fuzz.world import Topic, WorldNode, follower, some_world
+from protocols.types import PoolId, pool_id
+from streams.bridge.published_chain import Memory, replayed
+from streams.bridge.resume import resume
+from streams.kafka import records
+from streams.kafka.records import Listed, Undecodable, Update, spelled, to_bytes
+from streams.kafka.topics import topics
+from tables.chain import Illegible
+from tables.durable.chunks import Chunk
+from tables.partition import Partition, Source
+from tables.pool import Live
+from tables.processor import Pools
+from web import views
+
+TOPICS = topics("fuzz")
+MEMORY_BLOCKS = 8
+ROUNDS = 3
+"""Of snapshots in the end: a pool may ask for a later block, or for one more."""
+
+Harm = Literal["lies", "damaged", "displaced"]
+
+
+class Raw(NamedTuple):
+    key: bytes | None
+    value: bytes | None
+
+
+class Worker:
+    """One partition of a worker, from its topics' bytes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rows = MemoryRows()
+        self.offsets = dict.fromkeys(SOURCES, 0)
+        self.letters = 0
+        self.caught_up = 0
+        """Records of the bridge that was started again."""
+        self.start()
+
+    def start(self) -> None:
+        self.pools = Pools(TOPICS, MEMORY_BLOCKS, clock=lambda: 0.0)
+        self.pools.recovered(0, self._rows)
+
+    @property
+    def partition(self) -> Partition:
+        return self.pools.partitions[0]
+
+    def fold(self, source: Source, raw: Iterable[Raw]) -> None:
+        first = self.offsets[source]
+        topic = getattr(TOPICS, source)
+        chunk: list[Any] = [
+            SimpleNamespace(topic=topic, partition=0, offset=offset, key=each.key, value=each.value)
+            for offset, each in enumerate(raw, first)
+        ]
+        if chunk:
+            self.offsets[source] = first + len(chunk)
+            folded = self.pools.fold(0, self._rows, Chunk(topic, 0, chunk))
+            self._rows.write(dict(folded.rows))
+            self.letters += sum(name == TOPICS.dead_letters for name, _, _ in folded.sends)
+
+    def check(self) -> None:
+        """Raises Finding where what is served is not the truth about the block it names."""
+        for key, pool in self.partition.pools.items():
+            found = views.at(self.partition, pool, None)
+            if found and found.state != self._world.nodes[found.block.hash].pools[key].whole:
+                raise Finding(f"{key} is served wrong at block {found.block.number}")
+
+    def check_end(self) -> None:
+        head = self._world.tip.header
+        if self.partition.chain.head != head:
+            raise Finding(f"the head is {self.partition.chain.head} instead of {head}")
+        for key, naive in self._world.tip.pools.items():
+            pool = self.partition.pools.get(key)
+            if pool is None or isinstance(pool.life, Live) != naive.initialized:
+                raise Finding(f"{key} is not live in the end: {pool.life if pool else 'not there'}")
+            if naive.initialized and views.at(self.partition, pool, None).state != naive.whole:
+                raise Finding(f"{key} is wrong in the end")
+
+
+class Records:
+    """Inputs for the worker's three topics; a chain serves for several of them."""
+
+    async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
+        """Raises Finding, and whatever else a fault raises."""
+        world = some_world(random)
+        snapshots = [_snapshot(world, pool, random.choice(world.path).block) for pool in world.tip.pools for _ in "ab"]
+        raw: dict[Source, list[Raw]] = {
+            "whitelist": [Raw(pool.encode(), to_bytes(listed) if listed else None) for pool, listed in world.whitelist],
+            "chain": [_chained(item) for item in world.chain if not isinstance(item, Illegible)],
+            "snapshots": snapshots + [Raw(each.pool.encode(), to_bytes(each)) for each in world.snapshots],
+        }
+        while inputs > 0:
+            hurt = min(inputs, random.choice((1, 1, 2, 4)))
+            inputs -= hurt
+            await self._trial(random, world, raw, hurt, counts)
+
+    async def _trial(
+        self, random: Random, world: World, raw: dict[Source, list[Raw]], hurt: int, counts: Counter[str]
+    ) -> None:
+        damaged = {source: list(of) for source, of in raw.items()}
+        harms = {_damage(random, damaged, counts) for _ in range(hurt)}
+        lies = _lies(harms, damaged["chain"])
+        worker, left = Worker(world), {source: list(of) for source, of in damaged.items()}
+        while some := [source for source in SOURCES if left[source]]:
+            source = random.choice(some)
+            length = random.choice((1, 3, 10, 100))
+            worker.fold(source, left[source][:length])
+            del left[source][:length]
+            if random.random() < 0.1:
+                worker.start()
+            if not lies:
+                worker.check()
+        memory = replayed(_decoded(each) for each in damaged["chain"])
+        if memory.head and memory.head.number > world.tip.block.number + 1:
+            counts["ahead of the node"] += 1  # what the bridge does about a chain that ends lower is to wait for it
+            return
+        await self._heal(world, worker, memory)
+        worker.check_end()
+        counts["dead letters"] += worker.letters
+
+    async def _heal(self, world: World, worker: Worker, memory: Memory) -> None:
+        """The bridge, started again, goes on from what it finds on the topic; list and snapshots come once more."""
+        topic = Topic()
+        following, publisher = follower(world, WorldNode(world), topic, memory.term + 1)
+        await resume(publisher, [memory])
+        worker.fold("whitelist", (Raw(pool.encode(), to_bytes(listed)) for pool, listed in _listed(world).items()))
+        for _ in range(ROUNDS):
+            world.extend()
+            await following.advance(world.tip.block.number)
+            worker.fold("chain", (Raw(entry.key, entry.value) for entry in topic.records[worker.caught_up :]))
+            worker.caught_up = len(topic.records)
+            worker.fold("snapshots", [_snapshot(world, pool, world.tip.block) for pool in world.tip.pools])
+
+
+def _damage(random: Random, raw: dict[Source, list[Raw]], counts: Counter[str]) -> Harm:
+    """Hurts one record, or moves some."""
+    source = random.choice((*SOURCES, "chain", "chain"))
+    records_ = raw[source]
+    at = random.randrange(len(records_))
+    before = records_[at]
+    if source == "chain" and random.random() < 0.2:
+        records_[:] = [Raw(*each) for each in mutation.of_pieces(random, records_)] if len(records_) > 1 else records_
+        counts["displaced"] += 1
+        return "displaced"
+    key, value = before
+    match random.randrange(12):
+        case 0:
+            key = mutation.of_bytes(random, key or b"")
+        case 1:
+            value = None
+        case 2 | 3 | 4:
+            value = mutation.of_bytes(random, value or b"")
+        case _:
+            value = mutation.of_json(random, value or b"")
+    records_[at] = Raw(key, value)
+    harm: Harm = "lies" if _is_lie(source, before, records_[at]) else "damaged"
+    counts[harm] += 1
+    return harm
+
+
+def _lies(harms: Collection[Harm], chain: Iterable[Raw]) -> bool:
+    """What cannot be read is taken for an update of the block in which it stands: in another place it is a lie."""
+    return "lies" in harms or ("displaced" in harms and any(_decoded(each) is None for each in chain))
+
+
+def _is_lie(source: Source, before: Raw, after: Raw) -> bool:
+    """It reads well, and says something else; a tombstone in another's place takes a pool off the list.
+
+    So does another pool's key: where the value cannot be read, the key alone says whose update is lost.
+    """
+    if source == "whitelist" and (not after.value or after.key != before.key):
+        return True
+    if after.key != before.key and pool_id(spelled(after.key)):
+        return True
+    try:
+        read = {"whitelist": records.listed, "chain": records.chain, "snapshots": records.snapshot}[source]
+        said = read(after.value or b"")
+    except Undecodable:
+        return False
+    pool = said.pool.id if isinstance(said, Listed) else getattr(said, "pool", None)
+    if pool is not None and spelled(after.key) != pool:
+        return False
+    try:
+        return said != read(before.value or b"") or before.key != after.key
+    except Undecodable:
+        return True
+
+
+def _chained(item: Any) -> Raw:
+    key = item.pool.encode() if isinstance(item, Update) else None
+    return Raw(key, to_bytes(msgspec.structs.replace(item, term=1)))
+
+
+def _snapshot(world: World, pool: PoolId, block: Any) -> Raw:
+    return Raw(pool.encode(), to_bytes(world.true_snapshot(pool, block)))
+
+
+def _listed(world: World) -> dict[PoolId, Listed]:
+    return {pool: listed for pool, listed in world.whitelist if listed}
+
+
+def _decoded(raw: Raw) -> records.ChainRecord | None:
+    try:
+        return records.chain(raw.value or b"")
+    except Undecodable:
+        return None

@@ -1,0 +1,170 @@
+"""Mutated socket bytes through all that the bridge does with them, its node a model of a chain.
+
+A stream is refused (BadFrame), or gives steps; whatever it gives, the topic must end with the node's own chain: every
+block with the node's own updates, none missing, none doubled, and a Gap only where the node did not answer. Any other
+exception is a finding, and so is a stream that takes longer than TIMEOUT_S.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from lab.fuzz import mutation
+from lab.fuzz.chain_model import World
+from lab.fuzz.world import Topic, WorldNode, below, follower, some_world, told
+from protocols.events import LiquidityChange, Swap
+from streams.bridge.chain_follower import Follower
+from streams.bridge.chain_publisher import ChainPublisher
+from streams.bridge.feed_reader import ControlWire, SeedWire, Wire
+from streams.exex.assembly import FedBlock, Step
+from streams.exex.control_frames import BadFrame
+from streams.kafka.records import Gap, Head, Reorg, Update, chain
+
+FRAMES = Path(__file__).parent.parent.parent / "tests" / "frames"
+TIMEOUT_S = 30.0
+
+
+class Finding(Exception):
+    """What must not be."""
+
+
+def golden(name: str) -> list[bytes]:
+    return [bytes.fromhex(json.loads(line)["hex"]) for line in (FRAMES / name).read_text().splitlines()]
+
+
+FOREIGN = {
+    ControlWire: golden("control.jsonl"),
+    SeedWire: golden("seed.jsonl") + golden("seed_hex_strings.jsonl") + golden("seed_untagged_reorg.jsonl"),
+}
+
+
+class Streams:
+    """Inputs for one wire; a chain serves for several of them."""
+
+    def __init__(self, wire: type[ControlWire] | type[SeedWire]) -> None:
+        self._wire = wire
+
+    async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
+        """Raises Finding, and whatever else a fault raises."""
+        world = some_world(random)
+        pieces = told(world) if self._wire is ControlWire else list(_seed(world, random))
+        for _ in range(inputs):
+            await stream(random, self._wire, world, pieces, counts)
+
+
+async def stream(
+    random: Random, wire: type[ControlWire] | type[SeedWire], world: World, pieces: list[bytes], counts: Counter[str]
+) -> None:
+    if pieces and random.random() < 0.4:
+        pieces = mutation.of_pieces(random, pieces)
+    data = b"".join(pieces)
+    for _ in range(random.choice((0, 1, 1, 1, 2, 5))):
+        data = mutation.of_bytes(random, data, FOREIGN[wire])
+    topic, node = Topic(), WorldNode(world)
+    following, publisher = follower(world, node, topic)
+    node.absence = absence = random.choice((0.0, 0.0, 0.1, 1.0))
+    async with asyncio.timeout(TIMEOUT_S):
+        for step in _steps(random, wire, data, counts):
+            await _follow(following, publisher, step)
+            node.absence = absence if random.random() < 0.8 else 0.0
+        node.absence = 0.0
+        world.extend()
+        await following.advance(world.tip.block.number)
+    check(world, topic, gaps=absence > 0)
+
+
+def _steps(
+    random: Random, wire: type[ControlWire] | type[SeedWire], data: bytes, counts: Counter[str]
+) -> Iterator[Step]:
+    """What the reads of one connection give; after a refusal those of the next, which joins somewhere behind."""
+    reading: Wire = wire()
+    for cut in mutation.cuts(random, data):
+        try:
+            yield from reading.receive(cut)
+            if random.random() < 0.3:
+                yield from reading.silence()
+        except BadFrame:
+            counts["refused"] += 1
+            reading = wire()
+        else:
+            counts["read"] += 1
+    yield from reading.silence()
+
+
+async def _follow(following: Follower, publisher: ChainPublisher, step: Step) -> None:
+    """As Bridge does."""
+    if isinstance(step, FedBlock):
+        await following.block(step)
+    elif publisher.memory.last is not None or step.blocks:
+        await following.reorg(step)
+
+
+def check(world: World, topic: Topic, *, gaps: bool) -> None:
+    """Raises Finding where the topic is not the chain as the node has it."""
+    path: list[str] = []
+    pending: dict[str, object] = {}
+    for entry in topic.records:
+        match chain(entry.value or b""):
+            case Update(pool, _, events):
+                pending[pool] = events
+            case Head(header):
+                mined = world.nodes.get(header.hash)
+                _expect(pending == (mined.events if mined else {}), f"block {header.number} has other updates")
+                _expect(path[-1:] in ([], [header.parent]), f"block {header.number} does not follow the one before")
+                path.append(header.hash)
+                pending = {}
+            case Reorg(ancestor):
+                _expect(ancestor.hash in path, f"block {ancestor.number} of a reorg is not on the topic")
+                del path[path.index(ancestor.hash) + 1 :]
+            case Gap() as gap:
+                _expect(gaps, f"{gap}, though the node has every block")
+                path, pending = [], {}
+    whole = [below(world, number) for number in range(world.path[0].block.number)]
+    tail = [*whole, *(mined.block.hash for mined in world.path)][-len(path) :]
+    _expect(bool(path) and path == tail, f"the topic ends with {len(path)} blocks that are not the node's last")
+
+
+def _expect(held: bool, otherwise: str) -> None:
+    if not held:
+        raise Finding(otherwise)
+
+
+def _seed(world: World, random: Random) -> Iterator[bytes]:
+    """Blocks and reorgs as the chain had them; only what happens to V3 pools is said."""
+    write = random.choice((_raw, _hex))
+    path: list[str] = []
+    for head in (record for record in world.chain if isinstance(record, Head)):
+        while path and path[-1] != head.block.parent:
+            gone = world.nodes[path.pop()]
+            yield (3).to_bytes(4, "little") + gone.block.number.to_bytes(8, "little") + _sized(bytes(32))
+        path.append(head.block.hash)
+        for pool, events in world.nodes[head.block.hash].events.items():
+            yield from (
+                write(pool, head.block.number, event) for event in events if isinstance(event, Swap | LiquidityChange)
+            )
+
+
+def _raw(pool: str, number: int, event: Swap | LiquidityChange) -> bytes:
+    start = _sized(bytes.fromhex(pool[2:])[-20:]) + number.to_bytes(8, "little")
+    return _seed_event(start, event, _sized(event.sqrt_price_x96.to_bytes(32)) if isinstance(event, Swap) else b"")
+
+
+def _hex(pool: str, number: int, event: Swap | LiquidityChange) -> bytes:
+    start = _sized(("0x" + pool[-40:]).encode()) + number.to_bytes(8, "little")
+    return _seed_event(start, event, _sized(hex(event.sqrt_price_x96).encode()) if isinstance(event, Swap) else b"")
+
+
+def _seed_event(start: bytes, event: Swap | LiquidityChange, price: bytes) -> bytes:
+    if isinstance(event, Swap):
+        rest = event.tick.to_bytes(4, "little", signed=True) + event.liquidity.to_bytes(16, "little")
+        return (2).to_bytes(4, "little") + start + price + rest
+    ticks = (event.tick_lower, event.tick_upper)
+    rest = b"".join(tick.to_bytes(4, "little", signed=True) for tick in ticks) + abs(event.delta).to_bytes(16, "little")
+    return (0 if event.delta > 0 else 1).to_bytes(4, "little") + start + rest
+
+
+def _sized(data: bytes) -> bytes:
+    return len(data).to_bytes(8, "little") + data

@@ -1,0 +1,140 @@
+"""A chain that forks (lab/fuzz/chain_model.py) as a node has it, as a feed tells it, and as it stands on a topic."""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+
+import msgspec
+
+from lab.fuzz.chain_model import Node as Mined
+from lab.fuzz.chain_model import Plan, World
+from protocols.events import Initialize
+from streams.bridge.block import ReadBlock, differences, tells_the_same
+from streams.bridge.chain_follower import Follower, Limits
+from streams.bridge.chain_publisher import ChainPublisher, Entry, Publisher
+from streams.exex import control as exex
+from streams.exex.assembly import FedBlock
+from streams.exex.control import PoolUpdate
+from streams.feed.blocks import FeedBlock, Said, block_messages, reorg_messages
+from streams.kafka.records import Head, Header
+from streams.node.client import Node, NodeHeader, NodeUnavailable
+
+LIMITS = Limits(patience_s=0.0, gap_blocks=64, settling_s=0.0)
+
+
+class WorldNode(Node):
+    """Stands in for a node: it has the canonical chain, and forgets the others, as anvil does.
+
+    Below the world's first block it has empty ones.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.absence = 0.0
+        """The share of requests that get no answer."""
+
+    async def header(self, at: int | str) -> NodeHeader | None:
+        if self.absence and self._world.random.random() < self.absence:
+            raise NodeUnavailable("the node does not answer")
+        path = self._world.path
+        if at == "latest":
+            return header_of(path[-1])
+        if isinstance(at, int) and 0 <= at < path[0].block.number:
+            return NodeHeader(at, below(self._world, at), below(self._world, at - 1), at, 7)
+        found = [mined for mined in path if at in (mined.block.number, mined.block.hash)]
+        return header_of(found[0]) if found else None
+
+
+class WorldReader:
+    """Believes the node, and looks at what the feed told, as streams/bridge/block_reader.py does."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.disagreements = 0
+
+    async def read(self, header: NodeHeader, fed: FedBlock | None) -> ReadBlock:
+        mined = self._world.nodes.get(header.hash)
+        if mined is None:
+            return ReadBlock(Header(header.number, header.hash, header.parent, header.timestamp), {})
+        if fed is not None and fed.number == header.number:
+            differ = not tells_the_same(header, fed) or differences(fed.updates, mined.events, mined.events)
+            self.disagreements += bool(differ)
+        return ReadBlock(mined.header, dict(mined.events))
+
+
+def below(world: World, number: int) -> str:
+    """The hash of a block below the world's first, whose parent it ends with."""
+    first = world.path[0].header
+    return first.parent if number == first.number - 1 else f"0x{number % 256:02x}{'dd' * 31}"
+
+
+class Topic(Publisher):
+    """One partition, in memory."""
+
+    def __init__(self) -> None:
+        self.partitions = 1
+        self.records: list[Entry] = []
+
+    async def send(self, topic: str, entries: Any) -> dict[int, list[tuple[int, int]]]:
+        first = len(self.records)
+        self.records += entries
+        return {0: [(first, len(self.records) - first)]}
+
+
+def follower(world: World, node: WorldNode, topic: Topic, term: int = 1) -> tuple[Follower, ChainPublisher]:
+    async def nobody_else(partition: int, first: int, end: int) -> None:
+        return None
+
+    chain = ChainPublisher(topic, "chain", {0: len(topic.records)}, term, nobody_else)
+    return Follower(node, WorldReader(world), chain, LIMITS, lambda: True), chain
+
+
+def some_world(random: Random) -> World:
+    return World(random, Plan(random.choice((6, 12, 20)), random.choice((2, 6)), faults=False))
+
+
+def told(world: World) -> list[bytes]:
+    """Every block and reorg as frames of the control protocol."""
+    messages = [message for step in _steps(world) for message in step]
+    return [exex.encode(msgspec.structs.replace(each, stream_seq=seq)) for seq, each in enumerate(messages, 1)]
+
+
+def _steps(world: World) -> Iterator[Sequence[Said]]:
+    path: list[Mined] = []
+    for head in (record for record in world.chain if isinstance(record, Head)):
+        mined = world.nodes[head.block.hash]
+        if not path or mined.header.parent == path[-1].header.hash:
+            path.append(mined)
+            yield block_messages(_fed(mined))
+            continue
+        new = [mined]
+        while new[0].parent is not None and new[0].parent not in path:
+            new.insert(0, new[0].parent)
+        if new[0].parent is None:
+            continue
+        keep = path.index(new[0].parent) + 1
+        old, path = path[keep:], path[:keep] + new
+        if old:
+            ancestor = header_of(path[keep - 1])
+            yield reorg_messages(ancestor, [_fed(each) for each in old], [_fed(each) for each in new], ())
+
+
+def _fed(mined: Mined) -> FeedBlock:
+    places = [(pool, event) for pool, events in mined.events.items() for event in events]
+    updates = [
+        PoolUpdate(
+            0, pool, _protocol(mined, pool), "swap", mined.block.number, mined.header.timestamp, 0, at, False, event
+        )
+        for at, (pool, event) in enumerate(places)
+        if not isinstance(event, Initialize)
+    ]
+    return FeedBlock(header_of(mined), tuple(updates))
+
+
+def _protocol(mined: Mined, pool: Any) -> Any:
+    return mined.pools[pool].pool.protocol
+
+
+def header_of(mined: Mined) -> NodeHeader:
+    header = mined.header
+    return NodeHeader(header.number, header.hash, header.parent, header.timestamp, 7)

@@ -1,0 +1,104 @@
+"""What the feed says of one block, and of a reorg as a whole: the messages, without their place in the stream.
+
+The data of blocks that are taken back are said as they were, newest first, never inverted.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from protocols import Decoded
+from protocols.events import Initialize, LiquidityChange, Swap, Sync
+from protocols.types import Log
+from streams.exex.control import (
+    BeginBlock,
+    EndBlock,
+    PoolUpdate,
+    ReorgComplete,
+    ReorgEpilogue,
+    ReorgRange,
+    ReorgStart,
+    Slot0Final,
+    UpdateType,
+    V2ReservesFinal,
+)
+from streams.node.client import NodeHeader
+
+LARGEST_I128 = 2**127 - 1
+SMALLEST_I128 = -(2**127)
+
+Final = Slot0Final | V2ReservesFinal
+Said = BeginBlock | PoolUpdate | EndBlock | ReorgStart | ReorgEpilogue | ReorgComplete
+"""stream_seq is 0 until it is sent."""
+
+
+class FeedBlock(msgspec.Struct, frozen=True):
+    header: NodeHeader
+    updates: tuple[PoolUpdate, ...]
+    """In log order; stream_seq is 0 and is_revert False."""
+
+
+def feed_block(header: NodeHeader, logs: Sequence[Log], relevant: Iterable[tuple[Log, Decoded]]) -> FeedBlock:
+    """`logs` are all of the block's: the wire counts log_index within the transaction."""
+    first_of: dict[int, int] = {}
+    for log in logs:
+        first_of[log.transaction_index] = min(log.log_index, first_of.get(log.transaction_index, log.log_index))
+    updates = (_update(header, log, log.log_index - first_of[log.transaction_index], of) for log, of in relevant)
+    return FeedBlock(header, tuple(update for update in updates if update is not None))
+
+
+def _update(header: NodeHeader, log: Log, log_index: int, decoded: Decoded) -> PoolUpdate | None:
+    event, update_type = decoded.event, _update_type(decoded)
+    if isinstance(event, Initialize):
+        return None
+    if isinstance(event, LiquidityChange):
+        event = msgspec.structs.replace(event, delta=max(SMALLEST_I128, min(event.delta, LARGEST_I128)))
+    return PoolUpdate(
+        stream_seq=0,
+        pool=decoded.pool,
+        protocol=decoded.protocol,
+        update_type=update_type,
+        block_number=header.number,
+        block_timestamp=header.timestamp,
+        tx_index=log.transaction_index,
+        log_index=log_index,
+        is_revert=False,
+        event=event,
+    )
+
+
+def _update_type(decoded: Decoded) -> UpdateType:
+    match decoded.event:
+        case LiquidityChange(delta=delta):
+            return "mint" if delta > 0 else "burn"
+        case Sync() | Swap() | Initialize():
+            return "swap"
+
+
+def block_messages(block: FeedBlock, *, is_revert: bool = False) -> list[Said]:
+    header = block.header
+    updates: Iterable[PoolUpdate] = block.updates
+    if is_revert:
+        updates = (msgspec.structs.replace(update, is_revert=True) for update in reversed(block.updates))
+    begin = BeginBlock(0, header.number, header.timestamp, header.base_fee or 0, is_revert)
+    return [begin, *updates, EndBlock(0, header.number, len(block.updates))]
+
+
+def reorg_messages(
+    ancestor: NodeHeader, old: Sequence[FeedBlock], new: Sequence[FeedBlock], finals: Iterable[Final]
+) -> list[Said]:
+    """`old` and `new` ascend from the ancestor; without `new` the chain got shorter."""
+    tip = new[-1].header if new else ancestor
+    return [
+        ReorgStart(0, _range(old), _range(new)),
+        *(message for block in reversed(old) for message in block_messages(block, is_revert=True)),
+        *(message for block in new for message in block_messages(block)),
+        *(ReorgEpilogue(0, tip.number, tip.timestamp, final) for final in finals),
+        ReorgComplete(0, tip.number),
+    ]
+
+
+def _range(blocks: Sequence[FeedBlock]) -> ReorgRange:
+    if not blocks:
+        return ReorgRange(None, None, 0)
+    return ReorgRange(blocks[0].header.number, blocks[-1].header.number, len(blocks))

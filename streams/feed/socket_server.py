@@ -1,0 +1,106 @@
+"""The Unix socket of the feed: whoever connects gets every step from then on, whole, or is disconnected."""
+
+import asyncio
+import logging
+import stat
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from streams.exex.control import encode
+from streams.feed.blocks import Said
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 1 << 12
+
+
+class SocketTaken(Exception):
+    """Another process serves the socket, or what stands there is none."""
+
+
+class Server:
+    def __init__(self, buffer_bytes: int) -> None:
+        self._buffer_bytes = buffer_bytes
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._stream_seq = 0
+        self._came = asyncio.Event()
+
+    async def client_came(self, patience_s: float) -> None:
+        """Waits for the first one, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._came.wait()
+
+    def send(self, messages: Sequence[Said]) -> None:
+        """One step: a client gets all of it or, if it is too far behind, nothing more. Waits for nobody."""
+        frames = bytearray()
+        for message in messages:
+            self._stream_seq += 1
+            frames += encode(msgspec.structs.replace(message, stream_seq=self._stream_seq))
+        for client in list(self._clients):
+            self._write(client, bytes(frames))
+
+    def disconnect_all(self) -> None:
+        for client in list(self._clients):
+            client.close()
+        self._clients.clear()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.add(writer)
+        self._came.set()
+        log.info("A client came; %d are connected", len(self._clients))
+        with suppress(OSError):
+            while await reader.read(READ_BYTES):
+                pass
+        if writer in self._clients:
+            self._clients.discard(writer)
+            log.info("A client went; %d are connected", len(self._clients))
+        writer.close()
+
+    def _write(self, client: asyncio.StreamWriter, frames: bytes) -> None:
+        waiting = client.transport.get_write_buffer_size()
+        if waiting > self._buffer_bytes:
+            log.warning("A client is disconnected: %d bytes wait for it, at most %d may", waiting, self._buffer_bytes)
+            self._clients.discard(client)
+            client.transport.abort()
+        elif not client.is_closing():
+            client.write(frames)
+
+
+@asynccontextmanager
+async def serve(socket: Path, buffer_bytes: int) -> AsyncIterator[Server]:
+    """Raises SocketTaken, and OSError where the socket cannot be made."""
+    await _expect_free(socket)
+    socket.parent.mkdir(parents=True, exist_ok=True)
+    server = Server(buffer_bytes)
+    listener = await asyncio.start_unix_server(server.accept, socket)
+    inode = socket.stat().st_ino
+    log.info("The feed is served at %s", socket)
+    try:
+        yield server
+    finally:
+        listener.close()
+        server.disconnect_all()
+        with suppress(FileNotFoundError):
+            if socket.stat().st_ino == inode:
+                socket.unlink()
+
+
+async def _expect_free(socket: Path) -> None:
+    """What a process that is gone left behind is removed."""
+    try:
+        mode = socket.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise SocketTaken(f"{socket} exists and is no socket; remove it or set ARENA_EXEX_SOCKET to another path")
+    try:
+        _, writer = await asyncio.open_unix_connection(socket)
+    except ConnectionRefusedError:
+        socket.unlink(missing_ok=True)
+        return
+    writer.close()
+    raise SocketTaken(f"another process serves {socket}; stop it or set ARENA_EXEX_SOCKET to another path")

@@ -1,0 +1,47 @@
+"""What could not be read or applied: looked at, and sent once more after a fix."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from settings import Settings
+from streams.bridge.resume import everything
+from streams.kafka.records import DeadLetter, unspelled
+from streams.kafka.topics import producer, topics
+
+
+class Kept(NamedTuple):
+    """A dead letter where it lies."""
+
+    name: str
+    """`partition:offset` on the topic of dead letters: what `replay` is told."""
+    timestamp_ms: int
+    letter: DeadLetter
+
+
+class NoSuchLetter(Exception):
+    def __init__(self, name: str, chain: str) -> None:
+        super().__init__(f"there is no dead letter {name!r} of {chain}; `arena dead-letters` lists them")
+
+
+async def kept(settings: Settings) -> list[Kept]:
+    """Oldest first."""
+    found = [
+        Kept(
+            f"{record.partition}:{record.offset}", record.timestamp, msgspec.json.decode(record.value, type=DeadLetter)
+        )
+        for record in await everything(settings, topics(settings.chain).dead_letters)
+    ]
+    return sorted(found, key=lambda each: each.timestamp_ms)
+
+
+async def replay(settings: Settings, name: str) -> DeadLetter:
+    """Sends the record to the end of the partition that it came from. Raises NoSuchLetter."""
+    letters = {each.name: each.letter for each in await kept(settings)}
+    if name not in letters:
+        raise NoSuchLetter(name, settings.chain)
+    letter = letters[name]
+    key, value = unspelled(letter.key), unspelled(letter.value)
+    async with producer(settings) as kafka:
+        await kafka.send_and_wait(letter.topic, key=key, value=value, partition=letter.partition)
+    return letter

@@ -1,0 +1,46 @@
+"""What is published so that who comes late gets it too: JetStream keeps the last message of each subject."""
+
+import logging
+from collections.abc import Sequence
+
+from nats.aio.client import Client
+from nats.js.api import StreamConfig
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+
+from streams.nats.whitelist_encoder import Outgoing
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 5.0
+
+
+class NotKept(Exception):
+    """NATS does not keep what was to be published."""
+
+
+async def publish(client: Client, chain: str, messages: Sequence[Outgoing]) -> None:
+    """In order, each acknowledged. Raises NotKept, nats.errors.Error, TimeoutError."""
+    stream = client.jetstream(timeout=TIMEOUT_S)
+    try:
+        await _ensure(client, chain)
+        for message in messages:
+            await stream.publish(message.subject, message.payload)
+    except (NoStreamResponseError, ServiceUnavailableError) as error:
+        raise NotKept("NATS has no JetStream (nats-server -js), and without it who comes late gets no list") from error
+    except APIError as error:
+        raise NotKept(f"JetStream refuses: {error.description} (code {error.err_code})") from error
+
+
+async def _ensure(client: Client, chain: str) -> None:
+    """A stream that takes the chain's subjects already is used as it is."""
+    stream = client.jetstream(timeout=TIMEOUT_S)
+    missing = []
+    for subject in (f"whitelist.pools.{chain}", f"whitelist.tokens.{chain}"):
+        try:
+            await stream.find_stream_name_by_subject(f"{subject}.full")
+        except NotFoundError:
+            missing.append(f"{subject}.>")
+    if missing:
+        name = "whitelist-" + "".join(letter if letter.isalnum() else "_" for letter in chain)
+        await stream.add_stream(StreamConfig(name=name, subjects=missing, max_msgs_per_subject=1))
+        log.info("JetStream keeps the last message of each of %s in stream %s", ", ".join(missing), name)

@@ -1,0 +1,135 @@
+"""What is said about the whitelist on NATS, for ever: what a stream retains first, then whatever comes."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import SlowConsumerError
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+
+from settings import Settings
+from streams.nats.whitelist_decoder import subjects
+
+log = logging.getLogger(__name__)
+
+RESEED = "whitelist.reseed"
+"""Asks publishers to say the full list again."""
+FIRST_DELAY_S = 0.25
+LONGEST_DELAY_S = 5.0
+CONNECT_TIMEOUT_S = 5
+PING_INTERVAL_S = 10
+JETSTREAM_TIMEOUT_S = 2.0
+
+
+class Heard(NamedTuple):
+    subject: str
+    payload: bytes
+
+
+class ConnectionLost(Exception):
+    """The connection ended, or messages were lost on it."""
+
+
+News = asyncio.Queue[Heard | ConnectionLost]
+
+
+async def heard(settings: Settings) -> AsyncGenerator[Heard, None]:
+    """Every message on the chain's whitelist subjects; connects again for ever, and starts over with what is retained.
+
+    A message may come again; each subject's messages come in the order they were published.
+    """
+    delay_s, down = FIRST_DELAY_S, False
+    while True:
+        try:
+            async with _subscribed(settings) as (client, live):
+                delay_s, down = FIRST_DELAY_S, False
+                async with aclosing(_messages(client, live, settings)) as messages:
+                    async for message in messages:
+                        yield message
+        except (NatsError, OSError, TimeoutError, ConnectionLost) as error:
+            if not down:
+                cause = str(error) or type(error).__name__
+                log.warning("NATS at %s: %s; trying again every %.2f s", where(settings), cause, LONGEST_DELAY_S)
+            down = True
+        await asyncio.sleep(delay_s)
+        delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+
+
+@asynccontextmanager
+async def connected(settings: Settings, **options: Any) -> AsyncIterator[Client]:
+    """One connection, not mended when it breaks. Raises nats.errors.Error, OSError, TimeoutError."""
+    tls = None if settings.nats_tls_ca is None else ssl.create_default_context(cafile=settings.nats_tls_ca)
+    client = await nats.connect(
+        settings.nats,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
+        reconnect_time_wait=FIRST_DELAY_S,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        ping_interval=PING_INTERVAL_S,
+        tls=tls,
+        user_credentials=None if settings.nats_credentials is None else str(settings.nats_credentials),
+        **options,
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def where(settings: Settings) -> str:
+    """The servers' addresses without the credentials that may be in them."""
+    return ",".join(urlsplit(url).netloc.rpartition("@")[2] or url for url in settings.nats.split(","))
+
+
+@asynccontextmanager
+async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, News]]:
+    live: News = asyncio.Queue()
+
+    async def keep(message: Msg) -> None:
+        live.put_nowait(Heard(message.subject, message.data))
+
+    async def closed() -> None:
+        live.put_nowait(ConnectionLost("the connection is lost"))
+
+    async def failed(error: Exception) -> None:
+        if isinstance(error, SlowConsumerError):
+            live.put_nowait(ConnectionLost("messages came faster than they were read"))
+
+    async with connected(settings, closed_cb=closed, error_cb=failed) as client:
+        await client.subscribe(subjects(settings.chain), cb=keep)
+        await client.flush()
+        yield client, live
+
+
+async def _messages(client: Client, live: News, settings: Settings) -> AsyncGenerator[Heard, None]:
+    for message in await _retained(client, settings.chain):
+        yield message
+    await client.publish(RESEED, b"")
+    log.info("Listening to what NATS at %s says of the whitelist of %s", where(settings), settings.chain)
+    while not isinstance(news := await live.get(), ConnectionLost):
+        yield news
+    raise news
+
+
+async def _retained(client: Client, chain: str) -> list[Heard]:
+    """The last message of every subject that a stream holds, oldest first; none where there is no such stream."""
+    stream = client.jetstream(timeout=JETSTREAM_TIMEOUT_S)
+    try:
+        name = await stream.find_stream_name_by_subject(subjects(chain))
+        info = await stream.stream_info(name, subjects_filter=subjects(chain))
+        last = [await stream.get_last_msg(name, subject) for subject in info.state.subjects or {}]
+    except (NotFoundError, ServiceUnavailableError):
+        return []
+    except (APIError, TimeoutError) as error:
+        cause = str(error) or "no answer"
+        log.warning("What JetStream retains cannot be had (%s); the list is known when it is published again", cause)
+        return []
+    return [Heard(each.subject or "", each.data or b"") for each in sorted(last, key=lambda each: each.seq or 0)]

@@ -1,0 +1,225 @@
+"""One whitelist message of NATS, whatever its publisher's dialect: what it says to do, and the pools it names.
+
+PURE. Bytes become ids and PoolMetadata here; what they mean for the list held is in streams/nats/whitelist_state.py.
+"""
+
+import re
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from protocols.types import LARGEST_TICK_SPACING, POOL_ID_LENGTH, PoolId, PoolMetadata, ProtocolName, Token, can_be
+
+HEX = re.compile(r"0[xX](?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
+PROTOCOLS: dict[str, ProtocolName] = {"v2": "v2", "v3": "v3", "v4": "v4"}
+LARGEST_UINT24 = 2**24 - 1
+
+SubjectKind = Literal["minimal", "full", "add", "remove"]
+Action = Literal["full", "add", "remove"]
+
+
+class Refused(Exception):
+    """The message as a whole cannot be followed; the list held stays."""
+
+
+class Unreadable(Exception):
+    """One pool of a message cannot be followed."""
+
+
+class Part(NamedTuple):
+    snapshot_id: str
+    number: int
+    """From 1."""
+    of: int
+
+
+class Message(msgspec.Struct, frozen=True):
+    subject: SubjectKind
+    action: Action
+    said: bool
+    """The subject or a `type` says the action; False: replacing is what no type means."""
+    entries: tuple[msgspec.Raw, ...]
+    protocols: tuple[object, ...] | None
+    part: Part | None
+
+
+class _Envelope(msgspec.Struct):
+    chain: str | None = None
+    type: str | None = None
+    pools: list[msgspec.Raw] | None = None
+    pool_addresses: list[msgspec.Raw] | None = None
+    protocols: list[object] | None = None
+    snapshot_id: int | str | None = None
+    part: int | None = None
+    parts: int | None = None
+
+
+class _Token(msgspec.Struct):
+    address: str
+    decimals: int | None = None
+    symbol: str | None = None
+
+
+class _Pool(msgspec.Struct):
+    """Nested and flat in one: `token0` is an object or an address."""
+
+    token0: _Token | str
+    token1: _Token | str
+    protocol: str
+    address: str | None = None
+    id: str | None = None
+    pool_id: str | None = None
+    fee: int | None = None
+    tick_spacing: int | None = None
+    factory: str | None = None
+    token0_decimals: int | None = None
+    token1_decimals: int | None = None
+
+
+class _Identified(msgspec.Struct):
+    address: str | None = None
+    id: str | None = None
+    pool_id: str | None = None
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+_pools = msgspec.json.Decoder(_Pool, strict=False)
+_identified: msgspec.json.Decoder[_Identified | str] = msgspec.json.Decoder(_Identified | str)
+
+
+def subjects(chain: str) -> str:
+    """The NATS wildcard of everything said about the chain's pools."""
+    return f"whitelist.pools.{chain}.>"
+
+
+def read(subject: str, payload: bytes, chain: str) -> Message:
+    """Raises Refused."""
+    kind = _subject_kind(subject, chain)
+    try:
+        envelope = _envelopes.decode(payload)
+    except ValueError as error:
+        raise Refused(f"{subject}: {error}") from error
+    if envelope.chain is not None and envelope.chain != chain:
+        raise Refused(f"{subject}: the message is of chain {envelope.chain!r}, this is {chain!r}")
+    action, said = _action(subject, kind, envelope)
+    listed = envelope.pools if envelope.pools is not None else envelope.pool_addresses
+    if action == "remove" and envelope.pool_addresses is not None:
+        listed = envelope.pool_addresses
+    if listed is None:
+        raise Refused(f"{subject}: the message names no pools")
+    if envelope.protocols is not None and len(envelope.protocols) != len(listed):
+        raise Refused(f"{subject}: {len(envelope.protocols)} protocols for {len(listed)} pools")
+    protocols = None if envelope.protocols is None else tuple(envelope.protocols)
+    return Message(kind, action, said, tuple(listed), protocols, _part(subject, envelope))
+
+
+def _subject_kind(subject: str, chain: str) -> SubjectKind:
+    prefix = f"whitelist.pools.{chain}."
+    kind, *rest = subject.removeprefix(prefix).split(".")
+    if subject.startswith(prefix) and (not rest or rest[0] == "part"):
+        match kind:
+            case "minimal" | "full" | "add" | "remove":
+                return kind
+    raise Refused(f"{subject} is no subject of {chain}'s whitelist")
+
+
+def _action(subject: str, kind: SubjectKind, envelope: _Envelope) -> tuple[Action, bool]:
+    if kind in ("add", "remove"):
+        return kind, True
+    match envelope.type and envelope.type.lower():
+        case None:
+            return "full", False
+        case ("full" | "add" | "remove") as action:
+            return action, True
+    raise Refused(f"{subject}: type {envelope.type!r} is none of full, add and remove")
+
+
+def _part(subject: str, envelope: _Envelope) -> Part | None:
+    if envelope.part is None and envelope.parts is None:
+        return None
+    part = Part(str(envelope.snapshot_id), envelope.part or 0, envelope.parts or 0)
+    if envelope.snapshot_id is None or not 1 <= part.number <= part.of:
+        raise Refused(f"{subject}: part {envelope.part} of {envelope.parts} of snapshot {envelope.snapshot_id}")
+    return part
+
+
+def pool(entry: msgspec.Raw) -> PoolMetadata:
+    """Raises Unreadable."""
+    try:
+        read = _pools.decode(entry)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
+    protocol = protocol_name(read.protocol)
+    tokens = (_token(read.token0, read.token0_decimals), _token(read.token1, read.token1_decimals))
+    if tokens[0].address == tokens[1].address:
+        raise Unreadable(f"both tokens are {tokens[0].address}")
+    found = PoolMetadata(
+        id=_fitting(_identifier(read), protocol),
+        protocol=protocol,
+        token0=tokens[0],
+        token1=tokens[1],
+        fee=None if protocol == "v2" else _number("fee", read.fee, 0, LARGEST_UINT24, protocol),
+        tick_spacing=None
+        if protocol == "v2"
+        else _number("tick_spacing", read.tick_spacing, 1, LARGEST_TICK_SPACING, protocol),
+        factory=None if not read.factory else _address(read.factory),
+    )
+    return found
+
+
+def pool_id(entry: msgspec.Raw) -> PoolId:
+    """Of an entry that is an id, or a pool that may be unreadable for the rest. Raises Unreadable."""
+    try:
+        return _identifier(_identified.decode(entry))
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
+
+
+def minimal_protocol(pool: PoolId, name: object) -> ProtocolName | None:
+    """A 64-digit id is a V4 pool also where the list does not say so; None: not said. Raises Unreadable."""
+    if name is None:
+        return "v4" if len(pool) == POOL_ID_LENGTH else None
+    protocol = protocol_name(str(name))
+    _fitting(pool, protocol)
+    return protocol
+
+
+def protocol_name(name: str) -> ProtocolName:
+    protocol = PROTOCOLS.get(name.lower().replace("_", "").removeprefix("uniswap"))
+    if protocol is None:
+        raise Unreadable(f"protocol {name!r} is not followed")
+    return protocol
+
+
+def _identifier(entry: _Pool | _Identified | str) -> PoolId:
+    named = [entry] if isinstance(entry, str) else [entry.pool_id, entry.id, entry.address]
+    text = next((text for text in named if text), None)
+    if text is None or not HEX.fullmatch(text):
+        raise Unreadable(f"{text!r} is neither an address nor a pool id")
+    return PoolId(text.lower())
+
+
+def _fitting(pool: PoolId, protocol: ProtocolName) -> PoolId:
+    if not can_be(pool, protocol):
+        raise Unreadable(f"{pool} cannot be a {protocol} pool: V4 pools have 64 digits, the others 40")
+    return pool
+
+
+def _token(token: _Token | str, decimals: int | None) -> Token:
+    if isinstance(token, str):
+        return Token(_address(token), decimals)
+    return Token(_address(token.address), token.decimals, token.symbol)
+
+
+def _address(text: str) -> str:
+    if not HEX.fullmatch(text) or len(text) == POOL_ID_LENGTH:
+        raise Unreadable(f"{text!r} is no address")
+    return text.lower()
+
+
+def _number(name: str, value: int | None, least: int, most: int, protocol: ProtocolName) -> int:
+    if value is None:
+        raise Unreadable(f"a {protocol} pool needs its {name}")
+    if not least <= value <= most:
+        raise Unreadable(f"{name} {value} is not in {least}..{most}")
+    return value

@@ -1,0 +1,77 @@
+"""Which contract keeps a V4 pool: its PoolManager, from the list, the settings, the chain, or the pool's first log."""
+
+import logging
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from protocols.types import PoolId, PoolMetadata
+from protocols.v4 import INITIALIZE
+from settings import Settings
+from streams.node.client import Node, RpcError
+
+log = logging.getLogger(__name__)
+
+WELL_KNOWN = {
+    1: "0x000000000004444c5dc75cb358380d2e3de08a90",
+    10: "0x9a13f98cb987694c9f086b1f5eb990eea8264ec3",
+    56: "0x28e2ea090877bf75740558f6bfb36a5ffee9e9df",
+    130: "0x1f98400000000000000000000000000000000004",
+    137: "0x67366782805870060151383f4bbff9dab53e5cd6",
+    480: "0xb1860d529182ac3bc1f51fa2abd56662b7d13f33",
+    8453: "0x498581ff718922c3f8e6a244956af099b2652b2b",
+    42161: "0x360e68faccca8ca495c1b759fd9eee466db9fb32",
+    43114: "0x06380c0e0912312b5150364b9dc4542ba0dbbc85",
+    81457: "0x1631559198a9e474033433b2958dabc135ab6446",
+}
+"""By chain id, as docs.uniswap.org/contracts/v4/deployments names them."""
+
+
+class Found(msgspec.Struct):
+    """What a node has answered so far; only what is found is remembered, for a pool may still be created."""
+
+    chain_asked: bool = False
+    of_chain: str | None = None
+    of_pools: dict[PoolId, str] = {}
+
+
+_found: WeakKeyDictionary[Node, Found] = WeakKeyDictionary()
+
+
+async def pool_manager(node: Node, pool: PoolMetadata, settings: Settings) -> str | None:
+    """Lower-case 0x hex. None for a pool of another protocol, and where neither list, settings nor chain name one.
+
+    Raises NodeUnavailable, RpcError.
+    """
+    if pool.protocol != "v4":
+        return None
+    if named := pool.factory or settings.v4_pool_manager:
+        return named.lower()
+    found = _found.setdefault(node, Found())
+    if not found.chain_asked:
+        found.of_chain = await _well_known(node)
+        found.chain_asked = True
+    return found.of_chain or found.of_pools.get(pool.id) or await _emitter(node, pool.id, found)
+
+
+async def _well_known(node: Node) -> str | None:
+    manager = WELL_KNOWN.get(int(await node.call("eth_chainId", []), 16))
+    if manager is None or await node.call("eth_getCode", [manager, "latest"]) in ("0x", None):
+        return None
+    return manager
+
+
+async def _emitter(node: Node, pool: PoolId, found: Found) -> str | None:
+    topics = ["0x" + INITIALIZE.topic0.hex(), pool]
+    try:
+        logs = await node.call("eth_getLogs", [{"fromBlock": "0x0", "toBlock": "latest", "topics": topics}])
+    except RpcError as error:
+        log.warning("The PoolManager of %s cannot be looked up (%s); set ARENA_V4_POOL_MANAGER", pool, error)
+        return None
+    emitters = {entry["address"].lower() for entry in logs}
+    if len(emitters) > 1:
+        log.warning("%s all claim to have created pool %s; set ARENA_V4_POOL_MANAGER", sorted(emitters), pool)
+    if len(emitters) != 1:
+        return None
+    found.of_pools[pool] = emitters.pop()
+    return found.of_pools[pool]

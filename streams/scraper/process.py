@@ -1,0 +1,67 @@
+"""The scraper: hears on topic `wanted` which pools need a snapshot, and has them read and published.
+
+Nothing is kept here: a worker without its snapshot asks again, so a wish that is lost in a crash comes back.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer
+
+from settings import Settings
+from streams.kafka.groups import broken, leave, together
+from streams.kafka.records import Undecodable, wanted
+from streams.kafka.topics import client_options, ensure, fetch_limits, producing, topics
+from streams.node.client import connect
+from streams.scraper.batches import Scraper
+from streams.scraper.config import PROTOCOLS, BatchConfig, batch_config
+from streams.scraper.metrics import UNREADABLE_WISHES
+from streams.scraper.reference_blocks import announcer
+from streams.scraper.snapshot_publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings, config: BatchConfig | None = None) -> None:
+    """Until cancelled. Raises KafkaUnreachable, TopicRefused, TopicMismatch, NotPublished."""
+    await ensure(settings)
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(connect(settings.rpc))
+        publisher = Publisher(settings.chain, await stack.enter_async_context(producing(settings)))
+        announce = await stack.enter_async_context(announcer(settings))
+        records = await stack.enter_async_context(_wanted(settings))
+        scraper = Scraper(settings, config or batch_config(settings), node, publisher, announce)
+        log.info("Scraping %s from %s", settings.chain, settings.rpc)
+        await together(
+            broken(records),
+            _hear(scraper, records, publisher),
+            *(scraper.scrape(protocol) for protocol in PROTOCOLS),
+        )
+
+
+@asynccontextmanager
+async def _wanted(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        topics(settings.chain).wanted,
+        **client_options(settings),
+        **fetch_limits(),
+        group_id=f"{settings.chain}-scraper",
+        auto_offset_reset="latest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await leave(consumer)
+
+
+async def _hear(scraper: Scraper, records: AIOKafkaConsumer, publisher: Publisher) -> None:
+    async for record in records:
+        try:
+            scraper.wish(wanted(record.value or b""))
+        except Undecodable as error:
+            UNREADABLE_WISHES.inc()
+            log.error("%s[%d] offset %d is no wish: %s", record.topic, record.partition, record.offset, error)  # noqa: TRY400  the bytes are at fault
+            await publisher.dead_letter(record, error)

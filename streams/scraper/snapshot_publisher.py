@@ -1,0 +1,60 @@
+"""What the scraper puts on topics: a record for every pool that was read, and what could not be read of `wanted`."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from protocols.states import State
+from protocols.types import Block, PoolId
+from streams.kafka.records import DeadLetter, Record, Snapshot, Undecodable, Unreadable, spelled, to_bytes
+from streams.kafka.topics import topics
+from streams.snapshots.contract_checks import Missing
+
+log = logging.getLogger(__name__)
+
+
+class NotPublished(Exception):
+    def __init__(self, topic: str, error: KafkaError) -> None:
+        super().__init__(f"Kafka did not take a record for topic {topic} ({error!r}); the scraper stops")
+
+
+class Publisher:
+    def __init__(self, chain: str, producer: AIOKafkaProducer) -> None:
+        self._topics = topics(chain)
+        self._producer = producer
+
+    async def publish(self, block: Block, outcomes: Mapping[PoolId, State | Missing]) -> None:
+        """Returns when every record is acknowledged. Raises NotPublished."""
+        sends = [self._send_outcome(pool, block, outcome) for pool, outcome in outcomes.items()]
+        await asyncio.gather(*sends)
+
+    async def dead_letter(self, record: ConsumerRecord, error: Undecodable) -> None:
+        """Raises NotPublished."""
+        origin = record.topic, record.partition, record.offset
+        letter = DeadLetter(*origin, str(error), spelled(record.key), spelled(record.value))
+        await self._send(self._topics.dead_letters, record.key, letter)
+
+    async def _send_outcome(self, pool: PoolId, block: Block, outcome: State | Missing) -> None:
+        key = pool.encode()
+        if isinstance(outcome, Missing):
+            log.warning("%s cannot be read at block %d: %s", pool, block.number, outcome.reason)
+            await self._send(self._topics.snapshots, key, Unreadable(pool, block, outcome.reason))
+            return
+        try:
+            await self._send(self._topics.snapshots, key, Snapshot(pool, block, outcome))
+        except MessageSizeTooLargeError as error:
+            log.error("The snapshot of %s is larger than a record may be: %s", pool, error)  # noqa: TRY400  said it all
+            await self._send(
+                self._topics.snapshots, key, Unreadable(pool, block, "its state is too large for a record")
+            )
+
+    async def _send(self, topic: str, key: bytes | None, record: Record) -> None:
+        try:
+            await self._producer.send_and_wait(topic, key=key, value=to_bytes(record))
+        except MessageSizeTooLargeError:
+            raise
+        except KafkaError as error:
+            raise NotPublished(topic, error) from error

@@ -1,0 +1,84 @@
+"""Runs the reading program over the bitmaps of many pools, in ranges as wide as the node's limits allow."""
+
+import logging
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+
+from protocols.programs import READ, UnexpectedOutput, read_calldata, read_output
+from protocols.storage import Words
+from protocols.types import PoolId
+from streams.node.pinned import Answer, BlockGone, Pinned, Request
+from streams.snapshots.contract_checks import Failed, Target
+
+log = logging.getLogger(__name__)
+
+
+class Part(msgspec.Struct, frozen=True):
+    target: Target
+    words: range
+
+
+async def walk(pinned: Pinned, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
+    """Raises BlockGone where nothing of the block's state can be read any more."""
+    read: dict[PoolId, list[tuple[range, Words]]] = {target.pool.id: [] for target in targets}
+    failed: dict[PoolId, Failed] = {}
+    waiting = [part for target in targets for part in _cut(target, pinned.abilities.words)]
+    while waiting:
+        answers = await pinned.answers([_request(pinned, part) for part in waiting])
+        refused: list[tuple[Part, str]] = []
+        for part, answer in zip(waiting, answers, strict=True):
+            words = _output(answer)
+            if isinstance(words, Words):
+                read[part.target.pool.id].append((part.words, words))
+                pinned.abilities.words_worked(len(part.words))
+            else:
+                refused.append((part, words))
+        if refused:
+            await pinned.check_state()
+        waiting = [half for part, reason in refused for half in _halves(pinned, part, reason, failed)]
+    return {pool: failed.get(pool) or _joined(pool, parts) for pool, parts in read.items()}
+
+
+def _cut(target: Target, most: int) -> list[Part]:
+    words = target.words
+    return [Part(target, words[at : at + most]) for at in range(0, max(1, len(words)), most)]
+
+
+def _request(pinned: Pinned, part: Part) -> Request:
+    target = part.target
+    calldata = read_calldata(target.slots, part.words, target.tick_spacing, target.pool.protocol == "v3")
+    return pinned.call(target.address, calldata, READ)
+
+
+def _output(answer: Answer) -> Words | str:
+    """What was read, or why not."""
+    if isinstance(answer, Exception):
+        return str(answer)
+    try:
+        return read_output(bytes.fromhex(answer[2:]))
+    except (UnexpectedOutput, ValueError) as error:
+        return str(error)
+
+
+def _halves(pinned: Pinned, part: Part, reason: str, failed: dict[PoolId, Failed]) -> list[Part]:
+    pool, count = part.target.pool.id, len(part.words)
+    if count <= 1:
+        what = f"bitmap word {part.words.start}" if count else "price and liquidity"
+        failed[pool] = Failed(f"{what} of {pool}: {reason}")
+    if pool in failed:
+        return []
+    pinned.abilities.words_failed(count)
+    log.debug("%d bitmap words of %s in one call are too much for the node (%s), halving", count, pool, reason)
+    return [Part(part.target, part.words[: count // 2]), Part(part.target, part.words[count // 2 :])]
+
+
+def _joined(pool: PoolId, parts: list[tuple[range, Words]]) -> Words:
+    parts.sort(key=lambda part: part[0].start)
+    for (_, before), (_, after) in pairwise(parts):
+        if (before.price, before.after_price, before.liquidity) != (after.price, after.after_price, after.liquidity):
+            raise BlockGone(f"{pool} changed while it was read")
+    first = parts[0][1]
+    ticks = tuple(tick for _, words in parts for tick in words.ticks)
+    return Words(first.price, first.after_price, first.liquidity, ticks)

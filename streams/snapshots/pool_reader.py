@@ -1,0 +1,85 @@
+"""Pools' whole states, read from a node at one block, and what of that is fit to be published."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from protocols.folding import whole
+from protocols.states import State
+from protocols.storage import NotAPool, Words, state_of
+from protocols.ticks import InvariantViolation
+from protocols.types import ADDRESS, PoolId, PoolMetadata
+from streams.node.pinned import Pinned
+from streams.scraper.config import Phase
+from streams.snapshots.bitmap_calls import walk
+from streams.snapshots.contract_checks import Failed, Missing, Target, v2_states, v3_targets, v4_targets
+from streams.snapshots.storage_slots import read_slots
+
+_ID = {"v2": ADDRESS, "v3": ADDRESS, "v4": re.compile("0x[0-9a-f]{64}")}
+
+Outcome = State | Missing | Failed
+
+
+async def read_pools(
+    pinned: Pinned,
+    pools: Sequence[PoolMetadata],
+    managers: Mapping[PoolId, str | None],
+    phase: Phase = "full_ticks",
+) -> dict[PoolId, Outcome]:
+    """Pools of one protocol, an outcome for each. What `filtering` reads has no ticks, and is no state to go on from.
+
+    Raises BlockGone for a block that is replaced meanwhile, NodeUnavailable for a node that is away.
+    """
+    named = [pool for pool in pools if _ID[pool.protocol].fullmatch(pool.id)]
+    outcomes: dict[PoolId, Outcome] = {
+        pool.id: Missing(f"{pool.id} is no id of a {pool.protocol} pool") for pool in pools
+    }
+    if named:
+        outcomes |= await _outcomes(pinned, named, managers, phase)
+    if named and await pinned.shifted():
+        outcomes |= await _outcomes(pinned, named, managers, phase)
+    if any(isinstance(outcome, Failed) for outcome in outcomes.values()):
+        await pinned.check_state()
+    await pinned.check_chain()
+    return outcomes
+
+
+async def _outcomes(
+    pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None], phase: Phase
+) -> dict[PoolId, Outcome]:
+    match pools[0].protocol:
+        case "v2":
+            return dict(await v2_states(pinned, pools))
+        case "v3":
+            return await _read_ticked(pinned, await v3_targets(pinned, pools), phase)
+        case "v4":
+            return await _read_ticked(pinned, await v4_targets(pinned, pools, managers), phase)
+
+
+async def _read_ticked(
+    pinned: Pinned, found: Mapping[PoolId, Target | Missing | Failed], phase: Phase
+) -> dict[PoolId, Outcome]:
+    targets = {
+        pool: replace(target, with_ticks=phase == "full_ticks") if isinstance(target, Target) else target
+        for pool, target in found.items()
+    }
+    readable = [target for target in targets.values() if isinstance(target, Target)]
+    read = await (walk if pinned.abilities.overrides else read_slots)(pinned, readable)
+    return {
+        pool: _outcome(target, read[pool]) if isinstance(target, Target) else target for pool, target in targets.items()
+    }
+
+
+def _outcome(target: Target, words: Words | Failed) -> Outcome:
+    if isinstance(words, Failed):
+        return words
+    if words.liquidity != target.liquidity:
+        return Missing(f"storage holds liquidity {words.liquidity}, the contract says {target.liquidity}")
+    try:
+        state = state_of(target.pool.protocol, words)
+        if target.with_ticks:
+            whole(target.pool, state)
+    except (NotAPool, InvariantViolation) as error:
+        return Missing(f"what is in storage is no pool's: {error}")
+    return state

@@ -1,0 +1,72 @@
+"""Our own feed, the bridge and a list on NATS, on a chain that keeps being reorganised."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import nats as nats_client
+import pytest
+
+from settings import Settings
+from streams.feed import process as feed
+from tests.support.bridge_harness import METADATA, POOLS, bridging, emitting, list_pools, reading
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
+    rpc = anvil()
+    return Settings(
+        chain=chain_name,
+        kafka=kafka,
+        nats=nats,
+        rpc=rpc,
+        rpc_ws=rpc.replace("http", "ws"),
+        exex_socket=tmp_path / "exex.sock",
+        data=tmp_path,
+        partitions=3,
+        bridge_silence_s=5,
+    )
+
+
+async def say_minimal(settings: Settings) -> None:
+    client = await nats_client.connect(settings.nats)
+    protocols = [pool.protocol for pool in METADATA]
+    message = {"type": "full", "pools": POOLS, "protocols": protocols, "chain": settings.chain, "snapshot_id": 1}
+    await client.publish(f"whitelist.pools.{settings.chain}.minimal", json.dumps(message).encode())
+    await client.flush()
+    await client.close()
+
+
+async def test_through_reorgs_of_any_depth_the_topic_is_the_chain(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    dice = random.Random(11)
+    await list_pools(settings)
+    ours = asyncio.create_task(feed.run(settings))
+    async with emitting(settings.rpc) as chain, reading(settings) as topic, bridging(settings) as task:
+        topic.writer = task
+        while not settings.exex_socket.exists():
+            await asyncio.sleep(0.05)
+        await say_minimal(settings)
+        await asyncio.sleep(1)
+        first = await chain.mine()
+        await topic.until(first)
+        for _ in range(8):
+            await topic.until((await chain.busy(dice.randint(1, 8)))[-1])
+            depth = min(dice.randint(1, 7), (await chain.head()).number - first.number - 1)
+            if depth > 0:
+                await chain.node.call("anvil_reorg", [depth, []])
+        head = (await chain.busy(2))[-1]
+
+        await topic.until(head)
+
+        assert topic.blocks == await chain.truth(first.number)
+        assert topic.gaps == []
+        assert len(topic.reorgs) >= 5
+    ours.cancel()
+    await asyncio.wait([ours])
+    assert "feed and node differ" not in caplog.text

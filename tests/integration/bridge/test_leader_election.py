@@ -1,0 +1,118 @@
+"""Two bridges of one chain, as processes: one leads, the other takes over; one that wakes up late changes nothing."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from settings import Settings
+from streams.bridge.leader_election import leading
+from streams.kafka.topics import ensure
+from tests.support.bridge_harness import Chain, Feed, Topic, bridge_process, emitting, list_pools, reading
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
+    return Settings(
+        chain=chain_name,
+        kafka=kafka,
+        nats=nats,
+        rpc=anvil(),
+        exex_socket=tmp_path / "exex.sock",
+        partitions=3,
+        bridge_session_s=2,
+    )
+
+
+@pytest.fixture
+async def chain(settings: Settings) -> AsyncIterator[Chain]:
+    await list_pools(settings)
+    async with emitting(settings.rpc) as chain_:
+        yield chain_
+
+
+@pytest.fixture
+async def topic(settings: Settings, chain: Chain) -> AsyncIterator[Topic]:
+    async with reading(settings) as topic_:
+        yield topic_
+
+
+@pytest.fixture
+async def feed(settings: Settings) -> AsyncIterator[Feed]:
+    started = Feed(settings.exex_socket)
+    await started.start()
+    yield started
+    await started.stop()
+
+
+async def told(chain: Chain, feed: Feed, topic: Topic, blocks: int = 1) -> int:
+    """The number of the last of the blocks, which is on the topic when this returns."""
+    for _ in range(blocks):
+        header = await chain.mine(*chain.some())
+        await feed.tell(header, await chain.updates(header))
+    await topic.until(header)
+    return int(header.number)
+
+
+async def no_coordinator(client: AIOKafkaClient, kind: int, name: str) -> int:
+    """What aiokafka makes of metadata that name no broker, as they do for a moment after a broker was frozen."""
+    raise AssertionError("Did we not perform bootstrap?")
+
+
+async def test_a_bridge_that_is_waiting_for_its_turn_ends_when_its_group_is_lost_to_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ensure(settings)
+    monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", no_coordinator)
+
+    async with asyncio.timeout(60):
+        with pytest.raises(KafkaError, match="Did we not perform bootstrap"):
+            async with leading(settings):
+                pass
+
+
+async def test_the_other_bridge_takes_over_from_one_that_is_killed(
+    settings: Settings, chain: Chain, feed: Feed, topic: Topic
+) -> None:
+    async with bridge_process(settings) as leader:
+        first = await told(chain, feed, topic)
+        async with bridge_process(settings):
+            await told(chain, feed, topic, 3)
+
+            leader.kill()
+            began = time.monotonic()
+            await told(chain, feed, topic, 3)
+            took_s = time.monotonic() - began
+
+    assert topic.blocks == await chain.truth(first)
+    assert topic.gaps == []
+    assert {part.term for part in topic.partitions} == {2}
+    assert took_s < 20
+
+
+async def test_a_bridge_that_was_frozen_changes_nothing_when_it_wakes_up(
+    settings: Settings, chain: Chain, feed: Feed, topic: Topic
+) -> None:
+    async with bridge_process(settings) as leader:
+        first = await told(chain, feed, topic)
+        async with bridge_process(settings):
+            await told(chain, feed, topic, 3)
+
+            os.kill(leader.pid, signal.SIGSTOP)
+            await told(chain, feed, topic, 3)
+            os.kill(leader.pid, signal.SIGCONT)
+            await told(chain, feed, topic, 3)
+            code = await asyncio.wait_for(leader.wait(), 60)
+            await told(chain, feed, topic, 3)
+
+    assert code == 1
+    assert topic.blocks == await chain.truth(first)
+    assert topic.gaps == []

@@ -1,0 +1,257 @@
+"""The bridge is stopped anywhere and started again: the topic itself tells where to go on."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from protocols.events import Sync
+from protocols.types import Block
+from settings import Settings
+from streams.bridge.block import ReadBlock
+from streams.bridge.chain_publisher import Entry, Publisher, SecondWriter, laid_out
+from streams.kafka.records import Gap, Head, Header, Reorg, to_bytes
+from streams.kafka.topics import producer, topics
+from tests.support.bridge_harness import (
+    V2_POOLS,
+    Chain,
+    Feed,
+    Topic,
+    bridge_process,
+    bridging,
+    emitting,
+    list_pools,
+    reading,
+)
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
+    return Settings(
+        chain=chain_name,
+        kafka=kafka,
+        nats=nats,
+        rpc=anvil(),
+        exex_socket=tmp_path / "exex.sock",
+        partitions=3,
+        bridge_patience_s=2,
+        bridge_silence_s=60,
+        bridge_session_s=1.5,
+    )
+
+
+@pytest.fixture
+async def chain(settings: Settings) -> AsyncIterator[Chain]:
+    await list_pools(settings)
+    async with emitting(settings.rpc) as chain_:
+        yield chain_
+
+
+@pytest.fixture
+async def topic(settings: Settings, chain: Chain) -> AsyncIterator[Topic]:
+    async with reading(settings) as topic_:
+        yield topic_
+
+
+async def published(settings: Settings, entries: Sequence[Entry]) -> None:
+    async with producer(settings) as sender:
+        await Publisher(sender, settings.partitions).send(topics(settings.chain).chain, entries)
+
+
+async def block_entries(settings: Settings, chain: Chain, number: int) -> list[Entry]:
+    header = await chain.header(number)
+    read = Header(header.number, header.hash, header.parent, header.timestamp)
+    return laid_out(ReadBlock(read, await chain.updates(header)), settings.partitions, None)
+
+
+async def blocks_entries(settings: Settings, chain: Chain, first: int, last: int) -> list[Entry]:
+    return [entry for number in range(first, last + 1) for entry in await block_entries(settings, chain, number)]
+
+
+async def test_a_bridge_started_again_goes_on_after_the_last_head(
+    settings: Settings, chain: Chain, topic: Topic
+) -> None:
+    first, *_, last = await chain.busy(5)
+    await published(settings, await blocks_entries(settings, chain, first.number, last.number))
+    *_, head = await chain.busy(50)
+
+    async with bridging(settings):
+        await topic.until(head)
+
+    assert topic.blocks == await chain.truth(first.number)
+    assert (topic.reorgs, topic.gaps) == ([], [])
+
+
+async def test_a_crash_between_two_partitions_is_brought_back_to_what_all_have(
+    settings: Settings, chain: Chain, topic: Topic
+) -> None:
+    first, *_, last = await chain.busy(5)
+    await published(settings, await blocks_entries(settings, chain, first.number, last.number - 1))
+    await published(settings, [e for e in await block_entries(settings, chain, last.number) if e.partition == 1])
+
+    async with bridging(settings):
+        await topic.until(last)
+
+    assert topic.blocks == await chain.truth(first.number)
+    assert topic.reorgs == [last.number - 1]
+
+
+async def test_a_crash_inside_a_block_of_one_partition_is_brought_back(
+    settings: Settings, chain: Chain, topic: Topic
+) -> None:
+    first, *_, last = await chain.busy(3)
+    await published(settings, await blocks_entries(settings, chain, first.number, last.number - 1))
+    entries = await block_entries(settings, chain, last.number)
+    await published(settings, entries[:1])
+
+    async with bridging(settings):
+        await topic.until(last)
+
+    assert topic.blocks == await chain.truth(first.number)
+    assert topic.reorgs == [last.number - 1]
+
+
+async def test_a_crash_while_a_reorg_was_told_is_brought_back(settings: Settings, chain: Chain, topic: Topic) -> None:
+    first, second, third = await chain.busy(3)
+    await published(settings, await blocks_entries(settings, chain, first.number, third.number))
+    reorg = to_bytes(Reorg(Block(second.number, second.hash), Block(third.number, third.hash)))
+    await published(settings, [Entry(0, None, reorg)])
+
+    async with bridging(settings):
+        await topic.until(third)
+
+    assert topic.blocks == await chain.truth(first.number)
+
+
+async def test_a_crash_while_a_gap_was_told_is_healed_from_the_node(
+    settings: Settings, chain: Chain, topic: Topic
+) -> None:
+    first, second, third = await chain.busy(3)
+    await published(settings, await blocks_entries(settings, chain, first.number, second.number))
+    await published(settings, [Entry(2, None, to_bytes(Gap(third.number, third.number, "lost")))])
+
+    async with bridging(settings):
+        for part in (0, 1):
+            while not topic.partitions[part].blocks or topic.partitions[part].blocks[-1][0].block.hash != third.hash:
+                topic.partitions[2].gaps.clear()
+                await topic.read()
+
+    truth = await chain.truth(first.number)
+    assert [head.block.hash for head, _ in topic.partitions[0].blocks] == [hash_ for hash_, _ in truth]
+
+
+async def test_a_reorg_while_the_bridge_was_away_is_found(settings: Settings, chain: Chain, topic: Topic) -> None:
+    first, *_ = await chain.busy(3)
+    fork = await chain.snapshot()
+    *_, last = await chain.busy(4)
+    await published(settings, await blocks_entries(settings, chain, first.number, last.number))
+    await chain.revert(fork)
+    *_, head = await chain.busy(6)
+
+    async with bridging(settings):
+        await topic.until(head)
+
+    assert topic.blocks == await chain.truth(first.number)
+    assert topic.reorgs == [first.number + 2]
+
+
+async def test_a_reorg_deeper_than_memory_is_a_gap_and_the_chain_goes_on(
+    settings: Settings, chain: Chain, topic: Topic
+) -> None:
+    """The topic is of another chain of the same name, as when a development node was started afresh."""
+    *_, last = await chain.busy(5)
+    strangers = [Header(n, f"0x{n:064x}", f"0x{n - 1:064x}", 1) for n in range(2, last.number)]
+    entries = [Entry(p, None, to_bytes(Head(header, 0))) for header in strangers for p in range(3)]
+    await published(settings, entries)
+
+    async with bridging(settings):
+        await topic.until(last)
+
+    (gap,) = topic.gaps
+    assert gap.last == last.number - 1
+    assert "deeper than" in gap.reason
+    assert topic.blocks == await chain.truth(last.number)
+
+
+async def test_more_missing_blocks_than_allowed_are_a_gap(settings: Settings, chain: Chain, topic: Topic) -> None:
+    (first,) = await chain.busy(1)
+    await published(settings, await block_entries(settings, chain, first.number))
+    *_, last = await chain.busy(30)
+
+    async with bridging(settings.model_copy(update={"bridge_gap_blocks": 10})):
+        await topic.until(last)
+
+    assert topic.gaps == [Gap(first.number + 1, last.number - 1, "more than 10 blocks were missed")]
+    assert topic.blocks == await chain.truth(last.number)
+
+
+async def test_an_unreadable_record_at_the_end_of_the_topic_is_not_built_upon(
+    settings: Settings, chain: Chain, topic: Topic
+) -> None:
+    first, *_, last = await chain.busy(3)
+    await published(settings, await blocks_entries(settings, chain, first.number, last.number))
+    async with bridging(settings):
+        await topic.until(last)
+    await published(settings, [Entry(1, V2_POOLS[0].encode(), b"{")])
+    head = await chain.mine((V2_POOLS[0], Sync(9, 9)))
+    topic.partitions[1].skip_unreadable = True
+
+    async with bridging(settings):
+        await topic.until(head)
+
+    assert topic.blocks == await chain.truth(first.number)
+    assert topic.reorgs == [last.number]
+
+
+async def test_a_bridge_killed_again_and_again_says_every_block(settings: Settings, chain: Chain, topic: Topic) -> None:
+    dice = random.Random(3)
+    first, *_, last = await chain.busy(2)
+    await published(settings, await blocks_entries(settings, chain, first.number, last.number))
+    for _ in range(3):
+        await chain.busy(100)
+        async with bridge_process(settings):
+            before = last.number
+            async with asyncio.timeout(60):
+                while not any(part.blocks and part.blocks[-1][0].block.number > before for part in topic.partitions):
+                    await topic.read()
+            await asyncio.sleep(dice.random() * 0.3)
+        await topic.read()
+        last = topic.partitions[0].blocks[-1][0].block
+    head = await chain.mine(*chain.some())
+
+    async with bridging(settings):
+        await topic.until(head)
+
+    assert topic.blocks == await chain.truth(first.number)
+    assert topic.gaps == []
+
+
+async def test_a_record_larger_than_a_batch_and_many_batches_go_through(settings: Settings, chain: Chain) -> None:
+    values = [b"x" * 3_000_000, *(b"%06d" % number + b"y" * 1000 for number in range(2000))]
+
+    await published(settings, [Entry(0, None, value) for value in values])
+
+    async with AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest") as consumer:
+        consumer.assign([TopicPartition(topics(settings.chain).chain, 0)])
+        received = [(await consumer.getone()).value for _ in values]
+    assert received == values
+
+
+async def test_a_second_writer_is_noticed_and_stops_the_bridge(settings: Settings, chain: Chain, topic: Topic) -> None:
+    feed = Feed(settings.exex_socket)
+    await feed.start()
+    async with bridging(settings) as task:
+        one, two = await chain.busy(2)
+        await feed.tell(one, await chain.updates(one))
+        await topic.until(one)
+        await published(settings, [Entry(1, None, to_bytes(Gap(7, 7, "from elsewhere")))])
+        await feed.tell(two, await chain.updates(two))
+
+        with pytest.raises(SecondWriter, match=r"somebody else writes to .*chain: partition 1 went on at offset"):
+            await task
+    await feed.stop()

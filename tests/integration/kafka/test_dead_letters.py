@@ -1,0 +1,45 @@
+import pytest
+
+from protocols.types import Block, PoolId
+from settings import Settings
+from streams.bridge.resume import everything
+from streams.kafka.dead_letters import NoSuchLetter, kept, replay
+from streams.kafka.records import DeadLetter, Unreadable, spelled, to_bytes, unspelled
+from streams.kafka.topics import ensure, partition_of, producer, topics
+
+POOL = PoolId("0x" + "ab" * 20)
+
+
+@pytest.fixture
+async def settings(kafka: str, chain_name: str) -> Settings:
+    made = Settings(kafka=kafka, chain=chain_name, partitions=2)
+    await ensure(made)
+    return made
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"0xab", b"hex:00", b"\x00\xff", b"\xc3\xa4", "hex:ä".encode()])
+def test_bytes_of_any_kind_are_spelled_and_read_back(raw: bytes) -> None:
+    assert unspelled(spelled(raw)) == raw
+
+
+@pytest.mark.servers
+async def test_a_replayed_letter_is_the_record_that_could_not_be_read(settings: Settings) -> None:
+    names = topics(settings.chain)
+    record = to_bytes(Unreadable(POOL, Block(1, "0x01"), "nothing there"))
+    home = partition_of(POOL.encode(), settings.partitions)
+    letter = DeadLetter(names.snapshots, home, 7, "a bug of ours", spelled(POOL.encode()), spelled(record))
+    async with producer(settings) as kafka:
+        await kafka.send_and_wait(names.dead_letters, key=POOL.encode(), value=to_bytes(letter))
+
+    (found,) = await kept(settings)
+    await replay(settings, found.name)
+
+    (sent,) = await everything(settings, names.snapshots)
+    assert found.letter == letter
+    assert (sent.partition, sent.key, sent.value) == (home, POOL.encode(), record)
+
+
+@pytest.mark.servers
+async def test_a_letter_that_does_not_exist_is_not_replayed(settings: Settings) -> None:
+    with pytest.raises(NoSuchLetter, match="there is no dead letter '1:9'"):
+        await replay(settings, "1:9")

@@ -1,0 +1,138 @@
+import asyncio
+import time
+import uuid
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from hypothesis import given
+from hypothesis import strategies as st
+
+from settings import Settings
+from streams.kafka.topics import KafkaUnreachable, TopicMismatch, ensure, fetch_limits, partition_of, producer, topics
+
+
+def own(kafka: str, **changes: object) -> Settings:
+    return Settings(chain=f"t{uuid.uuid4().hex[:8]}", kafka=kafka, partitions=3, **changes)
+
+
+async def created(kafka: str, name: str, partitions: int = 3, **configuration: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        options = {key.replace("_", "."): value for key, value in configuration.items()}
+        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=options)])
+    finally:
+        await admin.close()
+
+
+async def configuration(kafka: str, name: str) -> dict[str, str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+        return {entry[0]: entry[1] for entry in response.resources[0][4]}
+    finally:
+        await admin.close()
+
+
+@pytest.mark.servers
+async def test_absent_topics_are_created_with_their_cleanup_and_retention(kafka: str) -> None:
+    settings = own(kafka, retention_days=2)
+    names = topics(settings.chain)
+
+    await ensure(settings)
+
+    chain = await configuration(kafka, names.chain)
+    assert chain["cleanup.policy"] == "delete"
+    assert chain["retention.ms"] == str(2 * 24 * 3600 * 1000)
+    assert (await configuration(kafka, names.snapshots))["max.message.bytes"] == str(32 * 2**20)
+    assert (await configuration(kafka, names.whitelist))["cleanup.policy"] == "compact"
+    assert (await configuration(kafka, names.dead_letters))["cleanup.policy"] == "delete"
+
+
+@pytest.mark.servers
+async def test_what_is_there_and_right_is_left_alone(kafka: str) -> None:
+    settings = own(kafka)
+
+    await asyncio.gather(*(ensure(settings) for _ in range(3)))
+    await ensure(settings)
+
+
+@pytest.mark.servers
+async def test_another_number_of_partitions_is_refused_and_named(kafka: str) -> None:
+    settings = own(kafka)
+    await created(kafka, topics(settings.chain).chain, partitions=5)
+
+    with pytest.raises(TopicMismatch, match=r"\.chain has 5 partitions where ARENA_PARTITIONS says 3.*=5"):
+        await ensure(settings)
+
+
+@pytest.mark.servers
+async def test_another_cleanup_policy_is_refused_with_the_mending_command(kafka: str) -> None:
+    settings = own(kafka)
+    await created(kafka, topics(settings.chain).chain, cleanup_policy="compact")
+
+    with pytest.raises(TopicMismatch, match=r"cleanup.policy=compact and should have delete; mend it"):
+        await ensure(settings)
+
+
+@pytest.mark.servers
+async def test_a_snapshots_topic_too_small_for_a_large_pool_is_refused(kafka: str) -> None:
+    settings = own(kafka)
+    await created(kafka, topics(settings.chain).snapshots, cleanup_policy="delete")
+
+    with pytest.raises(TopicMismatch, match=r"max.message.bytes=1048588 and should have 33554432"):
+        await ensure(settings)
+
+
+@pytest.mark.servers
+async def test_a_record_of_20_mb_passes_through(kafka: str) -> None:
+    settings = own(kafka)
+    await ensure(settings)
+    value = b"x" * 20_000_000
+    name = topics(settings.chain).snapshots
+
+    async with producer(settings) as sender:
+        sent = await sender.send_and_wait(name, value, key=b"0xab")
+    async with AIOKafkaConsumer(bootstrap_servers=kafka, **fetch_limits()) as consumer:
+        consumer.assign([TopicPartition(name, sent.partition)])
+        await consumer.seek_to_beginning()
+        received = await consumer.getone()
+
+    assert received.value == value
+
+
+@pytest.mark.servers
+async def test_a_key_lands_where_partition_of_says(kafka: str) -> None:
+    settings = own(kafka)
+    await ensure(settings)
+    keys = [f"0x{number:040x}".encode() for number in range(0, 10**6, 20_011)]
+
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as sender:
+        sent = [await sender.send_and_wait(topics(settings.chain).chain, b"{}", key=key) for key in keys]
+
+    assert [record.partition for record in sent] == [partition_of(key, 3) for key in keys]
+
+
+@given(st.binary(), st.integers(1, 64))
+def test_a_partition_is_always_one_of_those_there_are(key: bytes, partitions: int) -> None:
+    assert 0 <= partition_of(key, partitions) < partitions
+
+
+def test_partitions_equal_those_of_the_java_client() -> None:
+    """murmur2 of org.apache.kafka.common.utils.UtilsTest, made positive."""
+    assert partition_of(b"21", 2**31) == -973932308 & 0x7FFFFFFF
+    assert partition_of(b"foobar", 2**31) == -790332482 & 0x7FFFFFFF
+    assert partition_of(b"a-little-bit-long-string", 2**31) == -985981536 & 0x7FFFFFFF
+
+
+async def test_without_kafka_the_wait_ends_with_a_sentence(unused_tcp_port: int) -> None:
+    settings = own(f"127.0.0.1:{unused_tcp_port}")
+    began = time.monotonic()
+
+    with pytest.raises(KafkaUnreachable, match=r"did not answer for 4 s; start it, or point ARENA_KAFKA to it"):
+        await ensure(settings, patience_s=4)
+
+    assert time.monotonic() - began < 10

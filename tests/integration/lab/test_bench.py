@@ -1,0 +1,24 @@
+"""The benchmark measures what it says: every way to read gives the same states. (Its figures are not tested.)"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.files import ROOT
+
+pytestmark = pytest.mark.servers
+
+
+def test_all_ways_to_read_agree() -> None:
+    few = ["--v2", "3", "--v3", "4", "--v4", "4", "--dense", "1", "--dense-ticks", "60"]
+    command = [sys.executable, "-m", "lab.bench.scrape", "--rounds", "1", *few, "--json"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+
+    assert done.returncode == 0, done.stderr
+    rows = {row["method"]: row for row in json.loads(done.stdout)}
+    assert len(rows) == 5
+    assert [row["pools"] for row in rows.values()] == [11, 11, 11, 11, 1]
+    assert rows["ours"]["ours_is_faster"] == {"median": 1.0, "from": 1.0, "to": 1.0}

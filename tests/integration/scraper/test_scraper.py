@@ -1,0 +1,364 @@
+"""The scraper as a whole: real Kafka, NATS and EVM; wishes in, snapshots out."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+import nats as nats_client
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from prometheus_client import REGISTRY
+
+from lab.devnet.chain.blocks import TRADER, Chain, Transaction
+from lab.devnet.chain.contracts import Contracts, Pool, first_pools
+from lab.devnet.chain.evm import Rpc, calldata
+from lab.devnet.servers import start as servers
+from protocols.states import V2State
+from protocols.types import Block, PoolId
+from settings import Settings
+from streams.kafka.records import DeadLetter, Snapshot, SnapshotRecord, Unreadable, Wanted, snapshot, to_bytes
+from streams.kafka.topics import producer, topics
+from streams.node.client import connect
+from streams.node.pinned import Abilities, Pinned
+from streams.scraper import process as scraper
+from streams.scraper.config import BatchConfig
+from streams.snapshots.pool_reader import read_pools
+from tests.support.rpc_proxy import Call, is_asking, proxied
+
+pytestmark = pytest.mark.servers
+
+PATIENCE_S = 60.0
+
+
+class World(msgspec.Struct):
+    chain: Chain
+    contracts: Contracts
+    pools: list[Pool]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with servers.anvil() as url:
+        chain = Chain(Rpc(url))
+        contracts = Contracts.deployed(chain)
+        world = World(chain, contracts, first_pools(chain, contracts))
+        for pool in world.pools:
+            if pool.protocol == "v2":
+                feed(world, pool)
+        yield world
+
+
+def feed(world: World, pool: Pool) -> None:
+    """A V2 pool gets reserves, and a block more."""
+    sends = [
+        Transaction(token, calldata("transfer(address,uint256)", pool.id, 10**20))
+        for token in (pool.token0, pool.token1)
+    ]
+    world.chain.succeed([*sends, Transaction(pool.id, calldata("sync()"))])
+
+
+def wish(pool: Pool, not_before: int = 0) -> Wanted:
+    return Wanted(pool.metadata, "listed", not_before)
+
+
+class Bench:
+    """A running scraper, and both ends of it."""
+
+    def __init__(self, settings: Settings, sender: AIOKafkaProducer, records: AIOKafkaConsumer) -> None:
+        self.settings = settings
+        self._sender = sender
+        self._records = records
+
+    async def want(self, wishes: Sequence[Wanted]) -> None:
+        topic = topics(self.settings.chain).wanted
+        await asyncio.gather(
+            *(self._sender.send_and_wait(topic, key=each.pool.id.encode(), value=to_bytes(each)) for each in wishes)
+        )
+
+    async def send_raw(self, key: bytes, value: bytes) -> None:
+        await self._sender.send_and_wait(topics(self.settings.chain).wanted, key=key, value=value)
+
+    async def answered(self, wishes: Sequence[Wanted]) -> dict[PoolId, SnapshotRecord]:
+        """Wishes again and again, as workers do, until each has an answer."""
+        answers: dict[PoolId, SnapshotRecord] = {}
+        async with asyncio.timeout(PATIENCE_S):
+            while missing := [each for each in wishes if each.pool.id not in answers]:
+                await self.want(missing)
+                for record in await self.published(2.0, len(missing)):
+                    if all(record.pool != each.pool.id or record.block.number >= each.not_before for each in wishes):
+                        answers[record.pool] = record
+        return answers
+
+    async def published(self, within_s: float, at_least: int = 10**9) -> list[SnapshotRecord]:
+        found: list[SnapshotRecord] = []
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + within_s
+        while len(found) < at_least and (left_s := end_s - loop.time()) > 0:
+            for records in (await self._records.getmany(timeout_ms=int(left_s * 1000))).values():
+                for record in records:
+                    found.append(snapshot(record.value))
+                    assert record.key == found[-1].pool.encode()
+        return found
+
+
+@pytest.fixture
+def bench(kafka: str, nats: str, chain_name: str, world: World) -> Callable[..., object]:
+    @asynccontextmanager
+    async def running(config: BatchConfig | None = None, **changes: object) -> AsyncIterator[Bench]:
+        given = {
+            "chain": chain_name,
+            "kafka": kafka,
+            "nats": nats,
+            "rpc": world.chain.rpc.url,
+            "partitions": 2,
+            **changes,
+        }
+        settings = Settings(**given)  # type: ignore[arg-type]
+        task = asyncio.create_task(scraper.run(settings, config))
+        await scraper.ensure(settings)
+        records = AIOKafkaConsumer(topics(chain_name).snapshots, bootstrap_servers=kafka, auto_offset_reset="earliest")
+        await records.start()
+        try:
+            async with producer(settings) as sender:
+                yield Bench(settings, sender, records)
+                assert not task.done(), task.exception()
+        finally:
+            await records.stop()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return running
+
+
+async def chains_own(world: World, answers: dict[PoolId, SnapshotRecord]) -> dict[PoolId, SnapshotRecord]:
+    """The same pools read slot by slot, each at the block its answer names."""
+    found: dict[PoolId, SnapshotRecord] = {}
+    async with connect(world.chain.rpc.url) as node:
+        for pool in (each for each in world.pools if each.id in answers):
+            block = answers[pool.id].block
+            pinned = Pinned(node, block, Abilities(overrides=False, by_hash=True))
+            state = (await read_pools(pinned, [wish(pool).pool], {pool.id: pool.factory}))[pool.id]
+            found[pool.id] = Snapshot(pool.id, block, state)  # type: ignore[arg-type]
+    return found
+
+
+async def test_every_wish_is_answered_by_the_chains_own_state(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+    wishes = [wish(pool, world.chain.tip.number) for pool in world.pools]
+
+    counted_before = REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count") or 0
+    async with bench() as running:
+        answers = await running.answered(wishes)
+
+    assert REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count") > counted_before
+    assert len(answers) == 13
+    assert answers == await chains_own(world, answers)
+    assert {record.block for record in answers.values()} == {Block(world.chain.tip.number, world.chain.tip.hash)}
+
+
+async def test_the_reference_block_of_each_batch_is_told(bench, world: World, nats: str, chain_name: str) -> None:  # type: ignore[no-untyped-def]
+    heard = []
+    client = await nats_client.connect(nats)
+    subscription = await client.subscribe(f"whitelist.snapshots.{chain_name}.reference_block")
+    v3 = [wish(pool) for pool in world.pools if pool.protocol == "v3"]
+
+    async with bench(BatchConfig(v3_full_ticks_batch_size=2, adaptive=False)) as running:
+        await running.answered(v3)
+        await client.flush()
+        while sum(each["metadata"]["pools_in_batch"] for each in heard) < len(v3):
+            heard.append(json.loads((await subscription.next_msg(timeout=60)).data))
+    await client.close()
+
+    assert [each["metadata"]["batch_number"] for each in heard] == list(range(1, len(heard) + 1))
+    for each in heard:
+        assert set(each) == {"chain", "reference_block", "snapshot_timestamp", "metadata"}
+        assert set(each["metadata"]) == {"batch_number", "total_batches", "protocol", "pools_in_batch"}
+        assert each["chain"] == chain_name
+        assert each["reference_block"] == world.chain.tip.number
+        assert each["metadata"]["protocol"] == "v3"
+        assert each["metadata"]["pools_in_batch"] <= 2
+        assert each["metadata"]["total_batches"] >= each["metadata"]["batch_number"]
+
+
+async def test_a_wish_repeated_is_read_once(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+    first, second = world.pools[:2]
+
+    async with bench() as running:
+        await running.answered([wish(first)])
+        await running.published(1.0)
+        await running.want([wish(second)] * 50)
+        published = [*await running.published(PATIENCE_S, at_least=1), *await running.published(1.0)]
+
+    assert [record.pool for record in published] == [second.id]
+
+
+async def test_a_wish_for_a_block_to_come_waits_for_it_and_holds_nobody_up(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+    first, second = (pool for pool in world.pools[:2])
+    later = world.chain.tip.number + 2
+
+    async with bench() as running:
+        await running.answered([wish(second)])
+        await running.want([wish(first, later)])
+        too_early = await running.published(1.0)
+        feed(world, first)
+        feed(world, first)
+        in_time = await running.published(PATIENCE_S, at_least=1)
+
+    assert too_early == []
+    assert [(record.pool, record.block.number) for record in in_time] == [(first.id, later)]
+    assert {first.id: in_time[0]} == await chains_own(world, {first.id: in_time[0]})
+
+
+async def test_what_has_no_state_is_answered_with_the_reason(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+    good = wish(world.pools[0])
+    bad = msgspec.structs.replace(good, pool=msgspec.structs.replace(good.pool, id=PoolId("0x" + "77" * 20)))
+
+    async with bench() as running:
+        answers = await running.answered([bad, good])
+
+    block = Block(world.chain.tip.number, world.chain.tip.hash)
+    assert answers[bad.pool.id] == Unreadable(bad.pool.id, block, f"there is no contract at {bad.pool.id}")
+    assert isinstance(answers[good.pool.id], Snapshot)
+
+
+async def test_a_record_that_is_no_wish_is_kept_as_a_dead_letter(
+    bench, world: World, kafka: str, chain_name: str
+) -> None:  # type: ignore[no-untyped-def]
+    letters = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
+    good = wish(world.pools[0])
+
+    async with bench() as running:
+        await running.answered([good])
+        await running.send_raw(b"\xff\x00", b'{"type": "wanted", ')
+        await running.answered([wish(world.pools[1])])
+        letters.subscribe([topics(chain_name).dead_letters])
+        await letters.start()
+        record = await asyncio.wait_for(letters.getone(), PATIENCE_S)
+        await letters.stop()
+
+    letter = msgspec.json.decode(record.value, type=DeadLetter)
+    assert (letter.topic, letter.key, letter.value) == (topics(chain_name).wanted, "hex:ff00", '{"type": "wanted", ')
+    assert letter.error
+
+
+@pytest.mark.parametrize("protocol", ["v2", "v3", "v4"])
+async def test_a_reorg_during_the_scrape_begins_the_batch_again(bench, world: World, protocol: str) -> None:  # type: ignore[no-untyped-def]
+    pools = [pool for pool in world.pools if pool.protocol == protocol]
+    pair = world.pools[0]
+    feed(world, pair)
+    replaced = Block(world.chain.tip.number, world.chain.tip.hash)
+    reads = 0
+
+    def rule(call: Call) -> None:
+        nonlocal reads
+        reads += is_asking(call)
+        if reads == 1:
+            reads += 1
+            world.chain.rewind(1)
+            world.chain.succeed(
+                [
+                    Transaction(pair.token0, calldata("transfer(address,uint256)", pair.id, 7)),
+                    Transaction(pair.id, calldata("sync()")),
+                ]
+            )
+
+    async with proxied(world.chain.rpc.url, rule) as proxy, bench(rpc=proxy.url) as running:
+        answers = await running.answered([wish(pool, replaced.number) for pool in pools])
+        rest = await running.published(0.5)
+
+    blocks = {record.block for record in [*answers.values(), *rest]}
+    assert blocks == {Block(world.chain.tip.number, world.chain.tip.hash)}
+    assert replaced not in blocks
+    assert answers == await chains_own(world, answers)
+
+
+async def test_a_node_that_is_away_is_waited_for_with_one_line(
+    bench, world: World, caplog: pytest.LogCaptureFixture
+) -> None:  # type: ignore[no-untyped-def]
+    wishes = [wish(pool) for pool in world.pools]
+
+    async with proxied(world.chain.rpc.url) as proxy, bench(rpc=proxy.url) as running:
+        await running.answered(wishes[:1])
+        proxy.status = 503
+        with caplog.at_level(logging.WARNING):
+            await running.want(wishes[1:])
+            silence = await running.published(2.5)
+        proxy.status = 200
+        answers = await running.answered(wishes[1:])
+
+    assert silence == []
+    assert len(answers) == 12
+    said = [record.getMessage() for record in caplog.records if record.name == "streams.scraper.batches"]
+    assert len(said) == 1
+    assert said[0].startswith("The node does not answer (http://127.0.0.1:")
+
+
+async def test_nats_away_costs_nothing_but_a_line(bench, world: World, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]
+    with caplog.at_level(logging.WARNING):
+        async with bench(nats="nats://127.0.0.1:9") as running:
+            answers = await running.answered([wish(world.pools[0])])
+
+    assert isinstance(answers[world.pools[0].id], Snapshot)
+    assert any("could not be told on whitelist.snapshots" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_failed_pool_is_tried_again_and_stops_no_other(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+    pairs = [pool for pool in world.pools if pool.protocol == "v2"]
+    failures = 2
+
+    def rule(call: Call) -> Call | None:
+        nonlocal failures
+        is_its_own = call["method"] == "eth_call" and call["params"][0]["to"] == pairs[1].id
+        if failures and (is_asking(call) or is_its_own):
+            failures -= is_its_own
+            return {"error": {"code": -32603, "message": "internal error"}}
+        return None
+
+    async with proxied(world.chain.rpc.url, rule) as proxy, bench(rpc=proxy.url) as running:
+        while not (first := await running.published(1.0)):
+            await running.want([wish(pair) for pair in pairs])
+        later = await running.published(PATIENCE_S, at_least=1)
+
+    assert {record.pool for record in first} == {pairs[0].id, pairs[2].id}
+    assert {record.pool for record in later} == {pairs[1].id}
+    assert isinstance(later[0], Snapshot)
+    assert isinstance(later[0].state, V2State)
+    assert failures == 0
+
+
+async def test_wait_for_next_block_reads_one_batch_per_block(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+    pairs = [pool for pool in world.pools if pool.protocol == "v2"]
+    config = BatchConfig(v2_batch_size=1, wait_for_next_block=True, adaptive=False)
+
+    async with bench(config) as running:
+        while not (first := await running.published(1.0)):
+            await running.want([wish(pair) for pair in pairs])
+        world.chain.mine([Transaction(TRADER, "0x")])
+        second = [*await running.published(PATIENCE_S, at_least=1), *await running.published(1.0)]
+
+    assert len(first) == 1
+    assert len(second) == 1
+    assert second[0].block.number == first[0].block.number + 1
+
+
+async def test_one_protocol_after_the_other_answers_every_wish_too(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+    wishes = [wish(pool) for pool in world.pools]
+
+    async with bench(BatchConfig(parallel=False)) as running:
+        answers = await running.answered(wishes)
+
+    assert answers == await chains_own(world, answers)
+
+
+@pytest.mark.parametrize("pin", ["safe", "finalized"])
+async def test_a_pinned_scraper_reads_at_that_block(bench, world: World, pin: str) -> None:  # type: ignore[no-untyped-def]
+    async with connect(world.chain.rpc.url) as node:
+        head = await node.header(pin)
+
+    async with bench(scraper_pin=pin) as running:
+        answers = await running.answered([wish(pool) for pool in world.pools])
+
+    assert head is not None
+    assert {(answer.block.number, answer.block.hash) for answer in answers.values()} == {(head.number, head.hash)}

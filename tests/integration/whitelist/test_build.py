@@ -1,0 +1,229 @@
+"""`./arena whitelist build` on a real chain: the list is what a person would choose, each decision with its reason."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.devnet.servers import start as servers
+from tests.support.source_server import FAULTS, Answering, answering
+from tests.support.whitelist_chain import Place, answers, configuration, place, singleton, sources
+from tests.support.whitelist_command import built, whitelist
+from tests.support.whitelist_reasons import REJECTED, listed_because
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture(scope="module")
+def found() -> Iterator[Place]:
+    with servers.anvil() as rpc:
+        yield place(rpc)
+
+
+@pytest.fixture(scope="module")
+def world(found: Place) -> Iterator[Answering]:
+    with answering(answers(found)) as world:
+        yield world
+
+
+def test_the_list_is_what_a_person_would_choose(found: Place, world: Answering, tmp_path: Path) -> None:
+    made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
+
+    names = found.names
+    listed = {names[pool["id"]] for pool in made["pools"]}
+    rejected = {names[each["id"]]: each["reason"] for each in made["rejected"]}
+    assert listed == found.pools.keys() - REJECTED.keys()
+    assert len(listed) == 61
+    assert rejected.keys() == REJECTED.keys()
+    for name, reason in rejected.items():
+        assert re.fullmatch(REJECTED[name], reason), f"{name}: {reason}"
+    for pool in made["pools"]:
+        assert re.fullmatch(listed_because(found, pool), pool["reason"]), f"{names[pool['id']]}: {pool['reason']}"
+
+
+def test_what_is_told_of_a_pool_is_so(found: Place, world: Answering, tmp_path: Path) -> None:
+    made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
+
+    assert made["block"] == {"number": found.chain.tip.number, "hash": found.chain.tip.hash}
+    by_id = {pool["id"]: pool for pool in made["pools"]}
+    for name, pool in found.pools.items():
+        if told := by_id.get(pool.id):
+            expected = (pool.protocol, pool.token0, pool.token1, pool.fee, pool.tick_spacing or None)
+            assert tuple(told[key] for key in ("protocol", "token0", "token1", "fee", "tick_spacing")) == expected
+            assert told["liquidity_usd"] == pytest.approx(5_000, rel=0.02), name
+    tokens = {token["address"]: token for token in made["tokens"]}
+    assert {token["symbol"]: (token["decimals"], token["sources"]) for token in tokens.values()} == {
+        "WETH": (18, ["trusted"]),
+        "USDC": (6, ["trusted", "cross_chain"]),
+        "USDT": (6, ["trusted"]),
+        "WBTC": (8, ["token_lists", "lighter"]),
+        "LINK": (18, ["cross_chain"]),
+        "UNI": (18, ["cross_chain"]),
+        "PEPE": (18, ["hyperliquid"]),
+    }
+    assert found.tokens["USDC.fake"] not in tokens
+    assert {name: each["status"] for name, each in made["sources"].items()} == {
+        "cross_chain": "ok",
+        "hyperliquid": "ok",
+        "lighter": "ok",
+        "token_lists": "ok",
+        "top_transfers": "disabled",
+        "trusted": "ok",
+    }
+
+
+def test_show_has_the_reason_of_every_decision(found: Place, world: Answering, tmp_path: Path) -> None:
+    path = configuration(found, tmp_path, sources(world.url))
+    built(found, tmp_path, path)
+
+    everything = whitelist(found, tmp_path, path, "show").stdout
+    one = whitelist(found, tmp_path, path, "show", found.pools["hooked"].id).stdout
+    listed = whitelist(found, tmp_path, path, "show", found.pools["native"].id).stdout
+
+    of_uni = whitelist(found, tmp_path, path, "show", found.tokens["UNI"].upper().replace("0X", "0x")).stdout
+    unknown = whitelist(found, tmp_path, path, "show", "0x" + "12" * 20).stdout
+    told = json.loads(whitelist(found, tmp_path, path, "show", found.pools["blocked token"].id, "--json").stdout)
+
+    assert all(pool.id in everything for pool in found.pools.values())
+    assert one.count("\n") == 1
+    assert of_uni.splitlines()[0] == f"{found.tokens['UNI']} is UNI, by cross_chain"
+    assert of_uni.splitlines()[1].startswith(f"{found.pools['hardly anything'].id}  rejected    UNI has no price")
+    assert unknown == f"nothing was decided on {'0x' + '12' * 20} at block {told['block']['number']}\n"
+    assert told["pools"] == []
+    assert [each["reason"] for each in told["rejected"]] == [f"{found.tokens['SCAM']} is blocked"]
+    assert "are not allowed" in one
+    assert "its liquidity is" in listed
+    assert "ETH by being the chain's coin" in listed
+
+
+def test_a_pool_at_the_threshold_stays_once_it_is_listed(
+    found: Place, world: Answering, tmp_path: Path, nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lower = configuration(found, tmp_path, sources(world.url) + "[thresholds_usd]\nv3 = 1700\n")
+    edge = found.pools["at the threshold"].id
+    monkeypatch.setenv("ARENA_NATS", nats)
+    assert whitelist(found, tmp_path, lower, "publish").returncode == 0
+
+    made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
+
+    (pool,) = (pool for pool in made["pools"] if pool["id"] == edge)
+    assert "1,600 USD are needed to stay" in pool["reason"]
+
+
+def test_diff_says_what_publishing_would_change_and_why(
+    found: Place, tmp_path: Path, nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARENA_NATS", nats)
+    path = configuration(found, tmp_path)
+    assert whitelist(found, tmp_path, path, "publish").returncode == 0
+    same = whitelist(found, tmp_path, path, "diff").stdout
+    higher = configuration(found, tmp_path, "[thresholds_usd]\nv3 = 7000\n")
+
+    told = whitelist(found, tmp_path, higher, "diff").stdout.splitlines()
+    again = json.loads(whitelist(found, tmp_path, higher, "diff", "--last", "--json").stdout)
+    refused = whitelist(found, tmp_path, higher, "publish")
+
+    v3 = {pool.id for name, pool in found.pools.items() if re.match(r"v3 (WETH/USDC|WETH/USDT|USDC/USDT)", name)}
+    assert same == "0 pools new or changed, 0 removed; 13 in all\n"
+    assert {line.split()[1] for line in told if line.startswith("- ")} == v3
+    assert all("5,600 USD are needed to stay" in line for line in told if line.startswith("- "))
+    assert set(again["removed"]) == v3 and again["added"] == []
+    assert refused.returncode == 1
+    assert f"{len(v3)} of 13 pools would be removed, more than 20%" in refused.stderr
+
+
+@pytest.mark.parametrize("hooks", ['"all"', "the list"])
+def test_hooks_are_allowed_by_name_or_altogether(found: Place, tmp_path: Path, hooks: str) -> None:
+    hooked = found.pools["hooked"]
+    path = configuration(
+        found, tmp_path, hooks=hooks if hooks == '"all"' else f'["{hooked.hooks.upper().replace("0X", "0x")}"]'
+    )
+
+    made = built(found, tmp_path, path)
+
+    (pool,) = (pool for pool in made["pools"] if pool["id"] == hooked.id)
+    assert pool["hooks"] == hooked.hooks
+    assert f"hooks {hooked.hooks} are allowed" in pool["reason"]
+
+
+def test_without_sources_the_trusted_tokens_are_the_list(found: Place, tmp_path: Path) -> None:
+    made = built(found, tmp_path, configuration(found, tmp_path))
+
+    assert {token["symbol"] for token in made["tokens"]} == {"WETH", "USDC", "USDT"}
+    assert {found.names[pool["id"]] for pool in made["pools"]} == {
+        name for name in found.pools if name == "native" or re.match(r"v\d (WETH/USDC|WETH/USDT|USDC/USDT)", name)
+    }
+
+
+def test_without_a_price_to_begin_with_nothing_is_listed_and_that_is_said(found: Place, tmp_path: Path) -> None:
+    path = configuration(found, tmp_path)
+    path.write_text(path.read_text().replace("usd = 1.0", ""))
+
+    told = whitelist(found, tmp_path, path, "build", "--json")
+
+    made = json.loads(told.stdout)
+    reasons = {each["reason"] for each in made["rejected"] if found.names[each["id"]] == "v2 WETH/USDC"}
+    assert made["pools"] == []
+    assert reasons <= {"neither WETH nor USDC has a price", "neither USDC nor WETH has a price"}
+    assert len(reasons) == 1
+    assert "No trusted token has a price (usd)" in told.stderr
+
+
+def test_the_most_transferred_tokens_are_counted_from_the_chain(found: Place, tmp_path: Path) -> None:
+    counting = "[sources.top_transfers]\nenabled = true\nblocks = 1000\ncount = 3\ntimeout_s = 30\n"
+
+    made = built(found, tmp_path, configuration(found, tmp_path, counting))
+
+    by_source = [token["symbol"] for token in made["tokens"] if "top_transfers" in token["sources"]]
+    assert made["sources"]["top_transfers"]["tokens"] == len(by_source) == 3
+    assert "WETH" in by_source
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_source_that_fails_shortens_no_list(found: Place, tmp_path: Path, fault: str) -> None:
+    with answering(answers(found)) as world:
+        path = configuration(found, tmp_path, sources(world.url))
+        before = built(found, tmp_path, path)
+        world.fault = fault
+
+        after = built(found, tmp_path, path)
+        told = whitelist(found, tmp_path, path, "show").stdout
+
+    assert after["pools"] == before["pools"]
+    assert after["tokens"] == before["tokens"]
+    for name in ("cross_chain", "hyperliquid", "lighter", "token_lists"):
+        assert after["sources"][name]["status"] == "stale"
+        assert after["sources"][name]["age_s"] > 0
+        assert after["sources"][name]["tokens"] == before["sources"][name]["tokens"]
+        assert after["sources"][name]["error"] in told
+
+
+def test_a_source_that_never_answered_chooses_nothing_and_says_so(found: Place, tmp_path: Path) -> None:
+    with answering(answers(found)) as world:
+        world.fault = "down"
+        made = built(found, tmp_path, configuration(found, tmp_path, sources(world.url)))
+
+    assert {token["symbol"] for token in made["tokens"]} == {"WETH", "USDC", "USDT"}
+    report = made["sources"]["lighter"]
+    assert (report["status"], report["age_s"], report["tokens"]) == ("failed", None, 0)
+
+
+def test_pools_that_a_reorg_takes_away_are_forgotten(found: Place, tmp_path: Path) -> None:
+    path = configuration(found, tmp_path)
+    chain = found.chain
+    snapshot = chain.rpc.call("evm_snapshot")
+    before = built(found, tmp_path, path)
+    try:
+        singleton(found, "late", ("WETH", "ETH"), 5_000)
+        late = found.pools.pop("late")
+        with_late = built(found, tmp_path, path)
+    finally:
+        chain.rpc.call("evm_revert", snapshot)
+        chain.grow(30)
+    after = built(found, tmp_path, path)
+
+    assert late.id in {pool["id"] for pool in with_late["pools"]}
+    assert [pool["id"] for pool in after["pools"]] == [pool["id"] for pool in before["pools"]]
+    assert after["block"]["hash"] == chain.tip.hash

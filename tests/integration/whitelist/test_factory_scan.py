@@ -1,0 +1,244 @@
+"""Pools found in the factories' logs of a real chain: in ranges the node takes, each block once, reorgs undone."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lab.devnet.chain.contracts import create_v2
+from lab.devnet.chain.world import World
+from lab.devnet.servers import start as servers
+from protocols.types import Block, PoolId
+from streams.node import rate_limits as patience
+from streams.node.client import NodeUnavailable, connect
+from streams.node.pinned import BlockGone
+from tests.support.rpc_proxy import Call, error, proxied
+from whitelist.configuration import Factory
+from whitelist.pools.factory_scan import UNSETTLED_BLOCKS, Scanner
+from whitelist.pools.log_ranges import LogsRefused, Width
+from whitelist.pools.pool_index import Found, PoolsUnreadable, opened
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with servers.anvil() as rpc:
+        yield World(rpc, seed=1)
+
+
+def factories(world: World) -> list[Factory]:
+    contracts = world.contracts
+    kinds = {contracts.v2_factory: "v2", contracts.v3_factory: "v3", contracts.pancake_factory: "v3"}
+    return [Factory(kind, address) for address, kind in (kinds | {contracts.manager: "v4"}).items()]
+
+
+def tip(world: World) -> Block:
+    return Block(world.chain.tip.number, world.chain.tip.hash)
+
+
+async def scanned(rpc: str, found: Found, kinds: list[Factory], head: Block, width: int = 2_000) -> Width:
+    async with connect(rpc) as node:
+        scanner = Scanner(node, found, lambda factory, blocks, at: None, Width(width))
+        await scanner.scan(kinds, head)
+        return scanner.width
+
+
+def known(found: Found, world: World) -> set[PoolId]:
+    return {pool.id for kind in factories(world) for pool in found.others([], [kind.address], 1_000)}
+
+
+async def test_every_pool_is_found_as_it_was_created(world: World, tmp_path: Path) -> None:
+    with opened(tmp_path / "pools.sqlite") as found:
+        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
+
+        for pool in world.pools:
+            told = found.pool(pool.id)
+            assert told is not None
+            assert (told.protocol, told.factory, told.token0, told.token1) == (
+                *(pool.protocol, pool.factory, pool.token0, pool.token1),
+            )
+            assert (told.fee, told.tick_spacing, told.hooks) == (pool.fee, pool.tick_spacing or None, pool.hooks)
+        assert known(found, world) == {pool.id for pool in world.pools}
+
+
+async def test_a_node_that_takes_few_blocks_at_a_time_gives_the_same(world: World, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def few(call: Call) -> Call | None:
+        if call["method"] != "eth_getLogs":
+            return None
+        blocks = int(call["params"][0]["toBlock"], 16) - int(call["params"][0]["fromBlock"], 16) + 1
+        asked.append(blocks)
+        return error("query exceeds max block range 3") if blocks > 3 else None
+
+    with opened(tmp_path / "pools.sqlite") as found:
+        async with proxied(world.chain.rpc.url, few) as proxy:
+            width = await scanned(proxy.url, found, factories(world), tip(world), width=64)
+
+        assert known(found, world) == {pool.id for pool in world.pools}
+    assert width.was_refused
+    assert max(asked) > 3
+
+
+async def test_what_is_scanned_is_not_asked_for_again(world: World, tmp_path: Path) -> None:
+    firsts: list[int] = []
+
+    def noted(call: Call) -> Call | None:
+        if call["method"] == "eth_getLogs":
+            firsts.append(int(call["params"][0]["fromBlock"], 16))
+        return None
+
+    with opened(tmp_path / "pools.sqlite") as found:
+        world.grow(100)
+        await scanned(world.chain.rpc.url, found, factories(world), before := tip(world))
+        t2, t3 = world.contracts.tokens[2:]
+        late = create_v2(world.chain, world.contracts, t2, t3)
+        async with proxied(world.chain.rpc.url, noted) as proxy:
+            await scanned(proxy.url, found, factories(world), tip(world))
+
+        assert found.pool(late.id) is not None
+    assert set(firsts) == {before.number + 1 - UNSETTLED_BLOCKS}
+
+
+async def test_logs_that_a_node_had_not_yet_are_found_later(world: World, tmp_path: Path) -> None:
+    def lagging(call: Call) -> Call | None:
+        return {"result": []} if call["method"] == "eth_getLogs" else None
+
+    with opened(tmp_path / "pools.sqlite") as found:
+        async with proxied(world.chain.rpc.url, lagging) as proxy:
+            await scanned(proxy.url, found, factories(world), tip(world))
+        assert known(found, world) == set()
+        world.grow(1)
+        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
+
+        assert known(found, world) == {pool.id for pool in world.pools}
+
+
+async def test_what_a_reorg_takes_away_is_forgotten(world: World, tmp_path: Path) -> None:
+    with opened(tmp_path / "pools.sqlite") as found:
+        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
+        world.grow(3)
+        late = create_v2(world.chain, world.contracts, *world.contracts.tokens[2:])
+        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
+        assert found.pool(late.id) is not None
+
+        world.chain.rewind(2)
+        world.grow(6)
+        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
+
+        assert found.pool(late.id) is None
+        assert known(found, world) == {pool.id for pool in world.pools}
+
+
+async def test_a_head_that_is_replaced_during_the_scan_is_no_head(world: World, tmp_path: Path) -> None:
+    head = tip(world)
+    world.chain.rewind(1)
+    world.grow(3)
+
+    with opened(tmp_path / "pools.sqlite") as found, pytest.raises(BlockGone, match=head.hash):
+        await scanned(world.chain.rpc.url, found, factories(world), head)
+
+
+async def test_a_factory_told_otherwise_is_scanned_anew(world: World, tmp_path: Path) -> None:
+    """As V3 the V2 factory creates nothing; and from a later block on it has created less."""
+    address = world.contracts.v2_factory
+    late = create_v2(world.chain, world.contracts, *world.contracts.tokens[2:])
+    everything = {pool.id for pool in world.pools if pool.protocol == "v2"} | {late.id}
+    with opened(tmp_path / "pools.sqlite") as found:
+        for kind, ids in (
+            (Factory("v2", address, tip(world).number), {late.id}),
+            (Factory("v2", address), everything),
+            (Factory("v3", address), set()),
+            (Factory("v2", address), everything),
+        ):
+            await scanned(world.chain.rpc.url, found, [kind], tip(world))
+            assert {pool.id for pool in found.others([], [address], 100)} == ids
+
+
+async def test_a_node_that_asks_for_patience_gets_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "TRIES", 2)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    times = 0
+
+    def busy(call: Call) -> Call | None:
+        nonlocal times
+        times += call["method"] == "eth_getLogs"
+        return error("rate limit exceeded, try later") if call["method"] == "eth_getLogs" and times % 2 else None
+
+    def always_busy(call: Call) -> Call | None:
+        return error("Too Many Requests", 429) if call["method"] == "eth_getLogs" else None
+
+    with opened(tmp_path / "pools.sqlite") as found:
+        async with proxied(world.chain.rpc.url, busy) as proxy:
+            await scanned(proxy.url, found, factories(world)[:1], tip(world))
+        assert found.count([world.contracts.v2_factory]) == 3
+        async with proxied(world.chain.rpc.url, always_busy) as proxy:
+            with pytest.raises(NodeUnavailable, match="asked for patience 2 times in a row"):
+                await scanned(proxy.url, found, factories(world), tip(world))
+
+
+async def test_a_node_that_takes_no_request_for_a_while_is_waited_for(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP 429 to whatever is asked, as who sells access to nodes answers."""
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    with opened(tmp_path / "pools.sqlite") as found:
+        async with proxied(world.chain.rpc.url) as proxy:
+            proxy.status = 429
+            scanning = asyncio.create_task(scanned(proxy.url, found, factories(world), tip(world)))
+            await asyncio.sleep(0.1)
+            assert not scanning.done()
+            proxy.status = 200
+            await scanning
+
+        assert known(found, world) == {pool.id for pool in world.pools}
+
+
+async def test_a_node_without_logs_is_said(world: World, tmp_path: Path) -> None:
+    def none(call: Call) -> Call | None:
+        return error("the method eth_getLogs is disabled") if call["method"] == "eth_getLogs" else None
+
+    with opened(tmp_path / "pools.sqlite") as found:
+        async with proxied(world.chain.rpc.url, none) as proxy:
+            with pytest.raises(LogsRefused, match=r"the node does not tell the logs of block 0: .* is disabled"):
+                await scanned(proxy.url, found, factories(world), tip(world), width=4)
+
+
+def test_the_width_grows_until_it_is_refused_and_shrinks_for_many_logs() -> None:
+    width = Width(100)
+    width.worked(100, 1)
+    assert width.blocks == 200
+    width.refused(200)
+    assert (width.blocks, width.was_refused) == (100, True)
+    width.worked(100, 1)
+    assert width.blocks == 126
+    width.worked(126, 10_000)
+    assert width.blocks == 63
+    assert msgspec.structs.astuple(Width(1)) == (1, False)
+
+
+async def test_a_factory_that_creates_nothing_is_told_of(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = Factory("v3", world.contracts.v2_factory, 3)
+
+    with opened(tmp_path / "pools.sqlite") as found:
+        await scanned(world.chain.rpc.url, found, [*factories(world), wrong], head := tip(world))
+
+    assert caplog.messages == [
+        f"{wrong.address} created no v3 pool in blocks 3 to {head.number}: is it such a factory, and on this chain?"
+    ]
+
+
+def test_a_file_that_holds_no_pools_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "pools.sqlite"
+    path.write_bytes(b"rubbish" * 1000)
+
+    refused = r"pools\.sqlite: file is not a database; moved away, the factories are scanned anew"
+    with pytest.raises(PoolsUnreadable, match=refused), opened(path):
+        pass

@@ -1,0 +1,182 @@
+"""Decimals and symbols as contracts tell them, read from a real node; what is odd costs its token and nothing else."""
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+from eth_abi.abi import encode
+
+from lab.devnet.chain.blocks import Chain
+from lab.devnet.chain.contracts import token_initcode
+from lab.devnet.chain.evm import Rpc
+from lab.devnet.servers import start as servers
+from protocols.types import Block
+from streams.node import rate_limits as patience
+from streams.node.client import NodeUnavailable, connect
+from streams.node.pinned import BlockGone, Pinned, find_abilities
+from tests.support.rpc_proxy import Call, Rule, error, proxied
+from whitelist.tokens.metadata import DECIMALS, SYMBOL, NoToken, TokenFacts, TokenUnread, read_tokens
+
+pytestmark = pytest.mark.servers
+NOBODY = "0x" + "12" * 20
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Chain]:
+    with servers.anvil() as rpc:
+        yield Chain(Rpc(rpc))
+
+
+@pytest.fixture(scope="module")
+def tokens(chain: Chain) -> list[str]:
+    return chain.create(token_initcode("USDC", 6), token_initcode("WETH", 18))
+
+
+async def read(chain: Chain, tokens: list[str], rule: Rule) -> Mapping[str, TokenFacts | NoToken]:
+    async with proxied(chain.rpc.url, rule) as proxy, connect(proxy.url) as node:
+        block = Block(chain.tip.number, chain.tip.hash)
+        return await read_tokens(Pinned(node, block, await find_abilities(node, block)), tokens)
+
+
+def saying(token: str, answers: Mapping[bytes, Call]) -> Rule:
+    """The token answers so to these selectors."""
+
+    def rule(call: Call) -> Call | None:
+        if call["method"] != "eth_call" or call["params"][0]["to"] != token:
+            return None
+        return answers.get(bytes.fromhex(call["params"][0]["data"][2:]))
+
+    return rule
+
+
+def result(data: bytes) -> Call:
+    return {"result": "0x" + data.hex()}
+
+
+async def test_decimals_and_symbol_are_the_contracts_own(chain: Chain, tokens: list[str]) -> None:
+    assert await read(chain, tokens, lambda call: None) == {
+        tokens[0]: TokenFacts(6, "USDC"),
+        tokens[1]: TokenFacts(18, "WETH"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "symbol"),
+    [
+        (b"MKR".ljust(32, b"\0"), "MKR"),
+        (encode(["string"], ["A" * 100]), "A" * 32),
+        (encode(["string"], ["\x1b[31mUSDC"]), None),
+        (encode(["string"], [""]), None),
+        (encode(["string"], ["USD₮"]), "USD₮"),
+        (encode(["uint256", "uint256"], [32, 2**255]), None),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"", None),
+    ],
+)
+async def test_a_symbol_is_what_can_be_printed_of_it(
+    chain: Chain, tokens: list[str], said: bytes, symbol: str | None
+) -> None:
+    found = await read(chain, tokens, saying(tokens[0], {SYMBOL: result(said)}))
+
+    assert found == {tokens[0]: TokenFacts(6, symbol), tokens[1]: TokenFacts(18, "WETH")}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (result(b""), "nothing"),
+        (result((78).to_bytes(32, "big")), "0x" + "0" * 62 + "4e"),
+        (result(b"\1" * 31), "0x" + "01" * 31),
+        (error("execution reverted", 3), "nothing"),
+        (error("EVM error OutOfGas"), "nothing"),
+    ],
+)
+async def test_what_tells_no_decimals_is_no_token(chain: Chain, tokens: list[str], answer: Call, said: str) -> None:
+    found = await read(chain, tokens, saying(tokens[0], {DECIMALS: answer}))
+
+    assert found == {
+        tokens[0]: NoToken(f"asked for decimals() {tokens[0]} says {said}"),
+        tokens[1]: TokenFacts(18, "WETH"),
+    }
+
+
+async def test_an_address_without_code_is_no_token(chain: Chain) -> None:
+    found = await read(chain, [NOBODY], lambda call: None)
+
+    assert found == {NOBODY: NoToken(f"asked for decimals() {NOBODY} says nothing")}
+
+
+async def test_a_token_that_is_too_much_for_the_node_costs_no_other(chain: Chain, tokens: list[str]) -> None:
+    slow = error("execution aborted (timeout = 5s)")
+
+    found = await read(chain, tokens, saying(tokens[0], {DECIMALS: slow, SYMBOL: slow}))
+
+    reason = f"asked for decimals() of {tokens[0]} the node says execution aborted (timeout = 5s) (code -32000)"
+    assert found == {tokens[0]: NoToken(reason), tokens[1]: TokenFacts(18, "WETH")}
+
+
+async def test_a_symbol_that_is_too_much_for_the_node_is_done_without(chain: Chain, tokens: list[str]) -> None:
+    found = await read(chain, tokens, saying(tokens[0], {SYMBOL: error("execution aborted (timeout = 5s)")}))
+
+    assert found[tokens[0]] == TokenFacts(6, None)
+
+
+async def test_an_error_that_passes_costs_no_token(chain: Chain, tokens: list[str]) -> None:
+    """The node fails once for each call: no answer is taken for a token that is none."""
+    failed: set[str] = set()
+
+    def once(call: Call) -> Call | None:
+        if call["method"] != "eth_call" or call["params"][0]["to"] not in tokens or str(call["params"]) in failed:
+            return None
+        failed.add(str(call["params"]))
+        return error("Internal error", -32603)
+
+    assert await read(chain, tokens, once) == {tokens[0]: TokenFacts(6, "USDC"), tokens[1]: TokenFacts(18, "WETH")}
+
+
+async def test_a_node_that_lost_the_state_makes_no_token_none(chain: Chain, tokens: list[str]) -> None:
+    asked = 0
+
+    def lost(call: Call) -> Call | None:
+        nonlocal asked
+        asked += call["method"] == "eth_call" and call["params"][0]["to"] in tokens
+        return error("missing trie node") if asked and call["method"] in ("eth_call", "eth_getCode") else None
+
+    with pytest.raises(BlockGone, match="the node does not tell the state of block"):
+        await read(chain, tokens, lost)
+
+
+async def test_a_node_that_answers_no_call_is_said(chain: Chain, tokens: list[str]) -> None:
+    def silent(call: Call) -> Call | None:
+        is_asked = call["method"] == "eth_call" and call["params"][0]["to"] in tokens
+        return {"id": -1, "result": "0x"} if is_asked else None
+
+    with pytest.raises(TokenUnread, match=r"the node does not tell what a token is: .* unanswered"):
+        await read(chain, tokens, silent)
+
+
+async def test_a_node_that_errs_for_every_token_is_said_and_no_token_blamed(chain: Chain, tokens: list[str]) -> None:
+    def rule(call: Call) -> Call | None:
+        return error("database is busy") if call["method"] == "eth_call" else None
+
+    with pytest.raises(TokenUnread, match=r"of any of 2 tokens the node says .*database is busy"):
+        await read(chain, tokens, rule)
+
+
+async def test_a_node_that_asks_for_patience_gets_it(
+    chain: Chain, tokens: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(patience, "TRIES", 3)
+    left = 2
+
+    def busy(call: Call) -> Call | None:
+        nonlocal left
+        if call["method"] != "eth_call" or call["params"][0]["to"] not in tokens or not left:
+            return None
+        left -= 1
+        return error("rate limit exceeded")
+
+    assert (await read(chain, tokens, busy))[tokens[0]] == TokenFacts(6, "USDC")
+    left = 100
+    with pytest.raises(NodeUnavailable, match="asked for patience 3 times in a row, last with: rate limit exceeded"):
+        await read(chain, tokens, busy)

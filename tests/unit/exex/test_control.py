@@ -1,0 +1,258 @@
+import json
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from protocols.events import LiquidityChange, Swap, Sync
+from protocols.types import PoolId
+from streams.exex.control import (
+    LARGEST_FRAME,
+    BeginBlock,
+    Decoder,
+    EndBlock,
+    FluidStateFinal,
+    Message,
+    Ping,
+    Pong,
+    PoolUpdate,
+    ReorgComplete,
+    ReorgEpilogue,
+    ReorgRange,
+    ReorgStart,
+    Skipped,
+    Slot0Final,
+    V2ReservesFinal,
+    decode,
+    encode,
+)
+from streams.exex.control_frames import BadFrame
+from tests.support.files import FRAMES as RECORDED
+
+GOLDEN = [json.loads(line) for line in (RECORDED / "control.jsonl").read_text().splitlines()]
+FRAMES = {golden["name"]: bytes.fromhex(golden["hex"]) for golden in GOLDEN}
+RETIRED = "V2Swap_retired"
+UNFOLLOWED = {
+    golden["name"]
+    for golden in GOLDEN
+    if golden["name"] in (RETIRED, "ReorgEpilogue_FluidStateFinal")
+    or golden["fields"].get("protocol", "V2") not in ("V2", "V3", "V4")
+}
+"""Read by their length, never written."""
+SOUND = [frame for name, frame in FRAMES.items() if name != RETIRED]
+
+
+def message_of(fields: dict[str, Any]) -> Message | Ping | Pong:
+    """What the golden fields say, in our words."""
+    match fields["message"]:
+        case "PoolUpdate":
+            return update_of(fields)
+        case "ReorgStart":
+            old, new = (
+                ReorgRange(*numbers(fields, f"{side}_first", f"{side}_last", f"{side}_count"))
+                for side in ("old", "new")
+            )
+            return ReorgStart(*numbers(fields, "stream_seq"), old, new)
+        case "ReorgEpilogue":
+            tip = numbers(fields, "stream_seq", "final_tip_block", "final_tip_timestamp")
+            return ReorgEpilogue(*tip, final_of(fields))
+        case name:
+            kind = {"BeginBlock": BeginBlock, "EndBlock": EndBlock, "ReorgComplete": ReorgComplete}
+            others = {"Ping": Ping, "Pong": Pong}
+            return (kind | others)[name](
+                **{field: plain(value) for field, value in fields.items() if field != "message"}
+            )
+
+
+def plain(value: str | bool | None) -> Any:
+    return int(value) if isinstance(value, str) else value
+
+
+def numbers(fields: dict[str, Any], *names: str) -> list[Any]:
+    return [plain(fields[name]) for name in names]
+
+
+def update_of(fields: dict[str, Any]) -> PoolUpdate | Skipped:
+    event: Sync | Swap | LiquidityChange
+    match fields["update"]:
+        case "V2Sync":
+            event = Sync(*numbers(fields, "reserve0", "reserve1"))
+        case "V3Swap" | "V4Swap":
+            event = Swap(*numbers(fields, "sqrt_price_x96", "liquidity", "tick"))
+        case "V3Liquidity" | "V4Liquidity":
+            event = LiquidityChange(*numbers(fields, "tick_lower", "tick_upper", "liquidity_delta"))
+        case _:
+            return Skipped(*numbers(fields, "stream_seq", "update_tag"))
+    place = numbers(fields, "block_number", "block_timestamp", "tx_index", "log_index", "is_revert")
+    kind = (fields["protocol"].lower(), fields["update_type"].lower())
+    return PoolUpdate(int(fields["stream_seq"]), fields["pool_id"], *kind, *place, event)
+
+
+def final_of(fields: dict[str, Any]) -> Slot0Final | V2ReservesFinal | FluidStateFinal:
+    pool = PoolId(fields["pool_id"])
+    match fields["update"]:
+        case "Slot0Final":
+            price = numbers(fields, "sqrt_price_x96", "liquidity", "tick")
+            return Slot0Final(pool, fields["protocol"].lower(), *price)
+        case "V2ReservesFinal":
+            return V2ReservesFinal(pool, *numbers(fields, "reserve0", "reserve1"))
+        case _:
+            return FluidStateFinal(pool)
+
+
+@pytest.mark.parametrize("golden", [g for g in GOLDEN if g["name"] != RETIRED], ids=lambda golden: golden["name"])
+def test_every_golden_frame_decodes_to_its_fields(golden: dict[str, Any]) -> None:
+    assert decode(bytes.fromhex(golden["hex"])[4:]) == message_of(golden["fields"])
+
+
+@pytest.mark.parametrize(
+    "golden", [g for g in GOLDEN if g["name"] not in UNFOLLOWED], ids=lambda golden: golden["name"]
+)
+def test_what_we_can_say_encodes_to_the_golden_bytes(golden: dict[str, Any]) -> None:
+    message = message_of(golden["fields"])
+
+    assert not isinstance(message, Skipped)
+    assert encode(message).hex() == golden["hex"]
+
+
+def test_a_retired_v2_delta_is_refused_since_reserves_cannot_follow_from_it() -> None:
+    with pytest.raises(BadFrame, match="at byte 89 of the stream: update tag 0 is a retired V2 delta"):
+        Decoder().feed(FRAMES[RETIRED])
+
+
+@given(st.lists(st.integers(0, sum(map(len, SOUND)))))
+def test_frames_may_be_cut_anywhere(cuts: list[int]) -> None:
+    stream, decoder = b"".join(SOUND), Decoder()
+    edges = [0, *sorted(cuts), len(stream)]
+
+    messages = [message for start, end in pairwise(edges) for message in decoder.feed(stream[start:end])]
+
+    assert messages == [
+        message for message in map(decode, (frame[4:] for frame in SOUND)) if isinstance(message, Message)
+    ]
+
+
+@pytest.mark.parametrize("frame", SOUND)
+def test_a_frame_cut_at_any_byte_gives_nothing_until_it_is_whole(frame: bytes) -> None:
+    for cut in range(len(frame)):
+        decoder = Decoder()
+
+        assert decoder.feed(frame[:cut]) == []
+        assert decoder.feed(frame[cut:]) == Decoder().feed(frame)
+
+
+@pytest.mark.parametrize("frame", [frame for frame in SOUND if not isinstance(decode(frame[4:]), Skipped)])
+def test_a_payload_a_byte_longer_or_shorter_is_refused(frame: bytes) -> None:
+    for payload in (frame[4:] + b"\0", frame[4:-1]):
+        with pytest.raises(BadFrame):
+            decode(payload)
+
+
+CONSTANTS = [
+    ("BeginBlock", 4, 9, "at byte 4 of the stream: a feed sends no message of tag 9"),
+    ("BeginBlock", 4, 0, "no message of tag 0"),
+    ("BeginBlock", 40, 2, "at byte 40 of the stream: is_revert of BeginBlock: 2 is no bool"),
+    ("V2Sync", 16, 2, "identifier of PoolUpdate|identifier of V2Sync"),
+    ("V2Sync", 20, 32, "pool of V2Sync: length 32 instead of 20"),
+    ("V2Sync", 48, 1, "at byte 48 of the stream: protocol of V2Sync is 1 instead of 0"),
+    ("V2Sync", 52, 3, "type of V2Sync: 3 is none of"),
+    ("V2Sync", 89, 23, "at byte 89 of the stream: there is no update of tag 23"),
+    ("V3Swap", 52, 1, "type of V3Swap: 1 is none of"),
+    ("V3Swap", 93, 31, "sqrt_price_x96 of V3Swap: length 31 instead of 32"),
+    ("V3Swap", 152, 1, "tick of V3Swap: .* is no int24"),
+    ("V3Liquidity_mint", 52, 0, "type of V3Liquidity: 0 is none of"),
+    ("V4Swap", 52, 1, "protocol of V4Swap is 1 instead of 2"),
+    ("EkuboSwap", 52, 1, "at byte 52 of the stream: update tag 6 does not go with protocol 1"),
+    ("ReorgStart", 16, 2, "old_first of ReorgStart: 2 is none of"),
+    ("ReorgStart_pure_revert", 42, 1, "new_first of ReorgStart .pure revert.: 1 is none of"),
+    ("ReorgEpilogue_Slot0Final_v3", 32, 5, "there is no epilogue of tag 5"),
+    ("ReorgEpilogue_Slot0Final_v3", 36, 1, "Slot0Final takes 132 bytes, this frame has 128"),
+]
+
+
+@pytest.mark.parametrize(("name", "at", "byte", "reason"), CONSTANTS)
+def test_a_wrong_constant_is_refused_with_its_place(name: str, at: int, byte: int, reason: str) -> None:
+    frame = bytearray(FRAMES[name])
+    frame[at] = byte
+
+    with pytest.raises(BadFrame, match=reason):
+        Decoder().feed(bytes(frame))
+
+
+@given(st.sampled_from(SOUND), st.data())
+def test_a_frame_with_one_changed_byte_is_refused_or_says_exactly_its_bytes(frame: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(4, len(frame) - 1))
+    changed = frame[:at] + bytes([data.draw(st.integers(0, 255))]) + frame[at + 1 :]
+    try:
+        message = decode(changed[4:])
+    except BadFrame:
+        return
+
+    if not isinstance(message, Skipped) and not isinstance(getattr(message, "update", None), FluidStateFinal):
+        assert encode(message) == changed
+
+
+@given(st.binary(max_size=300))
+@example(b"\x01\x00\x00\x00")
+@example(b"\x04\x00\x00\x00\x02\x00\x00\x00")
+def test_garbage_is_refused_or_waited_for(garbage: bytes) -> None:
+    try:
+        messages = Decoder().feed(garbage)
+    except BadFrame:
+        return
+
+    assert b"".join(encode(message) for message in messages if not isinstance(message, Skipped)) in garbage
+
+
+def test_a_frame_over_a_mebibyte_is_refused_before_it_is_read() -> None:
+    begin = FRAMES["BeginBlock"]
+
+    with pytest.raises(BadFrame, match=f"at byte {len(begin)} of the stream: a frame of {LARGEST_FRAME + 1} bytes"):
+        Decoder().feed(begin + (LARGEST_FRAME + 1).to_bytes(4, "little"))
+
+
+def test_the_offset_of_a_fault_counts_from_the_first_byte_ever_fed() -> None:
+    decoder = Decoder()
+    for _ in range(3):
+        decoder.feed(FRAMES["V3Swap"] + FRAMES["Ping"])
+
+    with pytest.raises(BadFrame) as refused:
+        decoder.feed(b"\x04\x00\x00\x00\x09\x00\x00\x00")
+
+    assert refused.value.offset == 3 * (len(FRAMES["V3Swap"]) + len(FRAMES["Ping"])) + 4
+
+
+def test_an_update_of_another_dex_counts_with_its_sequence_number() -> None:
+    assert Decoder().feed(FRAMES["BalancerLiquidity"]) == [Skipped(7, 19)]
+
+
+U64, U128, TICK = st.integers(0, 2**64 - 1), st.integers(0, 2**128 - 1), st.integers(-887272, 887272)
+I128 = st.integers(-(2**127), 2**127 - 1)
+ADDRESS = st.binary(min_size=20, max_size=20).map(lambda address: "0x" + address.hex())
+POOL_ID = st.binary(min_size=32, max_size=32).map(lambda pool: "0x" + pool.hex())
+SWAP = st.builds(Swap, st.integers(0, 2**160 - 1), U128, TICK)
+LIQUIDITY = st.builds(LiquidityChange, TICK, TICK, I128)
+PLACE = (U64, U64, U64, U64, st.booleans())
+RANGE = st.builds(ReorgRange, U64, U64, U64)
+MESSAGES = st.one_of(
+    st.builds(BeginBlock, U64, U64, U64, U64, st.booleans()),
+    st.builds(EndBlock, U64, U64, U64),
+    st.builds(ReorgComplete, U64, U64),
+    st.builds(ReorgStart, U64, RANGE, RANGE | st.just(ReorgRange(None, None, 0))),
+    st.builds(PoolUpdate, U64, ADDRESS, st.just("v2"), st.just("swap"), *PLACE, st.builds(Sync, U128, U128)),
+    st.builds(PoolUpdate, U64, ADDRESS, st.just("v3"), st.just("swap"), *PLACE, SWAP),
+    st.builds(PoolUpdate, U64, POOL_ID, st.just("v4"), st.just("swap"), *PLACE, SWAP),
+    st.builds(PoolUpdate, U64, ADDRESS, st.just("v3"), st.sampled_from(["mint", "burn"]), *PLACE, LIQUIDITY),
+    st.builds(PoolUpdate, U64, POOL_ID, st.just("v4"), st.sampled_from(["mint", "burn"]), *PLACE, LIQUIDITY),
+    st.builds(ReorgEpilogue, U64, U64, U64, st.builds(V2ReservesFinal, ADDRESS, U128, U128)),
+    st.builds(ReorgEpilogue, U64, U64, U64, st.builds(Slot0Final, ADDRESS, st.just("v3"), U128, U128, TICK)),
+    st.builds(ReorgEpilogue, U64, U64, U64, st.builds(Slot0Final, POOL_ID, st.just("v4"), U128, U128, TICK)),
+)
+
+
+@given(st.lists(MESSAGES, max_size=20))
+def test_what_is_encoded_is_decoded(messages: list[msgspec.Struct]) -> None:
+    assert Decoder().feed(b"".join(map(encode, messages))) == messages  # type: ignore[arg-type]  # builds gives Any

@@ -1,0 +1,54 @@
+import asyncio
+
+import pytest
+
+from streams.kafka.groups import ended, together
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def deaf(times: int) -> None:
+    """Loses so many cancellations, as `asyncio.wait_for` of Python 3.11 does with one that meets an answer."""
+    while True:
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            times -= 1
+            if times < 0:
+                raise
+
+
+async def fail() -> None:
+    raise ConnectionError("gone")
+
+
+async def test_the_first_failure_ends_all_and_is_raised_itself() -> None:
+    with pytest.raises(ConnectionError, match="gone"):
+        async with asyncio.timeout(60):
+            await together(for_ever(), fail(), deaf(1))
+
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_lost_cancellation_does_not_keep_the_whole_alive() -> None:
+    whole = asyncio.create_task(together(for_ever(), deaf(2)))
+    await asyncio.sleep(0)
+    whole.cancel()
+
+    async with asyncio.timeout(60):
+        await asyncio.wait([whole])
+
+    assert whole.cancelled()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_what_failed_already_is_ended_without_a_word() -> None:
+    task = asyncio.create_task(fail())
+    await asyncio.wait([task])
+
+    async with asyncio.timeout(60):
+        await ended(task)
+
+    assert isinstance(task.exception(), ConnectionError)

@@ -1,0 +1,55 @@
+"""What is no record of its topic is refused, whoever wrote it."""
+
+import json
+
+import pytest
+
+from protocols.types import PoolId, PoolMetadata, Token
+from streams.kafka import records
+from streams.kafka.records import Head, Header, Listed, Undecodable, Wanted, to_bytes
+
+TOKENS = Token("0x" + "01" * 20), Token("0x" + "02" * 20)
+POOL = PoolMetadata(PoolId("0x" + "ab" * 20), "v3", *TOKENS, 500, 10, "0x" + "fa" * 20)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("id", "0x" + "AB" * 20, "is not the id of a v3 pool"),
+        ("id", "0x" + "ab" * 32, "is not the id of a v3 pool"),
+        ("protocol", "v4", "is not the id of a v4 pool"),
+        ("token0", {"address": "0x01"}, "'0x01' is not the address of a token"),
+        ("factory", "factory", "'factory' is not the address of a factory"),
+        ("tick_spacing", 0, "is 0, and it is 1 to 32767"),
+        ("tick_spacing", 2**15, "is 32768, and it is 1 to 32767"),
+    ],
+)
+def test_a_pool_that_cannot_be_is_refused(field: str, value: object, reason: str) -> None:
+    whole = json.loads(to_bytes(Wanted(POOL, "listed", 7)))
+    whole["pool"][field] = value
+
+    with pytest.raises(Undecodable, match=reason):
+        records.wanted(json.dumps(whole).encode())
+
+
+def test_a_pool_as_a_list_says_it_is_read() -> None:
+    assert records.listed(to_bytes(Listed(POOL, 7))) == Listed(POOL, 7)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, "-5", 1.5, None])
+def test_a_block_number_that_cannot_be_is_refused(number: object) -> None:
+    whole = json.loads(to_bytes(Head(Header(7, "0x07", "0x06", 1), 0)))
+    whole["block"]["number"] = number
+
+    with pytest.raises(Undecodable):
+        records.chain(json.dumps(whole).encode())
+
+
+@pytest.mark.parametrize("read", [records.listed, records.wanted, records.chain, records.snapshot])
+@pytest.mark.parametrize(
+    "value", [b"", b"\xff", b'{"type":"\xb0"}', b'{"type":"head","block":"\xc3\x28"}', b"[" * 10_000]
+)
+def test_bytes_that_are_no_json_of_the_topic_are_refused(read: object, value: bytes) -> None:
+    assert callable(read)
+    with pytest.raises(Undecodable):
+        read(value)

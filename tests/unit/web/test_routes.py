@@ -1,0 +1,298 @@
+"""HTTP of two workers that share the partitions; their tables are filled by hand, the servers are real."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from protocols.events import LiquidityChange, Sync
+from protocols.states import Tick, V2State, V4State
+from protocols.ticks import sqrt_ratio_at_tick
+from protocols.types import Block, PoolId, PoolMetadata, Token
+from streams.kafka.records import Head, Header, Listed, Snapshot, Update
+from streams.kafka.topics import partition_of, topics
+from tables.partition import Partition
+from tables.processor import Pools
+from web.routes import Web, errors_as_json
+
+PARTITIONS = 4
+NATIVE, USDC = Token("0x" + "00" * 20, 18), Token("0x" + "a0" * 20, 6, "USDC")
+POOLS = [PoolId(f"0x{number:040x}") for number in range(20)]
+V4 = PoolId("0x" + "4f" * 32)
+NEVER_READ = POOLS[7]
+
+
+class Owners:
+    def __init__(self, mine: set[int]) -> None:
+        self.mine = mine
+        self.everyone: dict[int, str] = {}
+        self.url = ""
+        self.recovered = True
+        self.trouble: str | None = None
+
+    def urls(self) -> Mapping[int, str]:
+        return self.everyone
+
+    def own_url(self) -> str:
+        return self.url
+
+    def ready(self, partition: int) -> bool:
+        return self.recovered and partition in self.mine
+
+    def owned(self) -> set[int]:
+        return self.mine
+
+    def stalled(self) -> str | None:
+        return self.trouble
+
+
+def block(number: int) -> Block:
+    return Block(number, f"0x{number:064x}")
+
+
+def head(number: int, updates: int, timestamp: int) -> Head:
+    return Head(Header(number, block(number).hash, block(number - 1).hash, timestamp), updates)
+
+
+def filled(index: int) -> Partition:
+    """Blocks 1 to 3; every pool is read at block 1; in block 2 each V2 pool has a Sync, in 3 the V4 one a mint."""
+    partition = Partition(64)
+    mine = [pool for pool in [*POOLS, V4] if partition_of(pool.encode(), PARTITIONS) == index]
+    for pool in mine:
+        metadata = (
+            PoolMetadata(pool, "v4", NATIVE, USDC, 500, 10) if pool == V4 else PoolMetadata(pool, "v2", NATIVE, USDC)
+        )
+        partition.listed(pool, Listed(metadata, 1), 0)
+    partition.followed(head(1, 0, 1_000), 0)
+    for pool in mine:
+        if pool == V4:
+            ticks = (Tick(-10, 5, 5), Tick(10, 5, -5))
+            state = V4State(sqrt_ratio_at_tick(0), 0, 5, ticks, lp_fee=500, protocol_fee=0)
+            partition.observed(Snapshot(pool, block(1), state), 0)
+        elif pool != NEVER_READ:
+            partition.observed(Snapshot(pool, block(1), V2State(1, 2**100)), 0)
+    syncs = [pool for pool in mine if pool != V4]
+    for pool in syncs:
+        partition.followed(Update(pool, block(2), (Sync(3, 2**101),)), 1)
+    partition.followed(head(2, len(syncs), 2_000), 1)
+    if V4 in mine:
+        partition.followed(Update(V4, block(3), (LiquidityChange(-20, 20, 7),)), 2)
+    partition.followed(head(3, int(V4 in mine), 3_000), 2)
+    return partition
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.owners = [Owners({0, 1}), Owners({2, 3})]
+        self.folders = [Pools(topics("test"), 64), Pools(topics("test"), 64)]
+        self.runners: list[web.AppRunner] = []
+        self.webs: list[Web] = []
+
+    async def start(self) -> None:
+        for owners, folder in zip(self.owners, self.folders, strict=True):
+            folder.partitions = {index: filled(index) for index in owners.mine}
+            application = web.Application(middlewares=[errors_as_json])
+            self.webs.append(Web(folder, owners, "test", PARTITIONS))
+            application.add_routes(self.webs[-1].routes())
+            runner = web.AppRunner(application)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            owners.url = "http://{}:{}".format(*runner.addresses[0][:2])
+            self.runners.append(runner)
+        for owners in self.owners:
+            owners.everyone = {index: each.url for each in self.owners for index in each.mine}
+
+    async def get(self, path: str, worker: int = 0) -> tuple[int, dict[str, object]]:
+        async with aiohttp.ClientSession() as session, session.get(self.owners[worker].url + path) as response:
+            body = await response.read()
+            return response.status, msgspec.json.decode(body)
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    started = Cluster()
+    await started.start()
+    yield started
+    for runner in started.runners:
+        await runner.cleanup()
+
+
+async def test_every_worker_gives_the_same_answer_for_every_pool(cluster: Cluster) -> None:
+    for pool in [*POOLS, V4]:
+        first, second = [await cluster.get(f"/pools/{pool}/", worker) for worker in (0, 1)]
+
+        assert first == second
+        assert first[0] == 200
+
+
+async def test_a_pool_answers_with_the_state_as_of_the_head(cluster: Cluster) -> None:
+    status, body = await cluster.get(f"/pools/{POOLS[0].upper().replace('0X', '0x')}/")
+
+    assert status == 200
+    assert body == {
+        "id": POOLS[0],
+        "protocol": "v2",
+        "status": "live",
+        "reason": None,
+        "block": {"number": 3, "hash": block(3).hash},
+        "reference_block": {"number": 1, "hash": block(1).hash},
+        "verified_block": 1,
+        "last_event_block": 2,
+        "token0": {"address": NATIVE.address, "decimals": 18},
+        "token1": {"address": USDC.address, "decimals": 6, "symbol": "USDC"},
+        "fee": None,
+        "tick_spacing": None,
+        "factory": None,
+        "state": {"reserve0": "3", "reserve1": str(2**101)},
+    }
+
+
+async def test_blocks_in_memory_can_be_asked_for(cluster: Cluster) -> None:
+    _, before = await cluster.get(f"/pools/{POOLS[0]}/?at=1")
+    _, ticks_before = await cluster.get(f"/pools/{V4}/ticks/?at=2")
+    _, ticks_after = await cluster.get(f"/pools/{V4}/ticks/")
+
+    assert before["state"] == {"reserve0": "1", "reserve1": str(2**100)}
+    assert before["block"] == {"number": 1, "hash": block(1).hash}
+    assert ticks_before["ticks"] == [
+        {"tick": -10, "liquidity_gross": "5", "liquidity_net": "5"},
+        {"tick": 10, "liquidity_gross": "5", "liquidity_net": "-5"},
+    ]
+    assert [each["tick"] for each in ticks_after["ticks"]] == [-20, -10, 10, 20]  # type: ignore[index,attr-defined]
+
+
+async def test_other_blocks_are_refused_with_the_range_that_can_be_had(cluster: Cluster) -> None:
+    for number in (0, 4, 10**30):
+        status, body = await cluster.get(f"/pools/{POOLS[0]}/?at={number}")
+
+        assert (status, body["first"], body["last"]) == (404, 1, 3)
+        assert "in memory are blocks 1 to 3" in str(body["error"])
+
+
+async def test_a_waiting_pool_says_so_and_why(cluster: Cluster) -> None:
+    status, body = await cluster.get(f"/pools/{NEVER_READ}/")
+    _, ticks = await cluster.get(f"/pools/{NEVER_READ}/ticks/")
+
+    assert (status, body["status"], body["reason"], body["state"]) == (200, "waiting", "listed", None)
+    assert ticks["ticks"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/pools/0x{'ee' * 20}/", 404),
+        ("/pools/hello/", 404),
+        (f"/pools/{POOLS[0]}/?at=-1", 400),
+        (f"/pools/{POOLS[0]}/?at=1e3", 400),
+        ("/pools/?limit=x", 400),
+        ("/nothing", 404),
+    ],
+)
+async def test_every_error_is_json_with_a_sentence(cluster: Cluster, path: str, status: int) -> None:
+    answered, body = await cluster.get(path)
+
+    assert answered == status
+    assert " " in str(body["error"])
+
+
+async def test_pages_of_all_workers_join_without_holes(cluster: Cluster) -> None:
+    found: list[str] = []
+    cursor = ""
+    for _ in range(10):
+        _, page = await cluster.get(f"/pools/?limit=6&cursor={cursor}", worker=1)
+        found += [pool["id"] for pool in page["pools"]]  # type: ignore[index,attr-defined]
+        if page["next"] is None:
+            break
+        cursor = str(page["next"])
+
+    assert found == sorted([*POOLS, V4])
+
+
+async def test_pools_are_filtered(cluster: Cluster) -> None:
+    async def count(query: str) -> int:
+        _, page = await cluster.get(f"/pools/?{query}")
+        return len(page["pools"])  # type: ignore[arg-type]
+
+    assert await count("protocol=v4") == 1
+    assert await count("status=waiting") == 1
+    assert await count(f"token={USDC.address}") == 21
+    assert await count(f"token=0x{'77' * 20}") == 0
+
+
+async def test_status_tells_of_every_partition(cluster: Cluster) -> None:
+    _, body = await cluster.get("/status/", worker=1)
+
+    rows = body["partitions"]
+    assert [row["partition"] for row in rows] == [0, 1, 2, 3]  # type: ignore[index,attr-defined]
+    assert {row["head"]["number"] for row in rows} == {3}  # type: ignore[index,attr-defined]
+    assert body["pools"] == {"live": 20, "waiting": 1}
+    assert body["reasons"] == {"listed": 1}
+
+
+async def test_a_worker_that_is_gone_is_named(cluster: Cluster) -> None:
+    await cluster.runners[1].cleanup()
+    theirs = next(pool for pool in POOLS if partition_of(pool.encode(), PARTITIONS) in {2, 3})
+
+    for path in (f"/pools/{theirs}/", "/pools/", "/status/"):
+        status, body = await cluster.get(path)
+
+        assert status == 503
+        assert cluster.owners[1].url in str(body["error"])
+
+
+async def test_a_worker_that_stops_says_so_while_it_still_answers(cluster: Cluster) -> None:
+    theirs = next(pool for pool in POOLS if partition_of(pool.encode(), PARTITIONS) in {2, 3})
+    await cluster.get(f"/pools/{theirs}/")
+
+    await cluster.webs[0].close()
+    status, body = await cluster.get(f"/pools/{theirs}/")
+
+    assert (status, body) == (503, {"error": "this worker is stopping; ask another one"})
+
+
+async def test_what_is_being_recovered_is_not_answered(cluster: Cluster) -> None:
+    cluster.owners[0].recovered = False
+    mine = next(pool for pool in POOLS if partition_of(pool.encode(), PARTITIONS) in {0, 1})
+
+    status, body = await cluster.get(f"/pools/{mine}/")
+    ready, _ = await cluster.get("/readyz")
+
+    assert (status, ready) == (503, 503)
+    assert "being recovered" in str(body["error"])
+
+
+async def test_readiness_names_what_is_missing(cluster: Cluster) -> None:
+    home = partition_of(NEVER_READ.encode(), PARTITIONS)
+    for owners in cluster.owners:
+        owners.mine = {home} & owners.mine or {next(iter(owners.mine))}
+
+    answers = [await cluster.get("/readyz", worker) for worker in (0, 1)]
+
+    assert {status for status, _ in answers} == {503}
+    assert sorted("waiting" in body for _, body in answers) == [False, True]
+    assert [" s old" in str(body["error"]) for _, body in answers if "waiting" not in body] == [True]
+
+
+async def test_health_fails_when_the_worker_is_stuck(cluster: Cluster) -> None:
+    well, _ = await cluster.get("/healthz")
+    cluster.owners[0].trouble = "nothing was folded for 60 s"
+    ill, body = await cluster.get("/healthz")
+
+    assert (well, ill) == (200, 503)
+    assert body["error"] == "nothing was folded for 60 s"
+
+
+async def test_explain_tells_where_the_state_comes_from(cluster: Cluster) -> None:
+    _, body = await cluster.get(f"/pools/{POOLS[0]}/explain/")
+
+    assert (body["updates_applied"], body["snapshots"], body["rewinds"]) == (1, 1, 0)
+    assert body["blocks_in_memory"] == [{"number": 2, "hash": block(2).hash}]
+
+
+async def test_metrics_count_pools_by_status(cluster: Cluster) -> None:
+    async with aiohttp.ClientSession() as session, session.get(cluster.owners[0].url + "/metrics") as response:
+        text = await response.text()
+
+    assert 'arena_pools{status="live"}' in text

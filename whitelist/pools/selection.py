@@ -1,0 +1,97 @@
+"""Which pools are listed: the decision on each, with its reason. PURE."""
+
+from collections.abc import Mapping, Set
+
+import msgspec
+
+from protocols.types import NATIVE, PoolId
+from whitelist.configuration import Configuration
+from whitelist.pools.factory_events import FoundPool
+from whitelist.pricing.depths import Depth
+from whitelist.pricing.prices import MICRO, Prices, micro_usd
+
+
+class Listed(msgspec.Struct, frozen=True):
+    pool: FoundPool
+    liquidity_micro_usd: int
+    reason: str
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    pool: FoundPool
+    reason: str
+
+
+class Rules(msgspec.Struct, frozen=True):
+    configuration: Configuration
+    names: Mapping[str, str]
+    """Address to what a person calls the token."""
+    sources: Mapping[str, tuple[str, ...]]
+    listed: Set[PoolId]
+    """In the last published list."""
+
+    def forbids(self, pool: FoundPool) -> str | None:
+        """Whatever it holds; None: nothing forbids it."""
+        for what in (pool.id, pool.token0, pool.token1, pool.hooks):
+            if what in self.configuration.blocked:
+                return f"{what} is blocked"
+        if not self.configuration.allows_hooks(pool.hooks):
+            return f"its hooks {pool.hooks} are not allowed"
+        return None
+
+    def decide(self, pool: FoundPool, depth: Depth | None, prices: Prices) -> Listed | Rejected:
+        """Of a pool whose tokens are chosen and that nothing forbids."""
+        tokens = (pool.token0, pool.token1)
+        needed, why = self._needed(pool)
+        if depth is None:
+            nothing = "it has no liquidity at its price"
+            return Rejected(pool, nothing) if needed else self._listed(pool, 0, f"{nothing}, and none is needed")
+        unpriced = [token for token in tokens if token not in prices]
+        if len(unpriced) == 2:
+            return Rejected(pool, f"neither {self._name(tokens[0])} nor {self._name(tokens[1])} has a price")
+        if unpriced:
+            return self._half_priced(pool, depth, prices, unpriced[0])
+        worth = (prices[tokens[0]], prices[tokens[1]])
+        liquidity = sum(micro_usd(amount, price) for amount, price in zip(depth.whole, worth, strict=True))
+        if liquidity < needed:
+            return Rejected(pool, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}")
+        if off := self._off(depth, worth):
+            return Rejected(pool, f"its price is {off} times off that of deeper pools")
+        return self._listed(pool, liquidity, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}")
+
+    def _listed(self, pool: FoundPool, liquidity_micro_usd: int, why: str) -> Listed:
+        hooks = "" if pool.hooks == NATIVE else f"; hooks {pool.hooks} are allowed"
+        chosen = ", ".join(f"{self._name(token)} by {self._by(token)}" for token in (pool.token0, pool.token1))
+        return Listed(pool, liquidity_micro_usd, f"{why}; {chosen}{hooks}")
+
+    def _half_priced(self, pool: FoundPool, depth: Depth, prices: Prices, token: str) -> Rejected:
+        known = 1 if token == pool.token0 else 0
+        amount = micro_usd(depth.whole[known], prices[(pool.token0, pool.token1)[known]])
+        least = usd(int(self.configuration.price_depth_usd * MICRO))
+        return Rejected(
+            pool,
+            f"{self._name(token)} has no price: no pool of it has a liquidity of {least}, this one {usd(2 * amount)}",
+        )
+
+    def _needed(self, pool: FoundPool) -> tuple[int, str]:
+        threshold = int(self.configuration.thresholds_usd.of(pool.protocol) * MICRO)
+        if pool.id not in self.listed:
+            return threshold, "are needed"
+        return int(threshold * (1 - self.configuration.hysteresis)), "are needed to stay"
+
+    def _off(self, depth: Depth, worth: tuple[int, int]) -> str | None:
+        """By which factor the pool's price differs from that of the tokens' prices; None where that is tolerated."""
+        numerator, denominator = depth.price[0] * worth[1], depth.price[1] * worth[0]
+        factor = max(numerator, denominator) * 100 // max(1, min(numerator, denominator))
+        tolerated = int(self.configuration.price_tolerance * 100)
+        return f"{factor / 100:,.1f}" if factor > tolerated else None
+
+    def _name(self, token: str) -> str:
+        return self.names.get(token, token)
+
+    def _by(self, token: str) -> str:
+        return "+".join(self.sources.get(token, ("being the chain's coin",)))
+
+
+def usd(micro: int) -> str:
+    return f"{micro // MICRO:,} USD"

@@ -1,0 +1,41 @@
+"""How deep pools are at one block, in batches."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from protocols.types import PoolId, PoolMetadata, ProtocolName
+from streams.node.pinned import Pinned
+from streams.node.rate_limits import patiently
+from streams.snapshots.contract_checks import Failed, Missing
+from streams.snapshots.pool_reader import read_pools
+from whitelist.pricing.depths import Depth, depth
+
+log = logging.getLogger(__name__)
+
+BATCH = 200
+PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
+
+
+class PoolUnread(Exception):
+    """The node gave no answer for a pool."""
+
+
+async def depths(pinned: Pinned, pools: Sequence[PoolMetadata]) -> Mapping[PoolId, Depth | Missing | None]:
+    """None: nothing at its price. Raises PoolUnread, BlockGone, NodeUnavailable."""
+    read: dict[PoolId, Depth | Missing | None] = {}
+    for protocol in PROTOCOLS:
+        some = [pool for pool in pools if pool.protocol == protocol]
+        for at in range(0, len(some), BATCH):
+            read |= await _batch(pinned, some[at : at + BATCH])
+    return read
+
+
+async def _batch(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, Depth | Missing | None]:
+    managers = {pool.id: pool.factory for pool in pools}
+    read: dict[PoolId, Depth | Missing | None] = {}
+    outcomes = await patiently(lambda: read_pools(pinned, pools, managers, phase="filtering"))
+    for pool, outcome in outcomes.items():
+        if isinstance(outcome, Failed):
+            raise PoolUnread(f"pool {pool} cannot be read: {outcome.reason}")
+        read[pool] = outcome if isinstance(outcome, Missing) else depth(outcome)
+    return read
