@@ -12,9 +12,9 @@ from settings import Settings
 from streams.node.client import Node, NodeUnavailable
 from streams.node.pinned import Abilities, BlockGone, Pinned, find_abilities
 from streams.node.pool_managers import pool_manager
-from streams.scraper.config import PROTOCOLS, BatchConfig, Phase
+from streams.scraper.config import PROTOCOLS, BatchConfig
 from streams.snapshots.contract_checks import Failed, Missing
-from streams.snapshots.pool_reader import Outcome, read_pools
+from streams.snapshots.pool_reader import Outcome, Phase, read_pools
 
 TRIES = 5
 PHASES: tuple[Phase, ...] = ("filtering", "full_ticks")

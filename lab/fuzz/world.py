@@ -11,11 +11,12 @@ from lab.fuzz.chain_model import Plan, World
 from protocols.events import Initialize
 from streams.bridge.block import ReadBlock, differences, tells_the_same
 from streams.bridge.chain_follower import Follower, Limits
-from streams.bridge.chain_publisher import ChainPublisher, Entry, Publisher
+from streams.bridge.chain_publisher import ChainPublisher
 from streams.exex import control as exex
 from streams.exex.assembly import FedBlock
 from streams.exex.control import PoolUpdate
 from streams.feed.blocks import FeedBlock, Said, block_messages, reorg_messages
+from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Head, Header
 from streams.node.client import Node, NodeHeader, NodeUnavailable
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from protocols.types import PoolId, PoolMetadata, ProtocolName
 from settings import Settings
-from streams.bridge.chain_publisher import Entry, Publisher
 from streams.bridge.metrics import LISTED
-from streams.bridge.resume import everything
+from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Listed, Undecodable, listed, to_bytes
+from streams.kafka.topic_reader import everything
 from streams.kafka.topics import partition_of, topics
 from streams.node.client import Node, NodeUnavailable, RpcError
 from streams.node.pool_managers import pool_manager

@@ -10,13 +10,14 @@ from protocols.types import PoolId, PoolMetadata
 from settings import Settings
 from streams.bridge.block_reader import Reader
 from streams.bridge.chain_follower import Follower, Limits
-from streams.bridge.chain_publisher import ChainPublisher, Publisher
+from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, Feed, SeedWire
 from streams.bridge.leader_election import leading
 from streams.bridge.pool_listing import Listing, recorded
 from streams.bridge.resume import highest_term, resume, tails
 from streams.exex.assembly import FedBlock, FedReorg, Step
 from streams.kafka.groups import together
+from streams.kafka.publisher import Publisher
 from streams.kafka.topics import ensure, producing, topics
 from streams.nats.subscriber import heard
 from streams.nats.whitelist_decoder import Refused

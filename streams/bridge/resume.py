@@ -1,9 +1,7 @@
 """What is on the topics already: where the bridge that wrote it stopped, and the list it held."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -12,14 +10,13 @@ from settings import Settings
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.published_chain import Memory, agree, common, replayed
 from streams.kafka.records import ChainRecord, Undecodable, chain
-from streams.kafka.topics import client_options, fetch_limits
+from streams.kafka.topic_reader import read_range, reading_consumer
 
 log = logging.getLogger(__name__)
 
 ENOUGH_BLOCKS = 256
 FIRST_SPAN = 2_000
 """Records read back at first; four times as many until there are enough blocks in them."""
-STALL_S = 10.0
 
 
 class Tail(NamedTuple):
@@ -28,18 +25,10 @@ class Tail(NamedTuple):
     memory: Memory
 
 
-class Stalled(Exception):
-    def __init__(self, partition: TopicPartition, position: int, end: int) -> None:
-        super().__init__(
-            f"Kafka gave nothing of {partition.topic}, partition {partition.partition}, for {STALL_S:.0f} s "
-            f"at offset {position} of {end}"
-        )
-
-
 async def tails(settings: Settings, topic: str) -> dict[int, Tail]:
     """The end of every partition of `chain`, and the blocks that it has complete."""
     partitions = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
-    async with _consumer(settings) as consumer:
+    async with reading_consumer(settings) as consumer:
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         return {tp.partition: Tail(ends[tp], await _memory(consumer, tp, begins[tp], ends[tp])) for tp in partitions}
@@ -48,8 +37,8 @@ async def tails(settings: Settings, topic: str) -> dict[int, Tail]:
 async def highest_term(settings: Settings, topic: str, partition: int, first: int, end: int) -> int | None:
     """Of the records from offset `first` up to `end`; None where one has none."""
     tp = TopicPartition(topic, partition)
-    async with _consumer(settings) as consumer:
-        found = [_decoded(record) for record in await _read(consumer, tp, first, end)]
+    async with reading_consumer(settings) as consumer:
+        found = [_decoded(record) for record in await read_range(consumer, tp, first, end)]
     terms = [record.term if record else None for record in found]
     return None if None in terms else max((term for term in terms if term is not None), default=None)
 
@@ -69,35 +58,11 @@ async def resume(chain: ChainPublisher, memories: Sequence[Memory]) -> None:
         await chain.gap(min(numbers), max(numbers), "the partitions of the topic agree on no block")
 
 
-async def everything(settings: Settings, topic: str) -> list[ConsumerRecord]:
-    """All records of a compacted topic."""
-    partitions = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
-    async with _consumer(settings) as consumer:
-        begins = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
-        return [record for tp in partitions for record in await _read(consumer, tp, begins[tp], ends[tp])]
-
-
-@asynccontextmanager
-async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        **client_options(settings),
-        **fetch_limits(),
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",  # what retention takes away meanwhile is the oldest
-    )
-    try:
-        await consumer.start()
-        yield consumer
-    finally:
-        await consumer.stop()
-
-
 async def _memory(consumer: AIOKafkaConsumer, tp: TopicPartition, begin: int, end: int) -> Memory:
     span = FIRST_SPAN
     while True:
         start = max(begin, end - span)
-        memory = replayed([_decoded(record) for record in await _read(consumer, tp, start, end)])
+        memory = replayed([_decoded(record) for record in await read_range(consumer, tp, start, end)])
         if start == begin or len(memory) >= ENOUGH_BLOCKS:
             return memory
         span *= 4
@@ -110,21 +75,3 @@ def _decoded(record: ConsumerRecord) -> ChainRecord | None:
     except Undecodable as error:
         log.warning("%s, partition %d, offset %d: %s", record.topic, record.partition, record.offset, error)
         return None
-
-
-async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[ConsumerRecord]:
-    if start >= end:
-        return []
-    loop = asyncio.get_running_loop()
-    consumer.assign([tp])
-    consumer.seek(tp, start)
-    records: list[ConsumerRecord] = []
-    deadline_s, before = loop.time() + STALL_S, start
-    while (position := await consumer.position(tp)) < end:
-        if position > before:
-            deadline_s, before = loop.time() + STALL_S, position
-        if loop.time() > deadline_s:
-            raise Stalled(tp, position, end)
-        chunk = await consumer.getmany(tp, timeout_ms=200)
-        records += [record for record in chunk.get(tp, []) if record.offset < end]
-    return records

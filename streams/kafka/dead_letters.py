@@ -5,8 +5,8 @@ from typing import NamedTuple
 import msgspec
 
 from settings import Settings
-from streams.bridge.resume import everything
 from streams.kafka.records import DeadLetter, unspelled
+from streams.kafka.topic_reader import everything
 from streams.kafka.topics import producer, topics
 
 

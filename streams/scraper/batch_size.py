@@ -1,7 +1,8 @@
 """The size of the next batch, by how fast the last ones were. PURE."""
 
 from protocols.types import ProtocolName
-from streams.scraper.config import BatchConfig, BatchResult, Phase
+from streams.scraper.config import BatchConfig, BatchResult
+from streams.snapshots.pool_reader import Phase
 
 LARGEST = 5_000
 GROWTH = 2.0

@@ -1,15 +1,12 @@
 """How many pools are read at one block, and what became of them. PURE."""
 
-from typing import Literal
-
 import msgspec
 
 from protocols.types import Block, PoolId, ProtocolName
 from settings import Pin, Settings
+from streams.snapshots.pool_reader import Phase
 
 PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
-Phase = Literal["filtering", "full_ticks"]
-"""Filtering reads price and liquidity, full_ticks every initialised tick too; of a V2 pool there is only one state."""
 
 
 class BatchConfig(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -11,13 +12,14 @@ from protocols.storage import NotAPool, Words, state_of
 from protocols.ticks import InvariantViolation
 from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node.pinned import Pinned
-from streams.scraper.config import Phase
 from streams.snapshots.bitmap_calls import walk
 from streams.snapshots.contract_checks import Failed, Missing, Target, v2_states, v3_targets, v4_targets
 from streams.snapshots.storage_slots import read_slots
 
 _ID = {"v2": ADDRESS, "v3": ADDRESS, "v4": re.compile("0x[0-9a-f]{64}")}
 
+Phase = Literal["filtering", "full_ticks"]
+"""Filtering reads price and liquidity, full_ticks every initialised tick too; of a V2 pool there is only one state."""
 Outcome = State | Missing | Failed
 
 

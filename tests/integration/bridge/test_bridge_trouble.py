@@ -11,8 +11,8 @@ from lab.devnet.servers.start import Kafka
 from protocols.events import Sync
 from settings import Settings
 from streams.bridge import chain_publisher as bridge_publishing
-from streams.bridge.chain_publisher import ProduceFailed
 from streams.exex.control import BeginBlock, EndBlock
+from streams.kafka.publisher import ProduceFailed
 from streams.kafka.topics import KafkaUnreachable
 from tests.support.bridge_harness import (
     V2_POOLS,

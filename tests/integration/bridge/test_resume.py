@@ -12,7 +12,8 @@ from protocols.events import Sync
 from protocols.types import Block
 from settings import Settings
 from streams.bridge.block import ReadBlock
-from streams.bridge.chain_publisher import Entry, Publisher, SecondWriter, laid_out
+from streams.bridge.chain_publisher import SecondWriter, laid_out
+from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Gap, Head, Header, Reorg, to_bytes
 from streams.kafka.topics import producer, topics
 from tests.support.bridge_harness import (

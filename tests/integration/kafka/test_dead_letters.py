@@ -2,9 +2,9 @@ import pytest
 
 from protocols.types import Block, PoolId
 from settings import Settings
-from streams.bridge.resume import everything
 from streams.kafka.dead_letters import NoSuchLetter, kept, replay
 from streams.kafka.records import DeadLetter, Unreadable, spelled, to_bytes, unspelled
+from streams.kafka.topic_reader import everything
 from streams.kafka.topics import ensure, partition_of, producer, topics
 
 POOL = PoolId("0x" + "ab" * 20)

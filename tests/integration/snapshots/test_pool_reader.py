@@ -19,11 +19,10 @@ from protocols.storage import V3_PANCAKE, V3_UNISWAP, Slots, mapping_slot, tick_
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from streams.node.client import Node, NodeUnavailable, RpcError, connect
 from streams.node.pinned import MOST_QUESTIONS, Abilities, BlockGone, Pinned, StateRefused, find_abilities
-from streams.scraper.config import Phase
 from streams.snapshots.bitmap_calls import walk
 from streams.snapshots.contract_checks import EXTSLOAD, GET_RESERVES, LIQUIDITY, TICK_SPACING, Failed, Missing, Target
 from streams.snapshots.multicall import ask
-from streams.snapshots.pool_reader import Outcome, read_pools
+from streams.snapshots.pool_reader import Outcome, Phase, read_pools
 from streams.snapshots.storage_slots import read_slots
 from tests.support.rpc_proxy import (
     Call,

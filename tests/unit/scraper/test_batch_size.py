@@ -2,7 +2,8 @@ import pytest
 
 from protocols.types import Block, ProtocolName
 from streams.scraper.batch_size import LARGEST, Sizes
-from streams.scraper.config import BatchConfig, BatchResult, Phase
+from streams.scraper.config import BatchConfig, BatchResult
+from streams.snapshots.pool_reader import Phase
 
 BLOCK = Block(7, "0x07")
 

@@ -1,0 +1,62 @@
+"""Reads a topic, or a range of one partition, from the log itself, outside any consumer group."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from settings import Settings
+from streams.kafka.topics import client_options, fetch_limits
+
+STALL_S = 10.0
+
+
+class Stalled(Exception):
+    def __init__(self, partition: TopicPartition, position: int, end: int) -> None:
+        super().__init__(
+            f"Kafka gave nothing of {partition.topic}, partition {partition.partition}, for {STALL_S:.0f} s "
+            f"at offset {position} of {end}"
+        )
+
+
+async def everything(settings: Settings, topic: str) -> list[ConsumerRecord]:
+    """All records of a compacted topic."""
+    partitions = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
+    async with reading_consumer(settings) as consumer:
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        return [record for tp in partitions for record in await read_range(consumer, tp, begins[tp], ends[tp])]
+
+
+@asynccontextmanager
+async def reading_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        **client_options(settings),
+        **fetch_limits(),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # what retention takes away meanwhile is the oldest
+    )
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def read_range(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[ConsumerRecord]:
+    if start >= end:
+        return []
+    loop = asyncio.get_running_loop()
+    consumer.assign([tp])
+    consumer.seek(tp, start)
+    records: list[ConsumerRecord] = []
+    deadline_s, before = loop.time() + STALL_S, start
+    while (position := await consumer.position(tp)) < end:
+        if position > before:
+            deadline_s, before = loop.time() + STALL_S, position
+        if loop.time() > deadline_s:
+            raise Stalled(tp, position, end)
+        chunk = await consumer.getmany(tp, timeout_ms=200)
+        records += [record for record in chunk.get(tp, []) if record.offset < end]
+    return records
