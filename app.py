@@ -10,7 +10,7 @@ import faust
 from settings import Settings, settings
 from streams.kafka.topics import LARGEST_RECORD_BYTES, KafkaUnreachable, TopicMismatch, TopicRefused, ensure, topics
 from tables.durable.app import DurableApp
-from tables.processor import Pools
+from tables.processor import PartitionProcessor
 from web.ownership import Ownership
 from web.routes import Web, errors_as_json
 
@@ -73,7 +73,7 @@ app = Arena(
     web_port=configured.web_port,
     web_application_options={"middlewares": [errors_as_json]},
 )
-folder = Pools(names, configured.memory_blocks)
+folder = PartitionProcessor(names, configured.memory_blocks)
 pools = app.durable_table("pools", folder, contiguous={names.chain, names.snapshots})
 ownership = Ownership(app, pools, [names.whitelist, names.chain, names.snapshots])
 web = Web(folder, ownership, configured.chain, configured.partitions)

@@ -29,14 +29,14 @@ class NoPools(click.ClickException):
     """There is nothing to read."""
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class ProfileOptions(msgspec.Struct, frozen=True):
     sample: int | None
     rounds: int
     warm_up: int
     as_json: bool
 
 
-def run(settings: Settings, wishes: Wishes) -> None:
+def run(settings: Settings, wishes: ProfileOptions) -> None:
     """Raises NoPools, and what reading raises."""
     config = batch_config(settings)
     pools, timings = asyncio.run(_measure(settings, config, wishes))
@@ -50,7 +50,9 @@ def run(settings: Settings, wishes: Wishes) -> None:
     _tell(found, config)
 
 
-async def _measure(settings: Settings, config: BatchConfig, wishes: Wishes) -> tuple[list[PoolMetadata], list[Timing]]:
+async def _measure(
+    settings: Settings, config: BatchConfig, wishes: ProfileOptions
+) -> tuple[list[PoolMetadata], list[Timing]]:
     async with connect(settings.rpc) as node:
         pools = await (_listed(settings) if wishes.sample is None else sample(node, wishes.sample))
         if not pools:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from settings import Settings
-from streams.kafka.dead_letters import Kept
+from streams.kafka.dead_letters import StoredLetter
 
 TIMEOUT_S = 10
 
@@ -65,7 +65,7 @@ def status(settings: Settings, *, as_json: bool) -> None:
         click.echo(f"{count} waiting: {reason}")
 
 
-def dead_letters(letters: Sequence[Kept], *, as_json: bool) -> None:
+def dead_letters(letters: Sequence[StoredLetter], *, as_json: bool) -> None:
     rows = [
         {"name": each.name, "timestamp_ms": each.timestamp_ms, **msgspec.structs.asdict(each.letter)}
         for each in letters

@@ -49,7 +49,7 @@ class Illegible(msgspec.Struct, frozen=True):
 Step = Happened | Rewound | Broken | Started
 
 
-class Chain(msgspec.Struct, frozen=True):
+class CanonicalChain(msgspec.Struct, frozen=True):
     memory: int
     """How many heads are remembered."""
     heads: tuple[Header, ...] = ()
@@ -82,7 +82,9 @@ class Chain(msgspec.Struct, frozen=True):
         return self.hash_at(block.number) == block.hash
 
 
-def follow(chain: Chain, record: Update | Head | Reorg | Gap | Illegible) -> tuple[Chain, tuple[Step, ...]]:
+def follow(
+    chain: CanonicalChain, record: Update | Head | Reorg | Gap | Illegible
+) -> tuple[CanonicalChain, tuple[Step, ...]]:
     if not isinstance(record, Illegible) and record.term is not None:
         if record.term < chain.term:
             return chain, ()
@@ -101,13 +103,13 @@ def follow(chain: Chain, record: Update | Head | Reorg | Gap | Illegible) -> tup
             return _broken(chain, (), record.last, f"gap: {record.reason}")
 
 
-def _updated(chain: Chain, update: Update) -> Chain:
+def _updated(chain: CanonicalChain, update: Update) -> CanonicalChain:
     if chain.has(update.block):
         return chain
     return msgspec.structs.replace(chain, partial=(*chain.partial, update))
 
 
-def _headed(chain: Chain, head: Head) -> tuple[Chain, tuple[Step, ...]]:
+def _headed(chain: CanonicalChain, head: Head) -> tuple[CanonicalChain, tuple[Step, ...]]:
     block = Block(head.block.number, head.block.hash)
     if chain.has(block):
         return chain, ()
@@ -135,7 +137,7 @@ def _events(updates: Iterable[Update]) -> dict[PoolId, tuple[Event, ...]]:
     return events
 
 
-def _reorged(chain: Chain, reorg: Reorg) -> tuple[Chain, tuple[Step, ...]]:
+def _reorged(chain: CanonicalChain, reorg: Reorg) -> tuple[CanonicalChain, tuple[Step, ...]]:
     ancestor = reorg.ancestor
     if not chain.heads or ancestor.number < chain.heads[0].number or not chain.has(ancestor):
         reason = f"reorg to block {ancestor.number} {ancestor.hash}, which is not in memory"
@@ -145,9 +147,11 @@ def _reorged(chain: Chain, reorg: Reorg) -> tuple[Chain, tuple[Step, ...]]:
     return rewound, () if len(kept) == len(chain.heads) else (Rewound(ancestor),)
 
 
-def _broken(chain: Chain, heads: tuple[Header, ...], last: int, reason: str) -> tuple[Chain, tuple[Step, ...]]:
+def _broken(
+    chain: CanonicalChain, heads: tuple[Header, ...], last: int, reason: str
+) -> tuple[CanonicalChain, tuple[Step, ...]]:
     return _with(chain, heads, last + 1), (Broken(last, reason),)
 
 
-def _with(chain: Chain, heads: tuple[Header, ...], since: int) -> Chain:
-    return Chain(chain.memory, heads[-chain.memory :], since=since, term=chain.term)
+def _with(chain: CanonicalChain, heads: tuple[Header, ...], since: int) -> CanonicalChain:
+    return CanonicalChain(chain.memory, heads[-chain.memory :], since=since, term=chain.term)

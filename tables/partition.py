@@ -8,12 +8,12 @@ import msgspec
 from protocols import folding
 from protocols.ticks import InvariantViolation
 from protocols.types import PoolId
-from streams.kafka.records import ChainRecord, Listed, Snapshot, SnapshotRecord, Update, to_bytes
+from streams.kafka.records import ChainRecord, Listed, Snapshot, SnapshotRecord, Update, encode_record
 from tables import chain as chains
 from tables import pool as pools
 from tables import rows, snapshots
-from tables.chain import Broken, Chain, Happened, Illegible, Rewound, Started
-from tables.pool import Live, Pending, Pool, Stranger, Waiting
+from tables.chain import Broken, CanonicalChain, Happened, Illegible, Rewound, Started
+from tables.pool import Live, Pending, Pool, UnlistedPool, Waiting
 from tables.rows import Positions, Rows
 
 Source = Literal["whitelist", "chain", "snapshots"]
@@ -38,9 +38,9 @@ class Partition:
 
     def __init__(self, memory_blocks: int) -> None:
         self.memory_blocks = memory_blocks
-        self.chain = Chain(memory_blocks + PENDING_HEADS)
+        self.chain = CanonicalChain(memory_blocks + PENDING_HEADS)
         self.pools: dict[PoolId, Pool] = {}
-        self.strangers: dict[PoolId, Stranger] = {}
+        self.strangers: dict[PoolId, UnlistedPool] = {}
         self.positions: dict[str, int] = {}
         self._followed = -1
         self._ahead: dict[PoolId, Positions] = {}
@@ -73,11 +73,11 @@ class Partition:
         self._ahead.pop(pool_id, None)
         if pool_id in self.pools:
             self._put(pool_id, None)
-        self._meet(pool_id, Stranger(since=self._next()) if self._next() > self.chain.since else None)
+        self._meet(pool_id, UnlistedPool(since=self._next()) if self._next() > self.chain.since else None)
 
     def _introduced(self, pool_id: PoolId, record: Listed) -> None:
         """What came for it before it was listed counts as if it had come after."""
-        stranger = self.strangers.get(pool_id, Stranger())
+        stranger = self.strangers.get(pool_id, UnlistedPool())
         pool = pools.listed(record, max(self.chain.since, stranger.since), stranger.pending)
         if stranger.snapshot:
             pool = snapshots.observed(pool, stranger.snapshot, self.chain)
@@ -107,8 +107,8 @@ class Partition:
             return
         if pool is None:
             if isinstance(record, Snapshot):
-                stranger = self.strangers.get(record.pool, Stranger())
-                self._meet(record.pool, Stranger(stranger.pending, record, stranger.since))
+                stranger = self.strangers.get(record.pool, UnlistedPool())
+                self._meet(record.pool, UnlistedPool(stranger.pending, record, stranger.since))
             return
         if self.is_ahead(record.pool):
             if isinstance(record, Snapshot):
@@ -135,7 +135,7 @@ class Partition:
     def missed(self, reason: str, offset: int) -> None:
         """Records of `chain` up to that offset are not to be had: every pool must be read from the chain again."""
         head = self.head or 0
-        self.chain = Chain(self.chain.memory, since=head + 1, term=self.chain.term)
+        self.chain = CanonicalChain(self.chain.memory, since=head + 1, term=self.chain.term)
         self._broken(head, reason, offset)
 
     def take_impossible(self) -> list[Impossible]:
@@ -148,7 +148,7 @@ class Partition:
             if pool is None:
                 self._happened_to_stranger(pool_id, Pending(step.block, folding.essential(events)))
             elif not self._seen(pool_id, "chain", offset):
-                after = pools.happened(pool, step.block, events, self.memory_blocks)
+                after = pools.apply(pool, step.block, events, self.memory_blocks)
                 self._put(pool_id, after)
                 if isinstance(pool.life, Live) and isinstance(after.life, Waiting):
                     self._refuse(offset, Update(pool_id, step.block, events), after.life.reason)
@@ -162,26 +162,28 @@ class Partition:
     def _illegible(self, pool_id: PoolId, block: int, offset: int) -> None:
         pool = self.pools.get(pool_id)
         if pool is None:
-            self._meet(pool_id, Stranger(snapshot=self.strangers.get(pool_id, Stranger()).snapshot, since=block + 1))
+            self._meet(
+                pool_id, UnlistedPool(snapshot=self.strangers.get(pool_id, UnlistedPool()).snapshot, since=block + 1)
+            )
         elif not self._seen(pool_id, "chain", offset):
             self._put(pool_id, pools.lost(pool, block, f"dead letter: an update of block {block} could not be read"))
 
     def _broken(self, last: int, reason: str, offset: int) -> None:
         self._each("chain", offset, lambda pool: pools.lost(pool, last, reason))
         for pool_id, stranger in list(self.strangers.items()):
-            self._meet(pool_id, Stranger((), stranger.snapshot) if stranger.snapshot else None)
+            self._meet(pool_id, UnlistedPool((), stranger.snapshot) if stranger.snapshot else None)
 
     def _happened_to_stranger(self, pool_id: PoolId, pending: Pending) -> None:
-        stranger = self.strangers.get(pool_id, Stranger())
+        stranger = self.strangers.get(pool_id, UnlistedPool())
         if not stranger.pending or stranger.pending[-1].block.number < pending.block.number:
-            self._meet(pool_id, Stranger((*stranger.pending, pending), stranger.snapshot, stranger.since))
+            self._meet(pool_id, UnlistedPool((*stranger.pending, pending), stranger.snapshot, stranger.since))
 
     def _rewound_strangers(self, ancestor: int) -> None:
         for pool_id, stranger in list(self.strangers.items()):
             pending = tuple(each for each in stranger.pending if each.block.number <= ancestor)
             since = min(stranger.since, ancestor + 1)
             if (len(pending), since) != (len(stranger.pending), stranger.since):
-                self._meet(pool_id, Stranger(pending, stranger.snapshot, since))
+                self._meet(pool_id, UnlistedPool(pending, stranger.snapshot, since))
 
     def _outgrown(self) -> None:
         """What came for pools that are not listed is kept as long as the chain remembers the block."""
@@ -193,13 +195,13 @@ class Partition:
             if not pending and not snapshot and stranger.since <= first:
                 self._meet(pool_id, None)
             elif (len(pending), snapshot) != (len(stranger.pending), stranger.snapshot):
-                self._meet(pool_id, Stranger(pending, snapshot, stranger.since))
+                self._meet(pool_id, UnlistedPool(pending, snapshot, stranger.since))
 
     def _next(self) -> int:
         """The first block of which nothing is folded yet."""
         return self.head + 1 if self.head is not None else self.chain.since
 
-    def _meet(self, pool_id: PoolId, stranger: Stranger | None) -> None:
+    def _meet(self, pool_id: PoolId, stranger: UnlistedPool | None) -> None:
         if stranger:
             self.strangers[pool_id] = stranger
         elif self.strangers.pop(pool_id, None) is None:
@@ -207,7 +209,7 @@ class Partition:
         self._met.add(pool_id)
 
     def _refuse(self, offset: int, record: Update | SnapshotRecord, reason: str) -> None:
-        self._impossible.append(Impossible(offset, record.pool, reason, to_bytes(record).decode()))
+        self._impossible.append(Impossible(offset, record.pool, reason, encode_record(record).decode()))
 
     def _each(self, source: Source, offset: int, change: Callable[[Pool], Pool]) -> None:
         for pool_id, pool in list(self.pools.items()):

@@ -9,7 +9,7 @@ from protocols.events import Event
 from protocols.folding import Fees, PriceState, Whole
 from protocols.ticks import InvariantViolation, Ticks
 from protocols.types import Block
-from streams.kafka.records import AUDIT, Listed, Snapshot, Wanted
+from streams.kafka.records import AUDIT, Listed, Snapshot, SnapshotRequest
 
 PENDING_BLOCKS = 256
 """So many touched blocks are kept for a waiting pool; then the oldest goes and `since` moves up."""
@@ -99,7 +99,7 @@ class Pool(msgspec.Struct, frozen=True):
     story: Story = Story()
 
 
-class Stranger(msgspec.Struct, frozen=True):
+class UnlistedPool(msgspec.Struct, frozen=True):
     """What came for a pool that is not listed, or not yet: the order between topics does not matter."""
 
     pending: tuple[Pending, ...] = ()
@@ -127,7 +127,7 @@ def relisted(pool: Pool, record: Listed, head: int | None) -> Pool:
     return msgspec.structs.replace(pool, listed=record) if same else listed(record, (head or 0) + 1)
 
 
-def happened(pool: Pool, block: Block, events: tuple[Event, ...], memory: int) -> Pool:
+def apply(pool: Pool, block: Block, events: tuple[Event, ...], memory: int) -> Pool:
     """A complete block on top of the head brought these events to the pool."""
     life = pool.life
     if isinstance(life, Waiting):
@@ -225,14 +225,14 @@ def started(pool: Pool, first: int) -> Pool:
     return with_life(pool, Waiting(pool.life.reason, max(pool.listed.from_block, first)))
 
 
-def wish(pool: Pool, head: int | None) -> Wanted | None:
+def snapshot_request(pool: Pool, head: int | None) -> SnapshotRequest | None:
     """The snapshot that the pool needs now, if any."""
     life = pool.life
     if isinstance(life, Waiting):
-        return None if pool.held else Wanted(pool.listed.pool, life.reason, max(life.since - 1, 0))
+        return None if pool.held else SnapshotRequest(pool.listed.pool, life.reason, max(life.since - 1, 0))
     if life.audit_from is None or head is None or head < life.audit_from:
         return None
-    return Wanted(pool.listed.pool, AUDIT, life.audit_from)
+    return SnapshotRequest(pool.listed.pool, AUDIT, life.audit_from)
 
 
 def with_life(pool: Pool, life: Waiting | Live) -> Pool:

@@ -10,13 +10,13 @@ from aiokafka import ConsumerRecord
 
 from protocols.types import PoolId, pool_id
 from streams.kafka import records
-from streams.kafka.records import AUDIT, DeadLetter, Undecodable, Wanted, spelled
+from streams.kafka.records import AUDIT, DeadLetter, SnapshotRequest, Undecodable, to_text
 from streams.kafka.topics import Topics
 from tables.chain import Illegible
 from tables.durable.chunks import Chunk, Folded, Rows
 from tables.metrics import RECORDS, WAITED, count_pool
 from tables.partition import Partition, Source
-from tables.pool import Live, Pool, Waiting, wish
+from tables.pool import Live, Pool, Waiting, snapshot_request
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Misdirected(Undecodable):
         super().__init__(f"the key is {key}, the record is of {pool}")
 
 
-class Pools:
+class PartitionProcessor:
     """The folder of the worker's one table (see tables/durable)."""
 
     def __init__(self, topics: Topics, memory_blocks: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +47,7 @@ class Pools:
         self._memory_blocks = memory_blocks
         self._clock = clock
         self._random = random.Random()
-        self._asked: dict[PoolId, tuple[Wanted, float]] = {}
+        self._asked: dict[PoolId, tuple[SnapshotRequest, float]] = {}
         self._doubtful: set[PoolId] = set()
         self._waiting_since_s: dict[PoolId, float] = {}
 
@@ -88,7 +88,7 @@ class Pools:
             letter = DeadLetter(
                 chunk.topic, partition, impossible.offset, impossible.reason, impossible.pool, impossible.record
             )
-            sends.append((self._topics.dead_letters, impossible.pool.encode(), records.to_bytes(letter)))
+            sends.append((self._topics.dead_letters, impossible.pool.encode(), records.encode_record(letter)))
         for pool, before, after in loaded.touched():
             _tell(pool, before, after, loaded.head)
             self._time(pool, after)
@@ -109,7 +109,7 @@ class Pools:
         now = self._clock()
         for loaded in self.partitions.values():
             for pool_id_, pool in loaded.pools.items():
-                wanted = wish(msgspec.structs.replace(pool, held=None), loaded.head)
+                wanted = snapshot_request(msgspec.structs.replace(pool, held=None), loaded.head)
                 asked = self._asked.get(pool_id_)
                 if wanted and pool.held and asked is None:
                     self._asked[pool_id_] = asked = wanted, now
@@ -129,7 +129,7 @@ class Pools:
         whole = int(count) + (self._random.random() < count % 1)
         weights = [weight for _, _, weight in live]
         for metadata, head, _ in self._random.choices(live, weights, k=whole) if live else ():
-            yield self._wanted(Wanted(metadata, AUDIT, head))
+            yield self._wanted(SnapshotRequest(metadata, AUDIT, head))
 
     def _time(self, pool: PoolId, after: Pool | None) -> None:
         if after is not None and isinstance(after.life, Waiting):
@@ -137,8 +137,8 @@ class Pools:
         elif (since_s := self._waiting_since_s.pop(pool, None)) is not None and after is not None:
             WAITED.observe(self._clock() - since_s)
 
-    def _ask(self, pool: PoolId, after: Pool | None, head: int | None) -> Wanted | None:
-        wanted = wish(after, head) if after else None
+    def _ask(self, pool: PoolId, after: Pool | None, head: int | None) -> SnapshotRequest | None:
+        wanted = snapshot_request(after, head) if after else None
         asked = self._asked.get(pool)
         if wanted is None:
             self._asked.pop(pool, None)
@@ -147,8 +147,8 @@ class Pools:
             return wanted
         return None
 
-    def _wanted(self, wanted: Wanted) -> tuple[str, bytes, bytes]:
-        return self._topics.wanted, wanted.pool.id.encode(), records.to_bytes(wanted)
+    def _wanted(self, wanted: SnapshotRequest) -> tuple[str, bytes, bytes]:
+        return self._topics.wanted, wanted.pool.id.encode(), records.encode_record(wanted)
 
     def _dead_letter(
         self, loaded: Partition, source: Source, record: ConsumerRecord, error: Undecodable
@@ -156,33 +156,33 @@ class Pools:
         """An update that cannot be read costs its pool a snapshot; a misdirected one is missed by its block's Head."""
         place = record.topic, record.partition, record.offset
         log.error("%s partition %d record %d goes to dead letters: %s", *place, error)
-        pool = pool_id(spelled(record.key))
+        pool = pool_id(to_text(record.key))
         if pool and source == "chain" and not isinstance(error, Misdirected):
             loaded.followed(Illegible(pool), record.offset)
-        letter = DeadLetter(*place, str(error), spelled(record.key), spelled(record.value))
-        return self._topics.dead_letters, record.key or b"", records.to_bytes(letter)
+        letter = DeadLetter(*place, str(error), to_text(record.key), to_text(record.value))
+        return self._topics.dead_letters, record.key or b"", records.encode_record(letter)
 
 
 def _apply(loaded: Partition, source: Source, offset: int, key: bytes | None, value: bytes | None) -> None:
     match source:
         case "whitelist":
-            record = records.listed(value) if value else None
+            record = records.decode_listed(value) if value else None
             loaded.listed(_keyed(key, record.pool.id if record else None), record, offset)
         case "chain":
-            followed = records.chain(value or b"")
+            followed = records.decode_chain(value or b"")
             if isinstance(followed, records.Update):
                 _keyed(key, followed.pool)
             loaded.followed(followed, offset)
         case "snapshots":
-            snapshot = records.snapshot(value or b"")
+            snapshot = records.decode_snapshot(value or b"")
             _keyed(key, snapshot.pool)
             loaded.observed(snapshot, offset)
 
 
 def _keyed(key: bytes | None, expected: PoolId | None) -> PoolId:
-    pool = pool_id(spelled(key))
+    pool = pool_id(to_text(key))
     if pool is None:
-        raise Undecodable(f"the key {spelled(key)!r} is not a pool's id")
+        raise Undecodable(f"the key {to_text(key)!r} is not a pool's id")
     if expected is not None and pool != expected:
         raise Misdirected(pool, expected)
     return pool

@@ -22,8 +22,8 @@ from protocols.states import Tick
 from protocols.ticks import InvariantViolation, Liquidity, Ticks, change_end, changed, from_ticks, word_of
 from protocols.types import Block, PoolId
 from streams.kafka.records import Header, Listed, Snapshot, Update
-from tables.chain import Chain
-from tables.pool import Base, Live, Pool, Story, Stranger, Touched, Waiting
+from tables.chain import CanonicalChain
+from tables.pool import Base, Live, Pool, Story, Touched, UnlistedPool, Waiting
 
 CHAIN = b"~chain"
 STRANGERS = b"s/"
@@ -69,7 +69,7 @@ class TicksRow(msgspec.Struct, frozen=True):
 
 
 class StrangerRow(msgspec.Struct, frozen=True):
-    stranger: Stranger
+    stranger: UnlistedPool
     followed: int
     """Offset of the last record of `chain` that is folded in."""
 
@@ -201,7 +201,7 @@ def ticks_keys(pool: PoolId, scan: Scan) -> tuple[bytes, ...]:
     return tuple(key for key, _ in scan(_ticks_prefix(pool)))
 
 
-def orphans(pools: Container[PoolId], chain: Chain, scan: Scan) -> list[bytes]:
+def orphans(pools: Container[PoolId], chain: CanonicalChain, scan: Scan) -> list[bytes]:
     """Keys that a crash left behind: of pools that are off the list, and of blocks that are not on the chain."""
     known = {_head_key(head) for head in chain.heads}
     blocks = [key for key, _ in scan(HEADS) if key not in known]
@@ -250,7 +250,7 @@ def _changes(blocks: Iterable[Touched]) -> Iterator[LiquidityChange]:
     return (event for each in blocks for event in each.events if isinstance(event, LiquidityChange))
 
 
-def chain_changes(before: Chain, after: Chain, positions: Positions) -> Rows:
+def chain_changes(before: CanonicalChain, after: CanonicalChain, positions: Positions) -> Rows:
     old = {_head_key(head): head for head in before.heads}
     new = {_head_key(head): head for head in after.heads}
     rows: Rows = {key: _encode(head) for key, head in new.items() if key not in old}
@@ -263,10 +263,10 @@ def _head_key(head: Header) -> bytes:
     return HEADS + f"{head.number:012d}/{head.hash[2:]}".encode()
 
 
-def stored_chain(memory: int, get: Callable[[bytes], bytes | None], scan: Scan) -> tuple[Chain, Positions]:
+def stored_chain(memory: int, get: Callable[[bytes], bytes | None], scan: Scan) -> tuple[CanonicalChain, Positions]:
     value = get(CHAIN)
     if value is None:
-        return Chain(memory), {}
+        return CanonicalChain(memory), {}
     row = _chain_row.decode(value)
     by_hash = {head.hash: head for head in (_header.decode(each) for _, each in scan(HEADS))}
     heads: list[Header] = []
@@ -274,18 +274,20 @@ def stored_chain(memory: int, get: Callable[[bytes], bytes | None], scan: Scan) 
     while head is not None and len(heads) < memory and (not heads or head.number == heads[-1].number - 1):
         heads.append(head)
         head = by_hash.get(head.parent)
-    return Chain(memory, tuple(reversed(heads)), row.partial, row.illegible, row.since, row.term), row.positions
+    return CanonicalChain(
+        memory, tuple(reversed(heads)), row.partial, row.illegible, row.since, row.term
+    ), row.positions
 
 
-def stranger_changes(pool: PoolId, stranger: Stranger | None, positions: Positions) -> Rows:
+def stranger_changes(pool: PoolId, stranger: UnlistedPool | None, positions: Positions) -> Rows:
     row = StrangerRow(stranger, positions.get("chain", -1)) if stranger else None
     return {STRANGERS + pool.encode(): _encode(row) if row else None}
 
 
-def stored_strangers(chain: Chain, positions: Positions, scan: Scan) -> Iterator[tuple[PoolId, Stranger]]:
+def stored_strangers(chain: CanonicalChain, positions: Positions, scan: Scan) -> Iterator[tuple[PoolId, UnlistedPool]]:
     """One that is ahead of the chain forgets what it kept: the blocks after the head come again."""
     since = chain.head.number + 1 if chain.head else chain.since
     for key, value in scan(STRANGERS):
         row = _stranger_row.decode(value)
         ahead = row.followed > positions.get("chain", -1)
-        yield PoolId(key.removeprefix(STRANGERS).decode()), row.stranger if not ahead else Stranger(since=since)
+        yield PoolId(key.removeprefix(STRANGERS).decode()), row.stranger if not ahead else UnlistedPool(since=since)

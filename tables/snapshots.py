@@ -9,7 +9,7 @@ from protocols.folding import Fees
 from protocols.states import V4State
 from protocols.ticks import InvariantViolation
 from streams.kafka.records import Snapshot, Unreadable
-from tables.chain import Chain
+from tables.chain import CanonicalChain
 from tables.pool import (
     AUDIT_AFTER_BLOCKS,
     Base,
@@ -26,7 +26,7 @@ from tables.pool import (
 )
 
 
-def observed(pool: Pool, snapshot: Snapshot, chain: Chain) -> Pool:
+def observed(pool: Pool, snapshot: Snapshot, chain: CanonicalChain) -> Pool:
     head = chain.head
     if head is None or snapshot.block.number > head.number:
         return held(pool, snapshot)
@@ -50,7 +50,7 @@ def held(pool: Pool, snapshot: Snapshot) -> Pool:
     )
 
 
-def reached(pool: Pool, chain: Chain) -> Pool:
+def reached(pool: Pool, chain: CanonicalChain) -> Pool:
     """A snapshot that was ahead of the head is looked at when the head is there."""
     if not pool.held or not chain.head or pool.held.block.number > chain.head.number:
         return pool

@@ -15,7 +15,7 @@ from streams.kafka.topics import partition_of
 from tables import metrics
 from tables.partition import Partition
 from tables.pool import Live, Pool
-from tables.processor import Pools
+from tables.processor import PartitionProcessor
 from web import views
 
 FORWARDED = "X-Arena-Forwarded"
@@ -54,7 +54,7 @@ class Refusal(Exception):
 
 
 class Web:
-    def __init__(self, pools: Pools, owners: Owners, chain: str, partitions: int) -> None:
+    def __init__(self, pools: PartitionProcessor, owners: Owners, chain: str, partitions: int) -> None:
         self._pools = pools
         self._owners = owners
         self._chain = chain

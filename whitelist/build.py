@@ -11,20 +11,20 @@ import msgspec
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.node.client import Node
-from streams.node.pinned import BlockGone, Pinned, find_abilities
-from streams.node.rate_limits import patiently
+from streams.node.pinned import BlockGone, Pinned, probe_capabilities
+from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import Missing
 from whitelist.configuration import Configuration, Sources
 from whitelist.metrics import STEP_SECONDS
-from whitelist.pools.factory_events import FoundPool
+from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.factory_scan import Progress, Scanner
-from whitelist.pools.pool_index import Found, opened
+from whitelist.pools.pool_index import PoolIndex, opened
 from whitelist.pools.selection import Listed, Rejected, Rules
 from whitelist.pools.skip_reasons import unchosen
 from whitelist.pricing.depth_reader import depths
 from whitelist.pricing.depths import Depth
 from whitelist.pricing.prices import MICRO, Market, anchor_price, spread
-from whitelist.publication.store import Build, ListedToken, Place, listed_ids
+from whitelist.publication.store import Build, ListedToken, WhitelistStore, listed_ids
 from whitelist.sources.cache import Answer, Kept
 from whitelist.sources.results import Hearing, SourceReport
 from whitelist.tokens.metadata import NoToken, TokenFacts, read_tokens
@@ -49,7 +49,7 @@ async def build(
     settings: Settings, configuration: Configuration, node: Node, progress: Progress, young_s: float = 0.0
 ) -> Build:
     """Kept on disk too. Raises Unbuilt, NodeUnavailable, and what reading and scanning raise of a node that refuses."""
-    place = Place(settings)
+    place = WhitelistStore(settings)
     with opened(place.pools) as found:
         builder = _Builder(configuration, place, node, found, Scanner(node, found, progress))
         for _ in range(TRIES):
@@ -65,9 +65,9 @@ async def build(
 
 class _Builder(msgspec.Struct, frozen=True):
     configuration: Configuration
-    place: Place
+    place: WhitelistStore
     node: Node
-    found: Found
+    found: PoolIndex
     scanner: Scanner
 
     @property
@@ -83,7 +83,7 @@ class _Builder(msgspec.Struct, frozen=True):
             hearing = Hearing(self.configuration, Kept(self.place.answers), self.node, head.number, young_s)
             heard, answers = await hearing.hear()
         chosen = choose(heard, self.configuration, chain)
-        pinned = Pinned(self.node, head, await find_abilities(self.node, head))
+        pinned = Pinned(self.node, head, await probe_capabilities(self.node, head))
         with STEP_SECONDS.labels("tokens").time():
             facts = await read_tokens(pinned, chosen.tokens)
         tokens = _tokens(chosen, facts, self.configuration)
@@ -109,7 +109,7 @@ class _Builder(msgspec.Struct, frozen=True):
             unresolved=unresolved,
         )
 
-    def _others(self, tokens: Sequence[str], gone: Collection[PoolId]) -> list[FoundPool]:
+    def _others(self, tokens: Sequence[str], gone: Collection[PoolId]) -> list[DiscoveredPool]:
         """The newest with a token that is not chosen, and those that were listed and are not looked at any more."""
         others = {pool.id: pool for pool in self.found.others(tokens, self._factories, MOST_UNCHOSEN)}
         found = {pool: self.found.pool(pool) for pool in gone if pool not in others}
@@ -127,7 +127,7 @@ class _Builder(msgspec.Struct, frozen=True):
                 return head
 
     async def _head(self) -> Block:
-        header = await patiently(lambda: self.node.header("latest"))
+        header = await with_rate_limit_retry(lambda: self.node.header("latest"))
         if header is None:
             raise BlockGone("the node has no block at all")
         return Block(header.number, header.hash)
@@ -155,7 +155,7 @@ class _Builder(msgspec.Struct, frozen=True):
 
     def _prices(
         self,
-        pools: Sequence[FoundPool],
+        pools: Sequence[DiscoveredPool],
         read: Mapping[PoolId, Depth | Missing | None],
         tokens: Mapping[str, ListedToken],
     ) -> dict[str, int]:
@@ -211,7 +211,7 @@ def _unresolved(
     return {**chosen.unresolved, **no_tokens, **{each: f"{each} is blocked" for each in configuration.blocked}}
 
 
-def _metadata(pool: FoundPool, tokens: Mapping[str, ListedToken]) -> PoolMetadata:
+def _metadata(pool: DiscoveredPool, tokens: Mapping[str, ListedToken]) -> PoolMetadata:
     token0, token1 = (
         Token(each.address, each.decimals, each.symbol) for each in (tokens[pool.token0], tokens[pool.token1])
     )

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from protocols.types import NATIVE, ProtocolName
 from settings import Settings
-from streams.nats.whitelist_decoder import Unreadable, protocol_name
+from streams.nats.whitelist_decoder import Undecodable, protocol_name
 from whitelist.configuration_checks import (
     Wrong,
     check_address,
@@ -197,7 +197,7 @@ def _check_factory(key: str, factory: Factory) -> None:
     check_number(f"{key}.from_block", factory.from_block, above=-1)
     try:
         protocol_name(factory.protocol)
-    except Unreadable as error:
+    except Undecodable as error:
         raise Wrong(f"{key}.protocol: {error}") from error
 
 

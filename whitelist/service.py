@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from settings import Settings
-from streams.kafka.groups import together
+from streams.kafka.groups import run_until_first_exit
 from streams.nats.jetstream import NotKept, publish
 from streams.nats.subscriber import RESEED, connected, where
 from streams.nats.whitelist_encoder import Outgoing, Said, TooLarge
@@ -25,7 +25,7 @@ from whitelist.pools.pool_index import PoolsUnreadable
 from whitelist.pools.scan_progress import shown
 from whitelist.pricing.depth_reader import PoolUnread
 from whitelist.publication.messages import Change, TooManyRemoved, change, expect_moderate, messages, whole
-from whitelist.publication.store import Build, Busy, Place, Published, Unreadable
+from whitelist.publication.store import Build, Busy, Published, Unreadable, WhitelistStore
 from whitelist.tokens.metadata import TokenUnread
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ FAILURES = (
 async def build_once(settings: Settings, young_s: float = 0.0) -> Build:
     """Raises Busy, and what building raises."""
     configuration = configured(settings)
-    with Place(settings).alone(), shown() as progress:
+    with WhitelistStore(settings).alone(), shown() as progress:
         async with connect(settings.rpc) as node:
             made = await build(settings, configuration, node, progress, young_s)
     told(made)
@@ -69,7 +69,7 @@ async def publish_once(settings: Settings, *, force: bool, young_s: float = 0.0)
     """Builds, and publishes the difference and the whole. Raises TooManyRemoved, NothingListed, NatsAway, NotKept."""
     configuration = configured(settings)
     made = await build_once(settings, young_s)
-    place = Place(settings)
+    place = WhitelistStore(settings)
     after = made.published
     with STEP_SECONDS.labels("publish").time(), place.alone():
         before = place.published()
@@ -94,7 +94,7 @@ async def run(settings: Settings) -> None:
     """Builds and publishes for ever, and tells the list again when asked. Raises Misconfigured."""
     configuration = configured(settings)
     asked = asyncio.Event()
-    await together(_publish_again(settings, configuration, asked), _answer(settings, asked))
+    await run_until_first_exit(_publish_again(settings, configuration, asked), _answer(settings, asked))
 
 
 async def _publish_again(settings: Settings, configuration: Configuration, asked: asyncio.Event) -> None:
@@ -159,7 +159,7 @@ async def _answer_on(client: Client, settings: Settings, asked: asyncio.Event) -
             continue
         requests.clear()
         asked.set()
-        published = Place(settings).published()
+        published = WhitelistStore(settings).published()
         if published is not None:
             await _say(client, settings, whole(_said(settings, published), published, client.max_payload))
             RESEEDS.inc()

@@ -24,7 +24,7 @@ from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.many_pools import ANVIL_OPTIONS, Counts, make
 from lab.devnet.chain.traffic import Traffic
 from lab.devnet.reference.consistency import Served, verdicts
-from lab.devnet.reference.reader import Judge
+from lab.devnet.reference.reader import ReferenceReader
 from lab.devnet.servers import start as servers
 from lab.devnet.servers import whitelist_publisher as listing
 from lab.devnet.servers.processes import free_port
@@ -54,7 +54,7 @@ class Place(msgspec.Struct, frozen=True):
     chain: Chain
     contracts: Contracts
     pools: list[Pool]
-    judge: Judge
+    judge: ReferenceReader
     traffic: Traffic
 
     def mine(self) -> None:
@@ -98,7 +98,7 @@ def _place(rpc: str, counts: Counts, seed: int) -> Place:
     chain = Chain(Rpc(rpc, timeout_s=300))
     contracts = Contracts.deployed(chain, 30)
     pools = make(chain, contracts, counts, seed)
-    judge = Judge(chain.rpc, contracts.multicall)
+    judge = ReferenceReader(chain.rpc, contracts.multicall)
     busy = random.Random(seed).sample(pools, min(BUSY_POOLS, len(pools)))
     return Place(chain, contracts, pools, judge, Traffic(contracts, busy, judge.heads(busy, chain.tip.hash), seed))
 

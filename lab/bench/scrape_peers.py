@@ -26,7 +26,7 @@ from protocols.storage import (
 )
 from protocols.types import Block, PoolId
 from streams.node.client import Node
-from streams.node.pinned import Abilities, Pinned, Request
+from streams.node.pinned import NodeCapabilities, Pinned, Request
 from streams.snapshots.pool_reader import read_pools
 
 CALLS_PER_REQUEST = 400
@@ -51,13 +51,13 @@ Load = Callable[[Sequence[tuple[str, int]]], Awaitable[list[int]]]
 
 
 class Standing(Pinned):
-    def __init__(self, node: Node, block: Block, abilities: Abilities) -> None:
+    def __init__(self, node: Node, block: Block, abilities: NodeCapabilities) -> None:
         super().__init__(node, block, abilities)
         self._at = LATEST
 
 
 async def ours(subject: Subject, pools: Sequence[Pool]) -> dict[PoolId, State]:
-    pinned = Standing(subject.node, subject.block, Abilities(overrides=True, by_hash=True))
+    pinned = Standing(subject.node, subject.block, NodeCapabilities(overrides=True, by_hash=True))
     metadata = [pool.metadata for pool in pools]
     read: dict[PoolId, State] = {}
     for protocol in ("v2", "v3", "v4"):

@@ -18,7 +18,7 @@ RESTART_S = 1.0
 LONGEST_LAG_S = 1.5
 
 
-class Sufferer:
+class FaultInjector:
     """Each fault may come from a thread of its own; what happens to one process happens one after the other."""
 
     def __init__(self, ours: System, servers: Mapping[str, Server], proxy: Proxy) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from lab.chaos.fault_injector import Sufferer
+from lab.chaos.fault_injector import FaultInjector
 from lab.chaos.faults import Listing, Plan, Reorgs
 from lab.chaos.whitelist_churn import Publisher
 from lab.demo.console import waiting
 from lab.devnet.chain.world import World
-from lab.devnet.reference.consistency import Watch, verdicts
+from lab.devnet.reference.consistency import ConsistencyChecker, verdicts
 from lab.devnet.reference.topic_continuity import Continuity
 from lab.devnet.servers.node_proxy import Proxy
 from lab.devnet.servers.processes import free_port
@@ -47,7 +47,7 @@ def play(plan: Plan, servers: Mapping[str, Server], directory: Path, say: Callab
     """The logs of all processes are in `directory` afterwards."""
     with Anvil() as anvil, _stage(plan, servers, anvil.address, directory) as stage:
         began_at = stage.world.chain.tip.number
-        watch = Watch(stage.ours.urls, stage.world)
+        watch = ConsistencyChecker(stage.ours.urls, stage.world)
         watch.start()
         try:
             stage.play(plan)
@@ -65,7 +65,7 @@ class Stage:
         self.world = world
         self.ours = ours
         self.publisher = Publisher(servers["nats"].address, ours.settings.chain, world.pools)
-        self.suffering = Sufferer(ours, servers, proxy)
+        self.suffering = FaultInjector(ours, servers, proxy)
         self._random = random.Random(seed)
         self._continuity = Continuity(ours.settings, world.chain.rpc)
 

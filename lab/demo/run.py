@@ -20,7 +20,7 @@ from lab.demo import whitelist as whitelisting
 from lab.demo.console import progress, story, table, waiting
 from lab.demo.whitelist import NotPublished
 from lab.devnet.chain.world import World
-from lab.devnet.reference.consistency import Served, Watch, verdicts
+from lab.devnet.reference.consistency import ConsistencyChecker, Served, verdicts
 from lab.devnet.servers import start as servers
 from lab.devnet.servers.packages import NotInstalled
 from lab.devnet.servers.processes import NotStarted, free_port
@@ -36,7 +36,7 @@ LINES = 12
 """Of progress, over the whole run."""
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class DemoOptions(msgspec.Struct, frozen=True):
     blocks: int = 60
     rate: float = 4.0
     """Blocks per second."""
@@ -51,7 +51,7 @@ class Unsettled(Exception):
     """What is served is not the chain's truth, or not in time."""
 
 
-def run(wishes: Wishes) -> int:
+def run(wishes: DemoOptions) -> int:
     """The exit code: 0 where nothing differs."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
@@ -74,7 +74,7 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _everything(wishes: Wishes) -> Iterator[tuple[World, System]]:
+def _everything(wishes: DemoOptions) -> Iterator[tuple[World, System]]:
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="arena-demo-"))
         stack.push(_cleaner(directory))
@@ -115,10 +115,10 @@ def _cleaner(
     return clean
 
 
-def _traffic(wishes: Wishes, world: World, ours: System) -> None:
+def _traffic(wishes: DemoOptions, world: World, ours: System) -> None:
     """Blocks until all pools are live; then those that were wished for, at their rate, with both reorgs; watched."""
     served = Served(ours.urls[0])
-    watch = Watch(ours.urls[:1], world)
+    watch = ConsistencyChecker(ours.urls[:1], world)
     watch.start()
     try:
         _settle(wishes, world, ours)
@@ -163,14 +163,14 @@ def _list(world: World, ours: System) -> None:
     console.print(f"{len(told['added'])} pools found by the whitelist service, chosen and listed")
 
 
-def _block(wishes: Wishes, world: World, ours: System) -> None:
+def _block(wishes: DemoOptions, world: World, ours: System) -> None:
     began = time.monotonic()
     ours.check()
     world.mine()
     time.sleep(max(0.0, 1 / wishes.rate - (time.monotonic() - began)))
 
 
-def _settle(wishes: Wishes, world: World, ours: System) -> None:
+def _settle(wishes: DemoOptions, world: World, ours: System) -> None:
     """Blocks until every pool is live; then none until every partition's head is the chain's."""
     served = Served(ours.urls[0])
     deadline = time.monotonic() + SETTLE_S
@@ -205,7 +205,7 @@ def _compare(world: World, ours: System) -> None:
         raise Unsettled(f"{wrong} fields differ from the chain")
 
 
-def _keep(wishes: Wishes, world: World, ours: System) -> None:
+def _keep(wishes: DemoOptions, world: World, ours: System) -> None:
     url = ours.urls[0]
     console.print(f"left running, a block every {1 / wishes.rate:.2g} s, until Ctrl-C. Open for example")
     for path in ("/pools/", f"/pools/{world.pools[3].id}/", f"/pools/{world.pools[3].id}/ticks/", "/status/"):

@@ -12,11 +12,11 @@ from lab.fuzz import mutation
 from lab.fuzz.wire import Finding
 from protocols.types import PoolId, PoolMetadata, Token
 from streams.kafka import records
-from streams.kafka.records import Listed, Undecodable, Wanted, to_bytes
-from streams.nats.whitelist_decoder import Refused
+from streams.kafka.records import Listed, SnapshotRequest, Undecodable, encode_record
+from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_encoder import Outgoing, Said, adding, removing, replacing
-from streams.nats.whitelist_state import FullList, MinimalList, read_full, read_minimal
-from streams.scraper.snapshot_requests import Wishes
+from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
+from streams.scraper.snapshot_requests import RequestQueue
 
 CHAIN = "fuzz"
 SAID = Said(CHAIN, "2026-01-01T00:00:00+00:00", 1)
@@ -36,21 +36,21 @@ class Whitelists:
             if random.random() < 0.1:
                 subject = subject + random.choice((".x", "", ".add", ".full"))
             try:
-                full, minimal = _heard(full, subject, payload), read_minimal(minimal, subject, payload, CHAIN)
+                full, minimal = _heard(full, subject, payload), apply_minimal(minimal, subject, payload, CHAIN)
                 counts["lists read"] += 1
-            except Refused:
+            except Rejected:
                 counts["lists refused"] += 1
 
 
 class Wishing:
     async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
         """Raises whatever a fault raises."""
-        wishes = Wishes()
+        wishes = RequestQueue()
         for at in range(inputs):
-            wish = to_bytes(Wanted(_metadata(random), "listed", random.randint(0, 10**6)))
+            wish = encode_record(SnapshotRequest(_metadata(random), "listed", random.randint(0, 10**6)))
             wish = random.choice((mutation.of_json, mutation.of_bytes))(random, wish)
             try:
-                wishes.add(records.wanted(wish), float(at))
+                wishes.add(records.decode_snapshot_request(wish), float(at))
                 counts["wishes read"] += 1
             except Undecodable:
                 counts["wishes refused"] += 1
@@ -60,9 +60,9 @@ class Wishing:
 
 
 def _heard(held: FullList, subject: str, payload: bytes) -> FullList:
-    found = read_full(held, subject, payload, CHAIN)
+    found = apply_full(held, subject, payload, CHAIN)
     for pool in found.pools.values():
-        again = records.listed(to_bytes(Listed(pool, 0)))
+        again = records.decode_listed(encode_record(Listed(pool, 0)))
         if again.pool != pool:
             raise Finding(f"{pool} is written as {again.pool}")
     if not found.pools and held.pools and b"remove" not in payload.lower() and not subject.endswith(".remove"):

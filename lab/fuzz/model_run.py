@@ -13,7 +13,7 @@ from protocols import folding
 from streams.kafka.records import Snapshot
 from tables import snapshots
 from tables.partition import Partition, Source
-from tables.pool import Live, Pool, Waiting, wish
+from tables.pool import Live, Pool, Waiting, snapshot_request
 from web import views
 
 settings.register_profile("fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,7 +71,7 @@ class Run:
         if self.read["chain"] >= len(self.world.chain) or len(self.world.snapshots) > ENOUGH_SNAPSHOTS:
             return  # a pool without a price asks for ever
         for pool in self.partition.pools.values():
-            wanted = wish(pool, self.partition.head)
+            wanted = snapshot_request(pool, self.partition.head)
             if wanted and self.random.random() < self.eager:
                 head = self.partition.chain.head
                 near = [self.world.nodes[head.hash]] if head else []
@@ -149,7 +149,7 @@ class Run:
         head = self.partition.chain.head
         if isinstance(pool.life, Live) or head is None or self.partition.is_ahead(pool.listed.pool.id):
             return
-        wanted = wish(pool, head.number)
+        wanted = snapshot_request(pool, head.number)
         assert (wanted is None) == (pool.held is not None)
         if wanted and wanted.not_before <= head.number:
             naive = self.world.nodes[head.hash].pools[wanted.pool.id]

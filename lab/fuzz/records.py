@@ -21,16 +21,16 @@ from lab.fuzz.model_run import SOURCES, MemoryRows
 from lab.fuzz.wire import Finding
 from lab.fuzz.world import Topic, WorldNode, follower, some_world
 from protocols.types import PoolId, pool_id
-from streams.bridge.published_chain import Memory, replayed
+from streams.bridge.published_chain import PublishedChain, replayed
 from streams.bridge.resume import resume
 from streams.kafka import records
-from streams.kafka.records import Listed, Undecodable, Update, spelled, to_bytes
+from streams.kafka.records import Listed, Undecodable, Update, encode_record, to_text
 from streams.kafka.topics import topics
 from tables.chain import Illegible
 from tables.durable.chunks import Chunk
 from tables.partition import Partition, Source
 from tables.pool import Live
-from tables.processor import Pools
+from tables.processor import PartitionProcessor
 from web import views
 
 TOPICS = topics("fuzz")
@@ -59,7 +59,7 @@ class Worker:
         self.start()
 
     def start(self) -> None:
-        self.pools = Pools(TOPICS, MEMORY_BLOCKS, clock=lambda: 0.0)
+        self.pools = PartitionProcessor(TOPICS, MEMORY_BLOCKS, clock=lambda: 0.0)
         self.pools.recovered(0, self._rows)
 
     @property
@@ -106,9 +106,11 @@ class Records:
         world = some_world(random)
         snapshots = [_snapshot(world, pool, random.choice(world.path).block) for pool in world.tip.pools for _ in "ab"]
         raw: dict[Source, list[Raw]] = {
-            "whitelist": [Raw(pool.encode(), to_bytes(listed) if listed else None) for pool, listed in world.whitelist],
+            "whitelist": [
+                Raw(pool.encode(), encode_record(listed) if listed else None) for pool, listed in world.whitelist
+            ],
             "chain": [_chained(item) for item in world.chain if not isinstance(item, Illegible)],
-            "snapshots": snapshots + [Raw(each.pool.encode(), to_bytes(each)) for each in world.snapshots],
+            "snapshots": snapshots + [Raw(each.pool.encode(), encode_record(each)) for each in world.snapshots],
         }
         while inputs > 0:
             hurt = min(inputs, random.choice((1, 1, 2, 4)))
@@ -139,12 +141,12 @@ class Records:
         worker.check_end()
         counts["dead letters"] += worker.letters
 
-    async def _heal(self, world: World, worker: Worker, memory: Memory) -> None:
+    async def _heal(self, world: World, worker: Worker, memory: PublishedChain) -> None:
         """The bridge, started again, goes on from what it finds on the topic; list and snapshots come once more."""
         topic = Topic()
         following, publisher = follower(world, WorldNode(world), topic, memory.term + 1)
         await resume(publisher, [memory])
-        worker.fold("whitelist", (Raw(pool.encode(), to_bytes(listed)) for pool, listed in _listed(world).items()))
+        worker.fold("whitelist", (Raw(pool.encode(), encode_record(listed)) for pool, listed in _listed(world).items()))
         for _ in range(ROUNDS):
             world.extend()
             await following.advance(world.tip.block.number)
@@ -191,15 +193,19 @@ def _is_lie(source: Source, before: Raw, after: Raw) -> bool:
     """
     if source == "whitelist" and (not after.value or after.key != before.key):
         return True
-    if after.key != before.key and pool_id(spelled(after.key)):
+    if after.key != before.key and pool_id(to_text(after.key)):
         return True
     try:
-        read = {"whitelist": records.listed, "chain": records.chain, "snapshots": records.snapshot}[source]
+        read = {
+            "whitelist": records.decode_listed,
+            "chain": records.decode_chain,
+            "snapshots": records.decode_snapshot,
+        }[source]
         said = read(after.value or b"")
     except Undecodable:
         return False
     pool = said.pool.id if isinstance(said, Listed) else getattr(said, "pool", None)
-    if pool is not None and spelled(after.key) != pool:
+    if pool is not None and to_text(after.key) != pool:
         return False
     try:
         return said != read(before.value or b"") or before.key != after.key
@@ -209,11 +215,11 @@ def _is_lie(source: Source, before: Raw, after: Raw) -> bool:
 
 def _chained(item: Any) -> Raw:
     key = item.pool.encode() if isinstance(item, Update) else None
-    return Raw(key, to_bytes(msgspec.structs.replace(item, term=1)))
+    return Raw(key, encode_record(msgspec.structs.replace(item, term=1)))
 
 
 def _snapshot(world: World, pool: PoolId, block: Any) -> Raw:
-    return Raw(pool.encode(), to_bytes(world.true_snapshot(pool, block)))
+    return Raw(pool.encode(), encode_record(world.true_snapshot(pool, block)))
 
 
 def _listed(world: World) -> dict[PoolId, Listed]:
@@ -222,6 +228,6 @@ def _listed(world: World) -> dict[PoolId, Listed]:
 
 def _decoded(raw: Raw) -> records.ChainRecord | None:
     try:
-        return records.chain(raw.value or b"")
+        return records.decode_chain(raw.value or b"")
     except Undecodable:
         return None

@@ -21,7 +21,7 @@ from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, SeedWire, Wire
 from streams.exex.assembly import FedBlock, Step
 from streams.exex.control_frames import BadFrame
-from streams.kafka.records import Gap, Head, Reorg, Update, chain
+from streams.kafka.records import Gap, Head, Reorg, Update, decode_chain
 
 FRAMES = Path(__file__).parent.parent.parent / "tests" / "frames"
 TIMEOUT_S = 30.0
@@ -107,7 +107,7 @@ def check(world: World, topic: Topic, *, gaps: bool) -> None:
     path: list[str] = []
     pending: dict[str, object] = {}
     for entry in topic.records:
-        match chain(entry.value or b""):
+        match decode_chain(entry.value or b""):
             case Update(pool, _, events):
                 pending[pool] = events
             case Head(header):

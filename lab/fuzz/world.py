@@ -9,7 +9,7 @@ import msgspec
 from lab.fuzz.chain_model import Node as Mined
 from lab.fuzz.chain_model import Plan, World
 from protocols.events import Initialize
-from streams.bridge.block import ReadBlock, differences, tells_the_same
+from streams.bridge.block import ReadBlock, differences, headers_match
 from streams.bridge.chain_follower import Follower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.exex import control as exex
@@ -58,7 +58,7 @@ class WorldReader:
         if mined is None:
             return ReadBlock(Header(header.number, header.hash, header.parent, header.timestamp), {})
         if fed is not None and fed.number == header.number:
-            differ = not tells_the_same(header, fed) or differences(fed.updates, mined.events, mined.events)
+            differ = not headers_match(header, fed) or differences(fed.updates, mined.events, mined.events)
             self.disagreements += bool(differ)
         return ReadBlock(mined.header, dict(mined.events))
 

@@ -33,7 +33,7 @@ class Difference(msgspec.Struct, frozen=True):
         return f"{self.pool} at its event {position}: feed {fed}, node {read}"
 
 
-def tells_the_same(header: NodeHeader, fed: FedBlock) -> bool:
+def headers_match(header: NodeHeader, fed: FedBlock) -> bool:
     """The wire has no hashes: time and base fee must do. Siblings can share both, so the logs are compared as well."""
     return (fed.timestamp is None or fed.timestamp == header.timestamp) and (
         fed.base_fee is None or fed.base_fee == (header.base_fee or 0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from protocols import Malformed, relevant
 from protocols.events import Event
 from protocols.types import Log, PoolId
-from streams.bridge.block import ReadBlock, cut_short, differences, tells_the_same
+from streams.bridge.block import ReadBlock, cut_short, differences, headers_match
 from streams.bridge.metrics import DISAGREEMENTS
 from streams.bridge.pool_listing import Listing
 from streams.exex.assembly import FedBlock
@@ -27,7 +27,7 @@ class Reader:
 
     async def read(self, header: NodeHeader, fed: FedBlock | None) -> ReadBlock:
         told = fed if fed is not None and fed.number == header.number and fed.part == 0 else None
-        if told is not None and not tells_the_same(header, told):
+        if told is not None and not headers_match(header, told):
             DISAGREEMENTS.labels("header").inc()
             log.warning(
                 "block %d: the feed has time %s and base fee %s, the node %d and %s; the node is taken at its word",

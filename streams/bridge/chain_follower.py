@@ -12,10 +12,10 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from protocols.types import Block
-from streams.bridge.block import ReadBlock, tells_the_same
+from streams.bridge.block import ReadBlock, headers_match
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.metrics import NODE_FAILURES
-from streams.bridge.published_chain import Memory
+from streams.bridge.published_chain import PublishedChain
 from streams.exex.assembly import FedBlock, FedReorg
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
 
@@ -64,7 +64,7 @@ class Follower:
         self._is_more_told = is_more_told
 
     @property
-    def _memory(self) -> Memory:
+    def _memory(self) -> PublishedChain:
         return self._chain.memory
 
     async def block(self, fed: FedBlock) -> None:
@@ -179,7 +179,7 @@ class Follower:
 
     async def _has(self, tip: FedBlock) -> bool:
         header = await self._node.header(tip.number)
-        return header is not None and tells_the_same(header, tip)
+        return header is not None and headers_match(header, tip)
 
     async def _rewind(self, target: int) -> None:
         head, ancestor = self._memory.head, await self._ancestor()

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from protocols.types import Block
 from streams.bridge.block import ReadBlock
 from streams.bridge.metrics import BLOCKS, GAPS, HEAD, REORGS, UPDATES
-from streams.bridge.published_chain import Memory
+from streams.bridge.published_chain import PublishedChain
 from streams.kafka.publisher import Entry, Publisher
-from streams.kafka.records import Gap, Head, Reorg, Update, to_bytes
+from streams.kafka.records import Gap, Head, Reorg, Update, encode_record
 from streams.kafka.topics import partition_of
 
 log = logging.getLogger(__name__)
@@ -41,11 +41,11 @@ class ChainPublisher:
         self._highest_term = highest
         self._opened: set[int] = set()
         """Partitions that have a record of our term: older ones after it are ignored by all readers."""
-        self.memory = Memory()
+        self.memory = PublishedChain()
 
     async def blocks(self, blocks: Sequence[ReadBlock]) -> None:
         await self._send(
-            [entry for block in blocks for entry in laid_out(block, self._publisher.partitions, self._term)]
+            [entry for block in blocks for entry in block_records(block, self._publisher.partitions, self._term)]
         )
         for block in blocks:
             self.memory.publish(Block(block.header.number, block.header.hash))
@@ -66,7 +66,7 @@ class ChainPublisher:
         log.error("blocks %d to %d are lost: %s", first, last, reason)
 
     async def _everywhere(self, record: Reorg | Gap) -> None:
-        value = to_bytes(record)
+        value = encode_record(record)
         await self._send([Entry(partition, None, value) for partition in range(self._publisher.partitions)])
 
     async def _send(self, entries: Sequence[Entry]) -> None:
@@ -87,13 +87,15 @@ class ChainPublisher:
         log.warning("a bridge of term %d still writes to partition %d; this is term %d", term, partition, self._term)
 
 
-def laid_out(block: ReadBlock, partitions: int, term: int | None) -> list[Entry]:
+def block_records(block: ReadBlock, partitions: int, term: int | None) -> list[Entry]:
     """One Update per pool to its partition, then the Head, with the partition's own count, to every one."""
     at = Block(block.header.number, block.header.hash)
     updates = [
-        Entry(partition_of(pool.encode(), partitions), pool.encode(), to_bytes(Update(pool, at, events, term=term)))
+        Entry(
+            partition_of(pool.encode(), partitions), pool.encode(), encode_record(Update(pool, at, events, term=term))
+        )
         for pool, events in block.updates.items()
     ]
     counts = Counter(entry.partition for entry in updates)
-    heads = [to_bytes(Head(block.header, counts[partition], term)) for partition in range(partitions)]
+    heads = [encode_record(Head(block.header, counts[partition], term)) for partition in range(partitions)]
     return updates + [Entry(partition, None, head) for partition, head in enumerate(heads)]

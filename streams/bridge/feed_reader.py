@@ -17,7 +17,7 @@ from streams.exex.control import Decoder
 from streams.exex.control_frames import BadFrame
 from streams.exex.seed import Decoder as SeedDecoder
 from streams.exex.seed_assembly import SeedAssembly
-from streams.exex.violations import BrokenPromise
+from streams.exex.violations import ProtocolViolation
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ControlWire:
         for message in self._decoder.feed(data):
             try:
                 step = self._assembly.receive(message)
-            except BrokenPromise as broken:
+            except ProtocolViolation as broken:
                 BROKEN_PROMISES.labels(type(broken).__name__).inc()
                 log.warning("the feed broke its promise: %s; what is missing comes from the node", broken)
                 self._assembly = Assembly()

@@ -22,7 +22,7 @@ _GIVEN = struct.Struct(">Q")
 PARTITION = 0
 
 
-class Seat(AbstractPartitionAssignor):  # type: ignore[misc] # aiokafka is not typed
+class LeaderAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # aiokafka is not typed
     """One for each member."""
 
     name = "arena-bridge-seat"

@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from settings import Settings
-from streams.bridge.leader_assignor import Seat
-from streams.kafka.groups import broken, ended, leave, together
+from streams.bridge.leader_assignor import LeaderAssignor
+from streams.kafka.groups import cancel_and_wait, leave_group, raise_group_failure, run_until_first_exit
 from streams.kafka.topics import client_options, topics
 
 log = logging.getLogger(__name__)
@@ -66,17 +66,17 @@ async def leading(settings: Settings) -> AsyncIterator[Lead]:
         enable_auto_commit=False,
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // HEARTBEATS_PER_SESSION,
-        partition_assignment_strategy=(Seat(),),
+        partition_assignment_strategy=(LeaderAssignor(),),
     )
     consumer.subscribe([topics(settings.chain).bridge], listener=lead)
     await consumer.start()
     polling = asyncio.create_task(_poll(consumer, lead))
     try:
-        await together(lead.won(), broken(consumer))
+        await run_until_first_exit(lead.won(), raise_group_failure(consumer))
         yield lead
     finally:
-        await ended(polling)
-        await leave(consumer)
+        await cancel_and_wait(polling)
+        await leave_group(consumer)
 
 
 async def _poll(consumer: AIOKafkaConsumer, lead: Lead) -> None:

@@ -8,8 +8,8 @@ from protocols.types import PoolId, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.bridge.metrics import LISTED
 from streams.kafka.publisher import Entry, Publisher
-from streams.kafka.records import Listed, Undecodable, listed, to_bytes
-from streams.kafka.topic_reader import everything
+from streams.kafka.records import Listed, Undecodable, decode_listed, encode_record
+from streams.kafka.topic_reader import read_all
 from streams.kafka.topics import partition_of, topics
 from streams.node.client import Node, NodeUnavailable, RpcError
 from streams.node.pool_managers import pool_manager
@@ -23,12 +23,12 @@ ASK_AGAIN_S = 30.0
 async def recorded(settings: Settings) -> dict[PoolId, Listed]:
     """The list as it stands on the topic."""
     held: dict[PoolId, Listed] = {}
-    for record in await everything(settings, topics(settings.chain).whitelist):
+    for record in await read_all(settings, topics(settings.chain).whitelist):
         pool = PoolId((record.key or b"").decode(errors="replace"))
         held.pop(pool, None)
         try:
             if record.value is not None:
-                held[pool] = listed(record.value)
+                held[pool] = decode_listed(record.value)
         except Undecodable as error:
             log.warning("%s, partition %d, offset %d: %s", record.topic, record.partition, record.offset, error)
     return held
@@ -137,7 +137,7 @@ class Listing:
         return found
 
     async def _say(self, added: Sequence[Listed], removed: Sequence[PoolId]) -> None:
-        records = [(record.pool.id, to_bytes(record)) for record in added] + [(pool, None) for pool in removed]
+        records = [(record.pool.id, encode_record(record)) for record in added] + [(pool, None) for pool in removed]
         await self._publisher.send(
             self._topic,
             [

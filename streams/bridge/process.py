@@ -16,12 +16,12 @@ from streams.bridge.leader_election import leading
 from streams.bridge.pool_listing import Listing, recorded
 from streams.bridge.resume import highest_term, resume, tails
 from streams.exex.assembly import FedBlock, FedReorg, Step
-from streams.kafka.groups import together
+from streams.kafka.groups import run_until_first_exit
 from streams.kafka.publisher import Publisher
 from streams.kafka.topics import ensure, producing, topics
-from streams.nats.subscriber import heard
-from streams.nats.whitelist_decoder import Refused
-from streams.nats.whitelist_state import FullList, read_full
+from streams.nats.subscriber import subscribe
+from streams.nats.whitelist_decoder import Rejected
+from streams.nats.whitelist_state import FullList, apply_full
 from streams.node.client import Node, NodeUnavailable, RpcError, connect
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ async def run(settings: Settings) -> None:
         await resume(chain, [tail.memory for tail in found.values()])
         await _placed(listing)
         bridge = Bridge(settings, node, listing, chain)
-        await together(bridge.feed.run(), bridge.hear(), bridge.publish(), lead.lost())
+        await run_until_first_exit(bridge.feed.run(), bridge.hear(), bridge.publish(), lead.lost())
 
 
 async def _placed(listing: Listing) -> None:
@@ -92,10 +92,10 @@ class Bridge:
 
     async def hear(self) -> None:
         said = FullList(self._listing.wanted)
-        async for subject, payload in heard(self._settings):
+        async for subject, payload in subscribe(self._settings):
             try:
-                said = read_full(said, subject, payload, self._settings.chain)
-            except Refused as error:
+                said = apply_full(said, subject, payload, self._settings.chain)
+            except Rejected as error:
                 log.error("the list stays as it is: %s", error)  # noqa: TRY400  the sentence says it all
                 continue
             for reason in said.skipped:

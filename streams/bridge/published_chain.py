@@ -11,7 +11,7 @@ from streams.kafka.records import ChainRecord, Gap, Head, Header, Reorg, Update
 REMEMBERED_BLOCKS = 1024
 
 
-class Memory:
+class PublishedChain:
     def __init__(self, size: int = REMEMBERED_BLOCKS) -> None:
         self._size = size
         self._hashes: dict[int, str] = {}
@@ -92,19 +92,19 @@ class Memory:
             del self._hashes[forgotten]
 
 
-def replayed(records: Iterable[ChainRecord | None], size: int = REMEMBERED_BLOCKS) -> Memory:
-    memory = Memory(size)
+def replayed(records: Iterable[ChainRecord | None], size: int = REMEMBERED_BLOCKS) -> PublishedChain:
+    memory = PublishedChain(size)
     for record in records:
         memory.replay(record)
     return memory
 
 
-def agree(memories: Sequence[Memory]) -> bool:
+def agree(memories: Sequence[PublishedChain]) -> bool:
     """Whether all partitions end at the same complete block, or in the same gap."""
     return not any(memory.partial for memory in memories) and len({(m.last, m.head) for m in memories}) == 1
 
 
-def common(memories: Sequence[Memory]) -> Block | None:
+def common(memories: Sequence[PublishedChain]) -> Block | None:
     """The highest block that every partition has complete; None: there is no such block in memory."""
     first, *others = memories
     return next((block for block in first.descending() if all(m.at(block.number) == block for m in others)), None)

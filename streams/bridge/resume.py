@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from settings import Settings
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.bridge.published_chain import Memory, agree, common, replayed
-from streams.kafka.records import ChainRecord, Undecodable, chain
+from streams.bridge.published_chain import PublishedChain, agree, common, replayed
+from streams.kafka.records import ChainRecord, Undecodable, decode_chain
 from streams.kafka.topic_reader import read_range, reading_consumer
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ FIRST_SPAN = 2_000
 class Tail(NamedTuple):
     end: int
     """The offset of the next record."""
-    memory: Memory
+    memory: PublishedChain
 
 
 async def tails(settings: Settings, topic: str) -> dict[int, Tail]:
@@ -43,7 +43,7 @@ async def highest_term(settings: Settings, topic: str, partition: int, first: in
     return None if None in terms else max((term for term in terms if term is not None), default=None)
 
 
-async def resume(chain: ChainPublisher, memories: Sequence[Memory]) -> None:
+async def resume(chain: ChainPublisher, memories: Sequence[PublishedChain]) -> None:
     """Partitions that a crash left at different blocks, or inside one, are brought back to a block they all have."""
     fullest = max(memories, key=len)
     if agree(memories):
@@ -58,7 +58,7 @@ async def resume(chain: ChainPublisher, memories: Sequence[Memory]) -> None:
         await chain.gap(min(numbers), max(numbers), "the partitions of the topic agree on no block")
 
 
-async def _memory(consumer: AIOKafkaConsumer, tp: TopicPartition, begin: int, end: int) -> Memory:
+async def _memory(consumer: AIOKafkaConsumer, tp: TopicPartition, begin: int, end: int) -> PublishedChain:
     span = FIRST_SPAN
     while True:
         start = max(begin, end - span)
@@ -71,7 +71,7 @@ async def _memory(consumer: AIOKafkaConsumer, tp: TopicPartition, begin: int, en
 def _decoded(record: ConsumerRecord) -> ChainRecord | None:
     """None: unreadable, so that the block it stands in cannot be taken as complete."""
     try:
-        return chain(record.value or b"")
+        return decode_chain(record.value or b"")
     except Undecodable as error:
         log.warning("%s, partition %d, offset %d: %s", record.topic, record.partition, record.offset, error)
         return None

@@ -3,46 +3,46 @@
 from protocols.types import PoolId
 
 
-class BrokenPromise(Exception):
+class ProtocolViolation(Exception):
     """The feed's stream is not what its protocol promises; what it lost has to come from the node."""
 
 
-class SequenceGap(BrokenPromise):
+class SequenceGap(ProtocolViolation):
     def __init__(self, expected: int, received: int) -> None:
         self.expected, self.received = expected, received
         super().__init__(f"expected message {expected} of the feed, received {received}")
 
 
-class CountMismatch(BrokenPromise):
+class CountMismatch(ProtocolViolation):
     def __init__(self, number: int, announced: int, received: int) -> None:
         self.number, self.announced, self.received = number, announced, received
         super().__init__(f"block {number} ended with {announced} updates announced and {received} received")
 
 
-class NumberMismatch(BrokenPromise):
+class NumberMismatch(ProtocolViolation):
     def __init__(self, expected: int, received: int, message: str) -> None:
         self.expected, self.received = expected, received
         super().__init__(f"{message} of block {received} inside block {expected}")
 
 
-class OutOfOrder(BrokenPromise):
+class OutOfOrder(ProtocolViolation):
     def __init__(self, number: int, last: tuple[int, int], received: tuple[int, int]) -> None:
         self.number, self.last, self.received = number, last, received
         super().__init__(f"block {number}: update {received} after {last} (transaction, log)")
 
 
-class ClampedValue(BrokenPromise):
+class ClampedValue(ProtocolViolation):
     def __init__(self, number: int, pool: PoolId) -> None:
         self.number, self.pool = number, pool
         super().__init__(f"block {number}: a liquidity change of {pool} at the limit of i128 may have been clamped")
 
 
-class Misplaced(BrokenPromise):
+class Misplaced(ProtocolViolation):
     def __init__(self, message: str, where: str) -> None:
         super().__init__(f"{message} {where}")
 
 
-class JoinedInReorg(BrokenPromise):
+class JoinedInReorg(ProtocolViolation):
     """The start of the reorg was never seen, so the blocks taken since joining may have replaced others."""
 
     def __init__(self, tip: int) -> None:
@@ -50,7 +50,7 @@ class JoinedInReorg(BrokenPromise):
         super().__init__(f"a reorg to block {tip} ended whose start was not seen")
 
 
-class ReorgMismatch(BrokenPromise):
+class ReorgMismatch(ProtocolViolation):
     def __init__(self, announced: tuple[int | None, int | None, int], received: tuple[int, ...]) -> None:
         self.announced, self.received = announced, received
         super().__init__(f"a reorg announced blocks (first, last, count) {announced} and brought {list(received)}")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from protocols import Decoded, Malformed, relevant
 from protocols.types import Log, PoolId, ProtocolName
 from streams.feed.blocks import FeedBlock, block_messages, feed_block, reorg_messages
-from streams.feed.journal import KEPT_BLOCKS, InForce, Journal, Watched
-from streams.feed.log_filter import Watch
+from streams.feed.journal import KEPT_BLOCKS, ActiveFilter, FilterSet, Journal
+from streams.feed.log_filter import LogFilter
 from streams.feed.reorg_finals import finals
 from streams.feed.socket_server import Server
 from streams.node.client import Node, NodeHeader, RpcError
@@ -31,7 +31,7 @@ class BeyondMemory(Exception):
 
 class FedChain:
     def __init__(
-        self, node: Node, watch: Watch, server: Server, journal: Journal, memory_blocks: int = KEPT_BLOCKS
+        self, node: Node, watch: LogFilter, server: Server, journal: Journal, memory_blocks: int = KEPT_BLOCKS
     ) -> None:
         self._node = node
         self._watch = watch
@@ -123,20 +123,20 @@ class FedChain:
         if new:
             self._note_list(watched, new[0].header.number)
 
-    async def _read(self, header: NodeHeader, watched: Watched) -> FeedBlock:
+    async def _read(self, header: NodeHeader, watched: FilterSet) -> FeedBlock:
         try:
             logs = await self._node.logs(header.hash)
         except RpcError as error:
             raise Replaced(f"the logs of block {header.number} ({header.hash}) cannot be had: {error}") from error
         return feed_block(header, logs, _relevant(logs, watched))
 
-    def _tell(self, block: FeedBlock, watched: Watched) -> None:
+    def _tell(self, block: FeedBlock, watched: FilterSet) -> None:
         self._server.send(block_messages(block))
         self._told = [*self._told, block][-self._memory_blocks :]
         self._journal.add([block], self._told)
         self._note_list(watched, block.header.number)
 
-    def _note_list(self, watched: Watched, from_block: int) -> None:
+    def _note_list(self, watched: FilterSet, from_block: int) -> None:
         """A change of the list is in force from a block on, and which one is told and kept."""
         if watched == self._in_force:
             return
@@ -149,10 +149,10 @@ class FedChain:
             *map(len, (added, removed)),
         )
         self._in_force = watched
-        self._journal.keep_list(InForce(from_block, watched))
+        self._journal.keep_list(ActiveFilter(from_block, watched))
 
 
-def _relevant(logs: Sequence[Log], watched: Watched) -> list[tuple[Log, Decoded]]:
+def _relevant(logs: Sequence[Log], watched: FilterSet) -> list[tuple[Log, Decoded]]:
     """A listed contract's log that does not fit its own topic is left out, and said."""
     try:
         return relevant(logs, watched.pools, watched.managers)

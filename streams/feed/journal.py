@@ -28,7 +28,7 @@ class Opening(msgspec.Struct, frozen=True, tag="of"):
     """The hash of block 0, so that a chain begun afresh is not taken for the old one."""
 
 
-class Told(msgspec.Struct, frozen=True, tag="told"):
+class EmittedBlock(msgspec.Struct, frozen=True, tag="told"):
     header: NodeHeader
     frames: bytes
     """The block's updates in the control protocol."""
@@ -40,7 +40,7 @@ class Back(msgspec.Struct, frozen=True, tag="back"):
     to: str
 
 
-class Watched(msgspec.Struct, frozen=True):
+class FilterSet(msgspec.Struct, frozen=True):
     """Which logs are told."""
 
     pools: dict[PoolId, ProtocolName | None] = {}
@@ -49,14 +49,14 @@ class Watched(msgspec.Struct, frozen=True):
     """Whose logs count for a V4 pool."""
 
 
-class InForce(msgspec.Struct, frozen=True):
+class ActiveFilter(msgspec.Struct, frozen=True):
     from_block: int
     """The first block that was told by this list."""
-    watched: Watched
+    watched: FilterSet
 
 
-_lines: msgspec.json.Decoder[Opening | Told | Back] = msgspec.json.Decoder(Opening | Told | Back)
-_list: msgspec.json.Decoder[InForce] = msgspec.json.Decoder(InForce)
+_lines: msgspec.json.Decoder[Opening | EmittedBlock | Back] = msgspec.json.Decoder(Opening | EmittedBlock | Back)
+_list: msgspec.json.Decoder[ActiveFilter] = msgspec.json.Decoder(ActiveFilter)
 
 
 class Journal:
@@ -77,7 +77,7 @@ class Journal:
         self.rewrite(told)
         return told
 
-    def list_in_force(self) -> InForce | None:
+    def list_in_force(self) -> ActiveFilter | None:
         try:
             return _list.decode(self._list_path.read_bytes())
         except FileNotFoundError:
@@ -86,12 +86,12 @@ class Journal:
             log.warning("%s is no list of this feed's, so it waits for the one on NATS: %s", self._list_path, error)
             return None
 
-    def keep_list(self, in_force: InForce) -> None:
+    def keep_list(self, in_force: ActiveFilter) -> None:
         self._replace(self._list_path, msgspec.json.encode(in_force))
 
     def add(self, blocks: Sequence[FeedBlock], all_told: Sequence[FeedBlock], back_to: str | None = None) -> None:
         """`all_told`: everything remembered now, `blocks` at its end; `back_to`: where they branch off, in a reorg."""
-        added: list[Told | Back] = [Back(back_to)] if back_to else []
+        added: list[EmittedBlock | Back] = [Back(back_to)] if back_to else []
         added += [_told(block) for block in blocks]
         if self._lines > 2 * self._kept_blocks or self._is_failing:
             self.rewrite(all_told)
@@ -150,10 +150,10 @@ class Journal:
         self._is_failing = True
 
 
-def _after(told: list[FeedBlock], line: Opening | Told | Back) -> list[FeedBlock]:
+def _after(told: list[FeedBlock], line: Opening | EmittedBlock | Back) -> list[FeedBlock]:
     """Raises ValueError, BadFrame."""
     match line:
-        case Told(header, frames):
+        case EmittedBlock(header, frames):
             if told and told[-1].header.hash != header.parent:
                 raise ValueError(f"block {header.number} does not follow block {told[-1].header.number}")
             return [*told, FeedBlock(header, _updates(header, frames))]
@@ -164,8 +164,8 @@ def _after(told: list[FeedBlock], line: Opening | Told | Back) -> list[FeedBlock
             raise ValueError("it begins again in the middle")
 
 
-def _told(block: FeedBlock) -> Told:
-    return Told(block.header, b"".join(encode(update) for update in block.updates))
+def _told(block: FeedBlock) -> EmittedBlock:
+    return EmittedBlock(block.header, b"".join(encode(update) for update in block.updates))
 
 
 def _updates(header: NodeHeader, frames: bytes) -> tuple[PoolUpdate, ...]:

@@ -7,10 +7,10 @@ from contextlib import aclosing
 
 from protocols.types import NATIVE, PoolId, PoolMetadata, ProtocolName, Token
 from settings import Settings
-from streams.feed.journal import Watched
-from streams.nats.subscriber import Heard, heard
-from streams.nats.whitelist_decoder import Refused
-from streams.nats.whitelist_state import FullList, MinimalList, read_full, read_minimal
+from streams.feed.journal import FilterSet
+from streams.nats.subscriber import Received, subscribe
+from streams.nats.whitelist_decoder import Rejected
+from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
 from streams.node.client import Node, NodeUnavailable, RpcError
 from streams.node.pool_managers import pool_manager
 
@@ -20,10 +20,10 @@ RETRY_S = 2.0
 COIN = Token(NATIVE)
 
 
-class Watch:
-    def __init__(self, node: Node, settings: Settings, restored: Watched | None = None) -> None:
+class LogFilter:
+    def __init__(self, node: Node, settings: Settings, restored: FilterSet | None = None) -> None:
         """`restored`: what was watched when the feed ended; it holds until a whole list is heard."""
-        self.watched = restored or Watched()
+        self.watched = restored or FilterSet()
         """Replaced as a whole, never changed."""
         self._node = node
         self._settings = settings
@@ -35,7 +35,7 @@ class Watch:
 
     async def listen(self) -> None:
         """Reads the lists for ever."""
-        async with aclosing(heard(self._settings)) as messages:
+        async with aclosing(subscribe(self._settings)) as messages:
             async for message in messages:
                 self._read(message)
 
@@ -54,12 +54,12 @@ class Watch:
             if len(managers) < len(singletons):
                 asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
 
-    def _read(self, message: Heard) -> None:
+    def _read(self, message: Received) -> None:
         chain = self._settings.chain
         try:
-            minimal = read_minimal(self._minimal, message.subject, message.payload, chain)
-            full = read_full(self._full, message.subject, message.payload, chain)
-        except Refused as refused:
+            minimal = apply_minimal(self._minimal, message.subject, message.payload, chain)
+            full = apply_full(self._full, message.subject, message.payload, chain)
+        except Rejected as refused:
             log.warning("A whitelist message is refused, the last list stays: %s", refused)
             return
         for reason in {*minimal.skipped, *full.skipped}:
@@ -71,7 +71,7 @@ class Watch:
         self._changed.set()
 
     def _watch(self, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]) -> None:
-        watched = Watched(dict(pools), dict(managers))
+        watched = FilterSet(dict(pools), dict(managers))
         if watched != self.watched:
             log.info("Watching %d pools; the PoolManager of %d V4 pools is known", len(pools), len(managers))
         self.watched = watched

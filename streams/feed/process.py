@@ -7,10 +7,10 @@ from contextlib import aclosing
 from settings import Settings
 from streams.feed.emitted_chain import FedChain, Replaced
 from streams.feed.journal import Journal
-from streams.feed.log_filter import Watch
+from streams.feed.log_filter import LogFilter
 from streams.feed.metrics import HEAD, NODE_HEAD, TRIES
 from streams.feed.socket_server import serve
-from streams.kafka.groups import together
+from streams.kafka.groups import run_until_first_exit
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError, connect
 from streams.node.heads import heads
 
@@ -25,9 +25,9 @@ async def run(settings: Settings) -> None:
     async with connect(settings.rpc) as node, serve(settings.exex_socket, settings.exex_buffer_bytes) as server:
         journal = Journal(settings)
         in_force = journal.list_in_force()
-        watch = Watch(node, settings, in_force.watched if in_force else None)
+        watch = LogFilter(node, settings, in_force.watched if in_force else None)
         chain = FedChain(node, watch, server, journal)
-        await together(watch.listen(), watch.resolve(), _follow(node, settings.rpc_ws, chain))
+        await run_until_first_exit(watch.listen(), watch.resolve(), _follow(node, settings.rpc_ws, chain))
 
 
 async def _follow(node: Node, ws: str | None, chain: FedChain) -> None:

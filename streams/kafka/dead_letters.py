@@ -5,12 +5,12 @@ from typing import NamedTuple
 import msgspec
 
 from settings import Settings
-from streams.kafka.records import DeadLetter, unspelled
-from streams.kafka.topic_reader import everything
+from streams.kafka.records import DeadLetter, from_text
+from streams.kafka.topic_reader import read_all
 from streams.kafka.topics import producer, topics
 
 
-class Kept(NamedTuple):
+class StoredLetter(NamedTuple):
     """A dead letter where it lies."""
 
     name: str
@@ -24,24 +24,24 @@ class NoSuchLetter(Exception):
         super().__init__(f"there is no dead letter {name!r} of {chain}; `arena dead-letters` lists them")
 
 
-async def kept(settings: Settings) -> list[Kept]:
+async def stored_letters(settings: Settings) -> list[StoredLetter]:
     """Oldest first."""
     found = [
-        Kept(
+        StoredLetter(
             f"{record.partition}:{record.offset}", record.timestamp, msgspec.json.decode(record.value, type=DeadLetter)
         )
-        for record in await everything(settings, topics(settings.chain).dead_letters)
+        for record in await read_all(settings, topics(settings.chain).dead_letters)
     ]
     return sorted(found, key=lambda each: each.timestamp_ms)
 
 
 async def replay(settings: Settings, name: str) -> DeadLetter:
     """Sends the record to the end of the partition that it came from. Raises NoSuchLetter."""
-    letters = {each.name: each.letter for each in await kept(settings)}
+    letters = {each.name: each.letter for each in await stored_letters(settings)}
     if name not in letters:
         raise NoSuchLetter(name, settings.chain)
     letter = letters[name]
-    key, value = unspelled(letter.key), unspelled(letter.value)
+    key, value = from_text(letter.key), from_text(letter.value)
     async with producer(settings) as kafka:
         await kafka.send_and_wait(letter.topic, key=key, value=value, partition=letter.partition)
     return letter

@@ -10,7 +10,7 @@ PATIENCE_S = 1.0
 FAREWELL_S = 5.0
 
 
-async def together(*parts: Coroutine[Any, Any, None]) -> None:
+async def run_until_first_exit(*parts: Coroutine[Any, Any, None]) -> None:
     """Until one of them ends or fails; its failure is raised, and the others have ended by then."""
     tasks = [asyncio.create_task(part) for part in parts]
     try:
@@ -18,10 +18,10 @@ async def together(*parts: Coroutine[Any, Any, None]) -> None:
         for task in done:
             task.result()
     finally:
-        await ended(*tasks)
+        await cancel_and_wait(*tasks)
 
 
-async def ended(*tasks: asyncio.Task[Any]) -> None:
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancels them until they have ended: in Python 3.11 a library's `wait_for` can lose a cancellation."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
@@ -32,7 +32,7 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
             task.exception()  # looked at, so that asyncio does not complain of it
 
 
-async def broken(consumer: AIOKafkaConsumer) -> None:
+async def raise_group_failure(consumer: AIOKafkaConsumer) -> None:
     """Of a started member of a group, for ever: raises the KafkaError that ended one of aiokafka's own tasks.
 
     It tells nobody who waits for records, or to be assigned some. Brokers that are all fenced are one way to get there.
@@ -45,7 +45,7 @@ async def broken(consumer: AIOKafkaConsumer) -> None:
     await asyncio.Event().wait()
 
 
-async def leave(consumer: AIOKafkaConsumer) -> None:
+async def leave_group(consumer: AIOKafkaConsumer) -> None:
     """Says so to the group, so that others take over at once; where Kafka is gone it learns by missing heartbeats."""
     leaving = asyncio.create_task(consumer.stop())
     await asyncio.wait([leaving], timeout=FAREWELL_S)

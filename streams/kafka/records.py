@@ -30,7 +30,7 @@ AUDIT = "audit"
 """The reason of a wish for a live pool."""
 
 
-class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
+class SnapshotRequest(msgspec.Struct, frozen=True, tag="wanted"):
     """Topic `wanted`, keyed by pool: all that the scraper needs to take a snapshot."""
 
     pool: PoolMetadata
@@ -121,14 +121,14 @@ class DeadLetter(msgspec.Struct, frozen=True, tag="dead_letter"):
 WhitelistRecord = Listed
 ChainRecord = Update | Head | Reorg | Gap
 SnapshotRecord = Snapshot | Unreadable
-Record = Listed | Wanted | Update | Head | Reorg | Gap | Snapshot | Unreadable | DeadLetter
+Record = Listed | SnapshotRequest | Update | Head | Reorg | Gap | Snapshot | Unreadable | DeadLetter
 
 
 class Undecodable(Exception):
     """A record's bytes are not what its topic holds."""
 
 
-def to_bytes(record: Record) -> bytes:
+def encode_record(record: Record) -> bytes:
     return msgspec.json.encode(_exact(msgspec.to_builtins(record)))
 
 
@@ -142,7 +142,7 @@ def _exact(value: object) -> object:
     return value
 
 
-def spelled(raw: bytes | None) -> str:
+def to_text(raw: bytes | None) -> str:
     """Bytes for a person to read: as they are where they are UTF-8, else `hex:` and hex; nothing for None."""
     try:
         text = (raw or b"").decode()
@@ -151,34 +151,34 @@ def spelled(raw: bytes | None) -> str:
     return HEX + text.encode().hex() if text.startswith(HEX) else text
 
 
-def unspelled(text: str) -> bytes | None:
+def from_text(text: str) -> bytes | None:
     raw = bytes.fromhex(text.removeprefix(HEX)) if text.startswith(HEX) else text.encode()
     return raw or None
 
 
 _listed: msgspec.json.Decoder[Listed] = msgspec.json.Decoder(Listed, strict=False)
-_wanted: msgspec.json.Decoder[Wanted] = msgspec.json.Decoder(Wanted, strict=False)
+_wanted: msgspec.json.Decoder[SnapshotRequest] = msgspec.json.Decoder(SnapshotRequest, strict=False)
 _chain: msgspec.json.Decoder[ChainRecord] = msgspec.json.Decoder(ChainRecord, strict=False)
 _snapshots: msgspec.json.Decoder[SnapshotRecord] = msgspec.json.Decoder(SnapshotRecord, strict=False)
 
 
-def listed(value: bytes) -> Listed:
+def decode_listed(value: bytes) -> Listed:
     record = _read(_listed, value)
     _expect_sound(record.pool)
     return record
 
 
-def wanted(value: bytes) -> Wanted:
+def decode_snapshot_request(value: bytes) -> SnapshotRequest:
     record = _read(_wanted, value)
     _expect_sound(record.pool)
     return record
 
 
-def chain(value: bytes) -> ChainRecord:
+def decode_chain(value: bytes) -> ChainRecord:
     return _read(_chain, value)
 
 
-def snapshot(value: bytes) -> SnapshotRecord:
+def decode_snapshot(value: bytes) -> SnapshotRecord:
     return _read(_snapshots, value)
 
 

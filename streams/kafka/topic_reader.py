@@ -20,7 +20,7 @@ class Stalled(Exception):
         )
 
 
-async def everything(settings: Settings, topic: str) -> list[ConsumerRecord]:
+async def read_all(settings: Settings, topic: str) -> list[ConsumerRecord]:
     """All records of a compacted topic."""
     partitions = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
     async with reading_consumer(settings) as consumer:

@@ -29,7 +29,7 @@ PING_INTERVAL_S = 10
 JETSTREAM_TIMEOUT_S = 2.0
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     subject: str
     payload: bytes
 
@@ -38,10 +38,10 @@ class ConnectionLost(Exception):
     """The connection ended, or messages were lost on it."""
 
 
-News = asyncio.Queue[Heard | ConnectionLost]
+News = asyncio.Queue[Received | ConnectionLost]
 
 
-async def heard(settings: Settings) -> AsyncGenerator[Heard, None]:
+async def subscribe(settings: Settings) -> AsyncGenerator[Received, None]:
     """Every message on the chain's whitelist subjects; connects again for ever, and starts over with what is retained.
 
     A message may come again; each subject's messages come in the order they were published.
@@ -94,7 +94,7 @@ async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, News]]:
     live: News = asyncio.Queue()
 
     async def keep(message: Msg) -> None:
-        live.put_nowait(Heard(message.subject, message.data))
+        live.put_nowait(Received(message.subject, message.data))
 
     async def closed() -> None:
         live.put_nowait(ConnectionLost("the connection is lost"))
@@ -109,7 +109,7 @@ async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, News]]:
         yield client, live
 
 
-async def _messages(client: Client, live: News, settings: Settings) -> AsyncGenerator[Heard, None]:
+async def _messages(client: Client, live: News, settings: Settings) -> AsyncGenerator[Received, None]:
     for message in await _retained(client, settings.chain):
         yield message
     await client.publish(RESEED, b"")
@@ -119,7 +119,7 @@ async def _messages(client: Client, live: News, settings: Settings) -> AsyncGene
     raise news
 
 
-async def _retained(client: Client, chain: str) -> list[Heard]:
+async def _retained(client: Client, chain: str) -> list[Received]:
     """The last message of every subject that a stream holds, oldest first; none where there is no such stream."""
     stream = client.jetstream(timeout=JETSTREAM_TIMEOUT_S)
     try:
@@ -132,4 +132,4 @@ async def _retained(client: Client, chain: str) -> list[Heard]:
         cause = str(error) or "no answer"
         log.warning("What JetStream retains cannot be had (%s); the list is known when it is published again", cause)
         return []
-    return [Heard(each.subject or "", each.data or b"") for each in sorted(last, key=lambda each: each.seq or 0)]
+    return [Received(each.subject or "", each.data or b"") for each in sorted(last, key=lambda each: each.seq or 0)]

@@ -18,11 +18,11 @@ SubjectKind = Literal["minimal", "full", "add", "remove"]
 Action = Literal["full", "add", "remove"]
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """The message as a whole cannot be followed; the list held stays."""
 
 
-class Unreadable(Exception):
+class Undecodable(Exception):
     """One pool of a message cannot be followed."""
 
 
@@ -92,23 +92,23 @@ def subjects(chain: str) -> str:
     return f"whitelist.pools.{chain}.>"
 
 
-def read(subject: str, payload: bytes, chain: str) -> Message:
+def decode_message(subject: str, payload: bytes, chain: str) -> Message:
     """Raises Refused."""
     kind = _subject_kind(subject, chain)
     try:
         envelope = _envelopes.decode(payload)
     except ValueError as error:
-        raise Refused(f"{subject}: {error}") from error
+        raise Rejected(f"{subject}: {error}") from error
     if envelope.chain is not None and envelope.chain != chain:
-        raise Refused(f"{subject}: the message is of chain {envelope.chain!r}, this is {chain!r}")
+        raise Rejected(f"{subject}: the message is of chain {envelope.chain!r}, this is {chain!r}")
     action, said = _action(subject, kind, envelope)
     listed = envelope.pools if envelope.pools is not None else envelope.pool_addresses
     if action == "remove" and envelope.pool_addresses is not None:
         listed = envelope.pool_addresses
     if listed is None:
-        raise Refused(f"{subject}: the message names no pools")
+        raise Rejected(f"{subject}: the message names no pools")
     if envelope.protocols is not None and len(envelope.protocols) != len(listed):
-        raise Refused(f"{subject}: {len(envelope.protocols)} protocols for {len(listed)} pools")
+        raise Rejected(f"{subject}: {len(envelope.protocols)} protocols for {len(listed)} pools")
     protocols = None if envelope.protocols is None else tuple(envelope.protocols)
     return Message(kind, action, said, tuple(listed), protocols, _part(subject, envelope))
 
@@ -120,7 +120,7 @@ def _subject_kind(subject: str, chain: str) -> SubjectKind:
         match kind:
             case "minimal" | "full" | "add" | "remove":
                 return kind
-    raise Refused(f"{subject} is no subject of {chain}'s whitelist")
+    raise Rejected(f"{subject} is no subject of {chain}'s whitelist")
 
 
 def _action(subject: str, kind: SubjectKind, envelope: _Envelope) -> tuple[Action, bool]:
@@ -131,7 +131,7 @@ def _action(subject: str, kind: SubjectKind, envelope: _Envelope) -> tuple[Actio
             return "full", False
         case ("full" | "add" | "remove") as action:
             return action, True
-    raise Refused(f"{subject}: type {envelope.type!r} is none of full, add and remove")
+    raise Rejected(f"{subject}: type {envelope.type!r} is none of full, add and remove")
 
 
 def _part(subject: str, envelope: _Envelope) -> Part | None:
@@ -139,7 +139,7 @@ def _part(subject: str, envelope: _Envelope) -> Part | None:
         return None
     part = Part(str(envelope.snapshot_id), envelope.part or 0, envelope.parts or 0)
     if envelope.snapshot_id is None or not 1 <= part.number <= part.of:
-        raise Refused(f"{subject}: part {envelope.part} of {envelope.parts} of snapshot {envelope.snapshot_id}")
+        raise Rejected(f"{subject}: part {envelope.part} of {envelope.parts} of snapshot {envelope.snapshot_id}")
     return part
 
 
@@ -148,11 +148,11 @@ def pool(entry: msgspec.Raw) -> PoolMetadata:
     try:
         read = _pools.decode(entry)
     except ValueError as error:
-        raise Unreadable(str(error)) from error
+        raise Undecodable(str(error)) from error
     protocol = protocol_name(read.protocol)
     tokens = (_token(read.token0, read.token0_decimals), _token(read.token1, read.token1_decimals))
     if tokens[0].address == tokens[1].address:
-        raise Unreadable(f"both tokens are {tokens[0].address}")
+        raise Undecodable(f"both tokens are {tokens[0].address}")
     found = PoolMetadata(
         id=_fitting(_identifier(read), protocol),
         protocol=protocol,
@@ -172,7 +172,7 @@ def pool_id(entry: msgspec.Raw) -> PoolId:
     try:
         return _identifier(_identified.decode(entry))
     except ValueError as error:
-        raise Unreadable(str(error)) from error
+        raise Undecodable(str(error)) from error
 
 
 def minimal_protocol(pool: PoolId, name: object) -> ProtocolName | None:
@@ -187,7 +187,7 @@ def minimal_protocol(pool: PoolId, name: object) -> ProtocolName | None:
 def protocol_name(name: str) -> ProtocolName:
     protocol = PROTOCOLS.get(name.lower().replace("_", "").removeprefix("uniswap"))
     if protocol is None:
-        raise Unreadable(f"protocol {name!r} is not followed")
+        raise Undecodable(f"protocol {name!r} is not followed")
     return protocol
 
 
@@ -195,13 +195,13 @@ def _identifier(entry: _Pool | _Identified | str) -> PoolId:
     named = [entry] if isinstance(entry, str) else [entry.pool_id, entry.id, entry.address]
     text = next((text for text in named if text), None)
     if text is None or not HEX.fullmatch(text):
-        raise Unreadable(f"{text!r} is neither an address nor a pool id")
+        raise Undecodable(f"{text!r} is neither an address nor a pool id")
     return PoolId(text.lower())
 
 
 def _fitting(pool: PoolId, protocol: ProtocolName) -> PoolId:
     if not can_be(pool, protocol):
-        raise Unreadable(f"{pool} cannot be a {protocol} pool: V4 pools have 64 digits, the others 40")
+        raise Undecodable(f"{pool} cannot be a {protocol} pool: V4 pools have 64 digits, the others 40")
     return pool
 
 
@@ -213,13 +213,13 @@ def _token(token: _Token | str, decimals: int | None) -> Token:
 
 def _address(text: str) -> str:
     if not HEX.fullmatch(text) or len(text) == POOL_ID_LENGTH:
-        raise Unreadable(f"{text!r} is no address")
+        raise Undecodable(f"{text!r} is no address")
     return text.lower()
 
 
 def _number(name: str, value: int | None, least: int, most: int, protocol: ProtocolName) -> int:
     if value is None:
-        raise Unreadable(f"a {protocol} pool needs its {name}")
+        raise Undecodable(f"a {protocol} pool needs its {name}")
     if not least <= value <= most:
-        raise Unreadable(f"{name} {value} is not in {least}..{most}")
+        raise Undecodable(f"{name} {value} is not in {least}..{most}")
     return value

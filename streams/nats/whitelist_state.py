@@ -14,12 +14,12 @@ from protocols.types import PoolId, PoolMetadata, ProtocolName
 from streams.nats.whitelist_decoder import (
     Message,
     Part,
-    Refused,
-    Unreadable,
+    Rejected,
+    Undecodable,
+    decode_message,
     minimal_protocol,
     pool,
     pool_id,
-    read,
 )
 
 V = TypeVar("V")
@@ -52,9 +52,9 @@ class MinimalList(msgspec.Struct, frozen=True):
     joining: Joining[ProtocolName | None] | None = None
 
 
-def read_full(held: FullList, subject: str, payload: bytes, chain: str) -> FullList:
+def apply_full(held: FullList, subject: str, payload: bytes, chain: str) -> FullList:
     """The list after a message on any of the subjects; `.minimal` ones announce and remove. Raises Refused."""
-    message = read(subject, payload, chain)
+    message = decode_message(subject, payload, chain)
     if message.action == "remove":
         ids, skipped = _ids(message)
         kept = {pool: metadata for pool, metadata in held.pools.items() if pool not in ids}
@@ -73,9 +73,9 @@ def read_full(held: FullList, subject: str, payload: bytes, chain: str) -> FullL
     return FullList(whole, skipped)
 
 
-def read_minimal(held: MinimalList, subject: str, payload: bytes, chain: str) -> MinimalList:
+def apply_minimal(held: MinimalList, subject: str, payload: bytes, chain: str) -> MinimalList:
     """The list after a message on any of the subjects; `.full` ones are another list's. Raises Refused."""
-    message = read(subject, payload, chain)
+    message = decode_message(subject, payload, chain)
     if message.subject == "full":
         return MinimalList(held.pools, joining=held.joining)
     if message.action == "remove":
@@ -97,7 +97,7 @@ def _ids(message: Message) -> tuple[set[PoolId], tuple[str, ...]]:
     for position, entry in enumerate(message.entries):
         try:
             ids.add(pool_id(entry))
-        except Unreadable as error:
+        except Undecodable as error:
             skipped.append(f"pool {position} of {message.subject}: {error}")
     return ids, tuple(skipped)
 
@@ -118,7 +118,7 @@ def _pools(
             if id_ in held:
                 found.setdefault(id_, held[id_])
             found[id_] = pool(entry)
-        except Unreadable as error:
+        except Undecodable as error:
             skipped.append(f"{name}: {error}")
     return named, found, tuple(skipped)
 
@@ -133,7 +133,7 @@ def _protocols(
         try:
             id_ = pool_id(entry)
             found[id_] = minimal_protocol(id_, protocol) or held.get(id_)
-        except Unreadable as error:
+        except Undecodable as error:
             skipped.append(f"pool {position} of {message.subject}: {error}")
     return found, tuple(skipped)
 
@@ -159,4 +159,4 @@ def _joined(
 def _expect_some(subject: str, whole: Mapping[PoolId, object], skipped: tuple[str, ...]) -> None:
     if not whole:
         faults = f"; {skipped[0]}" if skipped else ""
-        raise Refused(f"{subject}: a list without one readable pool does not replace the one held{faults}")
+        raise Rejected(f"{subject}: a list without one readable pool does not replace the one held{faults}")

@@ -41,7 +41,7 @@ class StateRefused(BlockGone):
         super().__init__(f"the node does not tell the state of block {block.number} {block.hash}: {answer}")
 
 
-class Abilities(msgspec.Struct):
+class NodeCapabilities(msgspec.Struct):
     """What a node has shown it can do. It is found out once and corrected by what it refuses."""
 
     overrides: bool
@@ -84,7 +84,7 @@ class Abilities(msgspec.Struct):
 
 
 class Pinned:
-    def __init__(self, node: Node, block: Block, abilities: Abilities) -> None:
+    def __init__(self, node: Node, block: Block, abilities: NodeCapabilities) -> None:
         self.block = block
         self.abilities = abilities
         self._node = node
@@ -149,7 +149,7 @@ class Pinned:
             raise BlockGone(f"block {self.block.number} {self.block.hash} is no longer on the node's chain")
 
 
-async def find_abilities(node: Node, block: Block) -> Abilities:
+async def probe_capabilities(node: Node, block: Block) -> NodeCapabilities:
     """Raises BlockGone for a block that is replaced meanwhile, StateRefused where not even code can be had.
 
     A node that answers for a block that never was does not look at what it is asked for: what it says is of no block.
@@ -159,7 +159,7 @@ async def find_abilities(node: Node, block: Block) -> Abilities:
     for by_hash in (True, False):
         never = Block(block.number, "0x" + secrets.token_hex(32)) if by_hash else Block(NEVER, block.hash)
         for overrides in (True, False):
-            abilities = Abilities(overrides, by_hash, newest_shifts=newest_shifts)
+            abilities = NodeCapabilities(overrides, by_hash, newest_shifts=newest_shifts)
             pinned = Pinned(node, block, abilities)
             if await _probe(pinned) is not None:
                 continue
@@ -191,7 +191,7 @@ async def _is_anvil(node: Node) -> bool:
         return False
 
 
-def _tell(abilities: Abilities) -> None:
+def _tell(abilities: NodeCapabilities) -> None:
     if not abilities.overrides:
         log.warning("The node refuses state overrides: pools are read slot by slot, which is slower")
     if not abilities.by_hash:

@@ -17,13 +17,13 @@ FIRST_PAUSE_S = 0.5
 """The next ones are twice as long each."""
 
 
-async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+async def with_rate_limit_retry(ask: Callable[[], Awaitable[T]]) -> T:
     """Raises NodeUnavailable for a node that asks for patience again and again, and what `ask` raises."""
     for number in range(TRIES):
         try:
             return await ask()
         except (RpcError, NodeUnavailable) as error:
-            if not asks_for_patience(error):
+            if not is_rate_limited(error):
                 raise
             last = error
         pause_s = FIRST_PAUSE_S * 2**number
@@ -32,5 +32,5 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     raise NodeUnavailable(f"the node asked for patience {TRIES} times in a row, last with: {last}") from last
 
 
-def asks_for_patience(error: RpcError | NodeUnavailable) -> bool:
+def is_rate_limited(error: RpcError | NodeUnavailable) -> bool:
     return any(word in str(error).lower() for word in TOO_FAST)

@@ -9,16 +9,16 @@ from msgspec.structs import replace
 
 from protocols.types import Block, PoolId, ProtocolName
 from settings import Settings
-from streams.kafka.records import AUDIT, Wanted
+from streams.kafka.records import AUDIT, SnapshotRequest
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
-from streams.node.pinned import Abilities, BlockGone, Pinned, StateRefused, find_abilities
+from streams.node.pinned import BlockGone, NodeCapabilities, Pinned, StateRefused, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.scraper.batch_size import Sizes
 from streams.scraper.config import PROTOCOLS, BatchConfig, BatchResult
 from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGENCE, POOLS, RETRIES, WAITING
 from streams.scraper.reference_blocks import Announcer, Batch
 from streams.scraper.snapshot_publisher import Publisher
-from streams.scraper.snapshot_requests import Wishes
+from streams.scraper.snapshot_requests import RequestQueue
 from streams.snapshots.contract_checks import Failed
 from streams.snapshots.pool_reader import Outcome, read_pools
 
@@ -39,9 +39,9 @@ class Scraper:
         self._node = node
         self._publisher = publisher
         self._announcer = announcer
-        self._wishes = Wishes()
+        self._wishes = RequestQueue()
         self._news = {protocol: asyncio.Event() for protocol in PROTOCOLS}
-        self._abilities: Abilities | None = None
+        self._abilities: NodeCapabilities | None = None
         self._finding = asyncio.Lock()
         self._sizes = Sizes(config)
         self._one_at_a_time = asyncio.Lock()
@@ -49,7 +49,7 @@ class Scraper:
         self._is_node_away = False
         self._converging_since_s: float | None = None
 
-    def wish(self, wanted: Wanted) -> None:
+    def wish(self, wanted: SnapshotRequest) -> None:
         if self._converging_since_s is None and wanted.reason != AUDIT:
             self._converging_since_s = _now_s()
         self._wishes.add(wanted, _now_s())
@@ -86,7 +86,7 @@ class Scraper:
     async def _scrape_batch(self, protocol: ProtocolName, last_block: int) -> int:
         """Returns the block of the batch; that of the last where no wish can be answered yet."""
         head = await self._node.header(self._config.pin)
-        taken: list[Wanted] = []
+        taken: list[SnapshotRequest] = []
         if head is not None and not (self._config.wait_for_next_block and head.number <= last_block):
             taken = self._wishes.take(protocol, self._sizes.next(protocol), head.number, _now_s())
         if head is None or not taken:
@@ -99,7 +99,7 @@ class Scraper:
             self._wishes.put_back(left, _now_s())
         return head.number
 
-    async def _answer(self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[Wanted]) -> None:
+    async def _answer(self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[SnapshotRequest]) -> None:
         began_s = _now_s()
         block = Block(head.number, head.hash)
         self._batches += 1
@@ -123,10 +123,10 @@ class Scraper:
             self._converging_since_s = None
         await self._announcer.announce(block.number, self._batch(result))
 
-    async def _read(self, block: Block, taken: Sequence[Wanted]) -> dict[PoolId, Outcome]:
+    async def _read(self, block: Block, taken: Sequence[SnapshotRequest]) -> dict[PoolId, Outcome]:
         try:
             async with self._finding:
-                self._abilities = self._abilities or await find_abilities(self._node, block)
+                self._abilities = self._abilities or await probe_capabilities(self._node, block)
             pools = [wanted.pool for wanted in taken]
             managers = {pool.id: await pool_manager(self._node, pool, self._settings) for pool in pools}
             return await read_pools(Pinned(self._node, block, self._abilities), pools, managers)
@@ -134,7 +134,7 @@ class Scraper:
             self._abilities = None
             raise
 
-    def _put_back_failed(self, taken: Sequence[Wanted], outcomes: dict[PoolId, Outcome]) -> None:
+    def _put_back_failed(self, taken: Sequence[SnapshotRequest], outcomes: dict[PoolId, Outcome]) -> None:
         for wanted in taken:
             outcome = outcomes[wanted.pool.id]
             if isinstance(outcome, Failed):

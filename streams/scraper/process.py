@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiokafka import AIOKafkaConsumer
 
 from settings import Settings
-from streams.kafka.groups import broken, leave, together
-from streams.kafka.records import Undecodable, wanted
+from streams.kafka.groups import leave_group, raise_group_failure, run_until_first_exit
+from streams.kafka.records import Undecodable, decode_snapshot_request
 from streams.kafka.topics import client_options, ensure, fetch_limits, producing, topics
 from streams.node.client import connect
 from streams.scraper.batches import Scraper
@@ -33,8 +33,8 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
         records = await stack.enter_async_context(_wanted(settings))
         scraper = Scraper(settings, config or batch_config(settings), node, publisher, announce)
         log.info("Scraping %s from %s", settings.chain, settings.rpc)
-        await together(
-            broken(records),
+        await run_until_first_exit(
+            raise_group_failure(records),
             _hear(scraper, records, publisher),
             *(scraper.scrape(protocol) for protocol in PROTOCOLS),
         )
@@ -54,13 +54,13 @@ async def _wanted(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     try:
         yield consumer
     finally:
-        await leave(consumer)
+        await leave_group(consumer)
 
 
 async def _hear(scraper: Scraper, records: AIOKafkaConsumer, publisher: Publisher) -> None:
     async for record in records:
         try:
-            scraper.wish(wanted(record.value or b""))
+            scraper.wish(decode_snapshot_request(record.value or b""))
         except Undecodable as error:
             UNREADABLE_WISHES.inc()
             log.error("%s[%d] offset %d is no wish: %s", record.topic, record.partition, record.offset, error)  # noqa: TRY400  the bytes are at fault

@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 
 from protocols.types import ProtocolName
 from settings import Settings
-from streams.kafka.groups import ended
+from streams.kafka.groups import cancel_and_wait
 from streams.scraper.metrics import ANNOUNCEMENTS
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ async def announcer(settings: Settings) -> AsyncIterator[Announcer]:
     try:
         yield Announcer(settings.chain, client)
     finally:
-        await ended(connecting)
+        await cancel_and_wait(connecting)
         if client.is_connected:
             await client.close()
 

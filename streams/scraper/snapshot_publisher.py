@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from protocols.states import State
 from protocols.types import Block, PoolId
-from streams.kafka.records import DeadLetter, Record, Snapshot, Undecodable, Unreadable, spelled, to_bytes
+from streams.kafka.records import DeadLetter, Record, Snapshot, Undecodable, Unreadable, encode_record, to_text
 from streams.kafka.topics import topics
 from streams.snapshots.contract_checks import Missing
 
@@ -34,7 +34,7 @@ class Publisher:
     async def dead_letter(self, record: ConsumerRecord, error: Undecodable) -> None:
         """Raises NotPublished."""
         origin = record.topic, record.partition, record.offset
-        letter = DeadLetter(*origin, str(error), spelled(record.key), spelled(record.value))
+        letter = DeadLetter(*origin, str(error), to_text(record.key), to_text(record.value))
         await self._send(self._topics.dead_letters, record.key, letter)
 
     async def _send_outcome(self, pool: PoolId, block: Block, outcome: State | Missing) -> None:
@@ -53,7 +53,7 @@ class Publisher:
 
     async def _send(self, topic: str, key: bytes | None, record: Record) -> None:
         try:
-            await self._producer.send_and_wait(topic, key=key, value=to_bytes(record))
+            await self._producer.send_and_wait(topic, key=key, value=encode_record(record))
         except MessageSizeTooLargeError:
             raise
         except KafkaError as error:

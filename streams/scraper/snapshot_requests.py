@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from protocols.types import PoolId, ProtocolName
-from streams.kafka.records import Wanted
+from streams.kafka.records import SnapshotRequest
 
 ANSWERED_S = 2.0
 """So long after an answer a wish for no more than that is one that crossed it on the way."""
@@ -15,8 +15,8 @@ RENEWED_S = 30.0
 """A wish for a later block that is not repeated for so long no longer stands above one for an earlier block."""
 
 
-class Wish(msgspec.Struct, frozen=True):
-    wanted: Wanted
+class QueuedRequest(msgspec.Struct, frozen=True):
+    wanted: SnapshotRequest
     heard_s: float
     not_until_s: float = 0.0
     """A pool that could not be read is tried again then, after the others."""
@@ -27,14 +27,14 @@ class Answer(msgspec.Struct, frozen=True):
     at_s: float
 
 
-class Wishes:
+class RequestQueue:
     def __init__(self) -> None:
-        self._waiting: dict[PoolId, Wish] = {}
+        self._waiting: dict[PoolId, QueuedRequest] = {}
         self._in_hand: dict[PoolId, int] = {}
         """The block at which each pool is being read."""
         self._answered: dict[PoolId, Answer] = {}
 
-    def add(self, wanted: Wanted, now_s: float) -> None:
+    def add(self, wanted: SnapshotRequest, now_s: float) -> None:
         """The highest `not_before` of a pool wins; what is being read or was just answered is not asked for twice."""
         pool = wanted.pool.id
         answer = self._answered.get(pool)
@@ -44,11 +44,11 @@ class Wishes:
             return
         held = self._waiting.get(pool)
         if held is None:
-            self._waiting[pool] = Wish(wanted, now_s)
+            self._waiting[pool] = QueuedRequest(wanted, now_s)
         elif wanted.not_before >= held.wanted.not_before or now_s > held.heard_s + RENEWED_S:
-            self._waiting[pool] = Wish(wanted, now_s, held.not_until_s)
+            self._waiting[pool] = QueuedRequest(wanted, now_s, held.not_until_s)
 
-    def take(self, protocol: ProtocolName, most: int, block: int, now_s: float) -> list[Wanted]:
+    def take(self, protocol: ProtocolName, most: int, block: int, now_s: float) -> list[SnapshotRequest]:
         """The longest waiting that `block` serves; they are in hand until `answered` or `put_back`."""
         ready = [
             pool
@@ -65,13 +65,13 @@ class Wishes:
         self._answered[pool] = Answer(self._in_hand.pop(pool), now_s)
         self._forget(now_s)
 
-    def put_back(self, taken: Iterable[Wanted], now_s: float, delay_s: float = 0.0) -> None:
+    def put_back(self, taken: Iterable[SnapshotRequest], now_s: float, delay_s: float = 0.0) -> None:
         for wanted in taken:
             self._in_hand.pop(wanted.pool.id, None)
             newer = self._waiting.pop(wanted.pool.id, None)
             if newer is None or newer.wanted.not_before < wanted.not_before:
-                newer = Wish(wanted, now_s)
-            self._waiting[wanted.pool.id] = Wish(newer.wanted, newer.heard_s, now_s + delay_s)
+                newer = QueuedRequest(wanted, now_s)
+            self._waiting[wanted.pool.id] = QueuedRequest(newer.wanted, newer.heard_s, now_s + delay_s)
 
     def is_in_hand(self, pool: PoolId) -> bool:
         return pool in self._in_hand

@@ -20,7 +20,7 @@ class Part(msgspec.Struct, frozen=True):
     words: range
 
 
-async def walk(pinned: Pinned, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
+async def read_tick_bitmaps(pinned: Pinned, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
     """Raises BlockGone where nothing of the block's state can be read any more."""
     read: dict[PoolId, list[tuple[range, Words]]] = {target.pool.id: [] for target in targets}
     failed: dict[PoolId, Failed] = {}

@@ -9,7 +9,7 @@ from protocols.storage import V3_UNISWAP, NotAPool, Slots, bitmap_words, v4_slot
 from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node.client import RpcError
 from streams.node.pinned import Answer, Pinned
-from streams.snapshots.multicall import ask
+from streams.snapshots.multicall import multicall
 
 GET_RESERVES = bytes.fromhex("0902f1ac")
 TICK_SPACING = bytes.fromhex("d0c93a7c")
@@ -50,7 +50,7 @@ class Target(msgspec.Struct, frozen=True):
 
 async def v2_states(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, V2State | Missing | Failed]:
     """The getter tells all there is of a V2 pool, in whatever slot a fork keeps it."""
-    answers = await ask(pinned, [(pool.id, GET_RESERVES) for pool in pools])
+    answers = await multicall(pinned, [(pool.id, GET_RESERVES) for pool in pools])
     return {pool.id: await _v2_state(pinned, pool, answer) for pool, answer in zip(pools, answers, strict=True)}
 
 
@@ -62,7 +62,7 @@ async def _v2_state(pinned: Pinned, pool: PoolMetadata, answer: Answer) -> V2Sta
 
 
 async def v3_targets(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, Target | Missing | Failed]:
-    answers = await ask(pinned, [(pool.id, getter) for getter in (TICK_SPACING, LIQUIDITY) for pool in pools])
+    answers = await multicall(pinned, [(pool.id, getter) for getter in (TICK_SPACING, LIQUIDITY) for pool in pools])
     pairs = zip(answers[: len(pools)], answers[len(pools) :], strict=True)
     return {pool.id: await _v3_target(pinned, pool, *pair) for pool, pair in zip(pools, pairs, strict=True)}
 
@@ -84,7 +84,7 @@ async def v4_targets(
     pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
 ) -> dict[PoolId, Target | Missing | Failed]:
     known = [(pool, manager) for pool in pools if (manager := managers.get(pool.id)) and ADDRESS.fullmatch(manager)]
-    answers = await ask(pinned, [(manager, _extsload(v4_slots(pool.id).liquidity)) for pool, manager in known])
+    answers = await multicall(pinned, [(manager, _extsload(v4_slots(pool.id).liquidity)) for pool, manager in known])
     unknown = "no PoolManager is known for the pool: name it in the list (factory) or in ARENA_V4_POOL_MANAGER"
     targets: dict[PoolId, Target | Missing | Failed] = {pool.id: Missing(unknown) for pool in pools}
     for (pool, manager), answer in zip(known, answers, strict=True):

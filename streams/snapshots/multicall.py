@@ -12,7 +12,7 @@ Question = tuple[str, bytes]
 """A contract's address, and the calldata, of 64 bytes at most."""
 
 
-async def ask(pinned: Pinned, questions: Sequence[Question]) -> list[Answer]:
+async def multicall(pinned: Pinned, questions: Sequence[Question]) -> list[Answer]:
     """In order. Raises NodeUnavailable.
 
     What failed or said too much is asked again by a call of its own: the last one may just have run out of gas.

@@ -12,7 +12,7 @@ from protocols.storage import NotAPool, Words, state_of
 from protocols.ticks import InvariantViolation
 from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node.pinned import Pinned
-from streams.snapshots.bitmap_calls import walk
+from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import Failed, Missing, Target, v2_states, v3_targets, v4_targets
 from streams.snapshots.storage_slots import read_slots
 
@@ -67,7 +67,7 @@ async def _read_ticked(
         for pool, target in found.items()
     }
     readable = [target for target in targets.values() if isinstance(target, Target)]
-    read = await (walk if pinned.abilities.overrides else read_slots)(pinned, readable)
+    read = await (read_tick_bitmaps if pinned.abilities.overrides else read_slots)(pinned, readable)
     return {
         pool: _outcome(target, read[pool]) if isinstance(target, Target) else target for pool, target in targets.items()
     }

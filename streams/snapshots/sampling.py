@@ -7,7 +7,7 @@ from protocols.abi import WrongShape, arguments
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
 from protocols.v4 import INITIALIZE
 from streams.node.client import Node, RpcError
-from streams.node.pinned import Pinned, find_abilities
+from streams.node.pinned import Pinned, probe_capabilities
 from streams.snapshots.contract_checks import TICK_SPACING, integers
 
 MOST_BLOCKS = 2_000
@@ -37,7 +37,7 @@ async def sample(node: Node, count: int) -> list[PoolMetadata]:
             break
         header = parent
     block = Block(newest.number, newest.hash)
-    pinned = Pinned(node, block, await find_abilities(node, block))
+    pinned = Pinned(node, block, await probe_capabilities(node, block))
     v2 = [PoolMetadata(pool, "v2", COIN, COIN) for pool in found["v2"]]
     v4 = [await _v4(node, pool, manager, newest.number) for pool, manager in found["v4"].items()]
     return [*v2, *await _v3(pinned, list(found["v3"])), *(pool for pool in v4 if pool is not None)]

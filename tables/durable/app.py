@@ -8,7 +8,7 @@ from typing import Any
 
 import faust
 
-from tables.durable.chunks import Folder
+from tables.durable.chunks import Processor
 from tables.durable.quiet import quieten
 from tables.durable.table import DurableTable
 from tables.durable.transport import Transport
@@ -52,7 +52,7 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
         super().__init__(id, **{**DEFAULTS, **options})
         quieten(logging.getLogger("aiokafka"))
 
-    def durable_table(self, name: str, folder: Folder, contiguous: Iterable[str]) -> DurableTable:
+    def durable_table(self, name: str, folder: Processor, contiguous: Iterable[str]) -> DurableTable:
         """Topics that are not `contiguous` may be compacted. Once per application."""
         conf = self.conf
         self.durable = DurableTable(

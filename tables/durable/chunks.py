@@ -53,7 +53,7 @@ class Folded(NamedTuple):
     """Topic, key, value: acknowledged before the position moves."""
 
 
-class Folder(Protocol):
+class Processor(Protocol):
     """What an application makes of chunks. All methods are synchronous and called on the event loop; an exception ends
     the worker. Rows can be ahead of a partition's position after a crash between two writes, so each should say up to
     which offset it is folded."""

@@ -11,7 +11,7 @@ from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.kafka.groups import broken
+from streams.kafka.groups import raise_group_failure
 from tables.durable.chunks import Chunk, Fetched
 from tables.durable.table import DurableTable
 
@@ -34,7 +34,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # fau
     async def _watch(self) -> None:
         """Without a group this worker would be given nothing, and wait for ever."""
         try:
-            await broken(self._ensure_consumer())
+            await raise_group_failure(self._ensure_consumer())
         except KafkaError as error:
             asyncio.run_coroutine_threadsafe(self.app.crash(error), self.parent_loop)
 

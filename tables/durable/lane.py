@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from aiokafka import AIOKafkaProducer
 
 from tables.durable.changelog import Written, send_records, send_rows
-from tables.durable.chunks import Fetched, Folded, Folder
+from tables.durable.chunks import Fetched, Folded, Processor
 from tables.durable.database import OWN, POSITION, Database, Stamped
 from tables.durable.stamps import Position, Stamp, position_bytes, read_position
 
@@ -52,7 +52,7 @@ class Surroundings(Protocol):
 
     changelog: str
     contiguous: frozenset[str]
-    folder: Folder
+    folder: Processor
 
     def producer(self) -> AIOKafkaProducer: ...
 
@@ -66,14 +66,14 @@ class Surroundings(Protocol):
         """A lane has room for more."""
         ...
 
-    def superseded(self, lane: "Lane") -> None:
+    def superseded(self, lane: "PartitionTask") -> None:
         """Another worker has taken the partition over, and this one has not been told yet."""
         ...
 
     async def crashed(self, error: BaseException) -> None: ...
 
 
-class Lane:
+class PartitionTask:
     def __init__(self, partition: int, database: Database, around: Surroundings, generation: int) -> None:
         stored = database.position()
         self.partition = partition

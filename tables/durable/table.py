@@ -11,9 +11,9 @@ from faust.types import TP, EventT
 from yarl import URL
 
 from tables.durable.changelog import read_rows, send_records
-from tables.durable.chunks import Fetched, Folder, Rows
+from tables.durable.chunks import Fetched, Processor, Rows
 from tables.durable.database import Database, Stamped
-from tables.durable.lane import Gone, Lane
+from tables.durable.lane import Gone, PartitionTask
 from tables.durable.store import DurableStore
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,14 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
     """Rows of bytes by keys of bytes, written by folding chunks and by nothing else."""
 
     def __init__(
-        self, app: faust.App, *, name: str, folder: Folder, contiguous: Iterable[str], partitions: int, **options: Any
+        self,
+        app: faust.App,
+        *,
+        name: str,
+        folder: Processor,
+        contiguous: Iterable[str],
+        partitions: int,
+        **options: Any,
     ) -> None:
         """`contiguous` are the source topics in which a missing offset is a lost record: not compacted."""
         super().__init__(
@@ -78,8 +85,8 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
         )
         self.folder = folder
         self.contiguous = frozenset(contiguous)
-        self._lanes: dict[int, Lane] = {}
-        self._opening: dict[int, Lane] = {}
+        self._lanes: dict[int, PartitionTask] = {}
+        self._opening: dict[int, PartitionTask] = {}
         self._term = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -145,12 +152,12 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
     async def crashed(self, error: BaseException) -> None:
         await self.app.crash(error)
 
-    def superseded(self, lane: Lane) -> None:
+    def superseded(self, lane: PartitionTask) -> None:
         """Kafka tells a worker that lost its partitions; one that it does not tell is of no use to anyone."""
         delay_s = SUPERSEDED_SESSIONS * self.app.conf.broker_session_timeout
         self.loop.call_later(delay_s, self._still_superseded, lane)
 
-    def _still_superseded(self, lane: Lane) -> None:
+    def _still_superseded(self, lane: PartitionTask) -> None:
         if self._lanes.get(lane.partition) is lane:
             self.loop.create_task(self.crashed(Superseded(lane.partition)))
 
@@ -215,12 +222,14 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
         patience_s = min(LONGEST_TURN_S, self.app.conf.broker_session_timeout)
         await asyncio.gather(*(lane.close(patience_s) for lane in lanes))
 
-    def _lane(self, partition: int) -> Lane:
+    def _lane(self, partition: int) -> PartitionTask:
         database: Database = self.data.databases[partition]
         generation = self.app.consumer_generation_id
-        return Lane(partition, database, self, generation)
+        return PartitionTask(partition, database, self, generation)
 
-    def _gone(self, lane: Lane, topics: set[str], first: Mapping[TP, int], end: Mapping[TP, int]) -> list[Gone]:
+    def _gone(
+        self, lane: PartitionTask, topics: set[str], first: Mapping[TP, int], end: Mapping[TP, int]
+    ) -> list[Gone]:
         """Sets the lane's positions of topics that it never read, too."""
         gone = []
         for topic in sorted(topics):

@@ -27,7 +27,7 @@ from streams.exex.control import (
     ReorgStart,
     encode,
 )
-from streams.kafka.records import Gap, Head, Listed, Reorg, Undecodable, Update, chain, to_bytes
+from streams.kafka.records import Gap, Head, Listed, Reorg, Undecodable, Update, decode_chain, encode_record
 from streams.kafka.topics import ensure, fetch_limits, producer, topics
 from streams.node.client import Node, NodeHeader, connect
 
@@ -243,7 +243,7 @@ class Replay:
 
     def read(self, value: bytes) -> None:
         try:
-            self.take(chain(value))
+            self.take(decode_chain(value))
         except Undecodable:
             if not self.skip_unreadable:
                 raise
@@ -335,7 +335,7 @@ async def list_pools(settings: Settings, pools: Sequence[PoolMetadata] = METADAT
     await ensure(settings)
     async with producer(settings) as sender:
         for pool in pools:
-            record = to_bytes(Listed(pool, 0))
+            record = encode_record(Listed(pool, 0))
             await sender.send_and_wait(topics(settings.chain).whitelist, record, key=pool.id.encode())
 
 

@@ -6,10 +6,10 @@ from protocols.types import NATIVE, PoolId
 from whitelist.pools.pool_index import opened
 from whitelist.pools.selection import Rejected
 from whitelist.pools.skip_reasons import unchosen
-from whitelist.publication.store import Build, Place
+from whitelist.publication.store import Build, WhitelistStore
 
 
-def with_decision_on(build: Build, place: Place, about: str) -> Build:
+def with_decision_on(build: Build, place: WhitelistStore, about: str) -> Build:
     """Raises PoolsUnreadable."""
     pool_id = PoolId(about.lower())
     told = {each.pool.id for each in build.pools} | {each.pool.id for each in build.rejected}

@@ -18,7 +18,7 @@ POOL_CREATED = declaration(
 DECLARED: Mapping[ProtocolName, Declaration] = {"v2": PAIR_CREATED, "v3": POOL_CREATED, "v4": v4.INITIALIZE}
 
 
-class FoundPool(msgspec.Struct, frozen=True):
+class DiscoveredPool(msgspec.Struct, frozen=True):
     """What a factory tells of a pool; addresses lower-case."""
 
     id: PoolId
@@ -32,19 +32,19 @@ class FoundPool(msgspec.Struct, frozen=True):
     """0x00…00: none."""
 
 
-def created(protocol: ProtocolName, log: Log) -> FoundPool:
+def created(protocol: ProtocolName, log: Log) -> DiscoveredPool:
     """Raises WrongShape for a log that is not what the factory's kind of creation looks like."""
     said = arguments(DECLARED[protocol], log)
     if protocol == "v2":
         tokens = (_address(said["token0"]), _address(said["token1"]))
-        return FoundPool(PoolId(_address(said["pair"])), protocol, log.address, *tokens)
+        return DiscoveredPool(PoolId(_address(said["pair"])), protocol, log.address, *tokens)
     if protocol == "v3":
         tokens = (_address(said["token0"]), _address(said["token1"]))
         pool = PoolId(_address(said["pool"]))
-        return FoundPool(pool, protocol, log.address, *tokens, said["fee"], said["tickSpacing"])
+        return DiscoveredPool(pool, protocol, log.address, *tokens, said["fee"], said["tickSpacing"])
     tokens = (_address(said["currency0"]), _address(said["currency1"]))
     numbers = (said["fee"], said["tickSpacing"])
-    return FoundPool(v4.pool_of(log), protocol, log.address, *tokens, *numbers, _address(said["hooks"]))
+    return DiscoveredPool(v4.pool_of(log), protocol, log.address, *tokens, *numbers, _address(said["hooks"]))
 
 
 def _address(word: int) -> str:

@@ -14,11 +14,11 @@ from protocols.abi import WrongShape
 from protocols.types import Block, ProtocolName
 from streams.node.client import Node, PlacedLog
 from streams.node.pinned import BlockGone
-from streams.node.rate_limits import patiently
+from streams.node.rate_limits import with_rate_limit_retry
 from whitelist.configuration import Factory
-from whitelist.pools.factory_events import DECLARED, FoundPool, created
+from whitelist.pools.factory_events import DECLARED, DiscoveredPool, created
 from whitelist.pools.log_ranges import Width, ask
-from whitelist.pools.pool_index import Found
+from whitelist.pools.pool_index import PoolIndex
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ Progress = Callable[[str, range, int], None]
 
 class Scanner(msgspec.Struct):
     node: Node
-    found: Found
+    found: PoolIndex
     progress: Progress
     width: Width = msgspec.field(default_factory=Width)
 
@@ -65,7 +65,7 @@ class Scanner(msgspec.Struct):
         self.progress(factory.address, blocks, blocks.stop)
 
 
-def _pools(protocol: ProtocolName, factory: str, logs: Sequence[PlacedLog]) -> list[tuple[int, FoundPool]]:
+def _pools(protocol: ProtocolName, factory: str, logs: Sequence[PlacedLog]) -> list[tuple[int, DiscoveredPool]]:
     pools = []
     for placed in logs:
         if placed.log.address != factory or placed.log.topics[:1] != (DECLARED[protocol].topic0,):
@@ -86,7 +86,7 @@ async def _still_stands(node: Node, checkpoints: Sequence[Block]) -> int | None:
         # most often it is the very last one
         middle = high - 1 if high == len(checkpoints) else (low + high) // 2
         checkpoint = checkpoints[middle]
-        header = await patiently(partial(node.header, checkpoint.number))
+        header = await with_rate_limit_retry(partial(node.header, checkpoint.number))
         if header is not None and header.hash == checkpoint.hash:
             low = middle + 1
         else:
@@ -95,7 +95,7 @@ async def _still_stands(node: Node, checkpoints: Sequence[Block]) -> int | None:
 
 
 async def _block(node: Node, number: int) -> Block:
-    header = await patiently(lambda: node.header(number))
+    header = await with_rate_limit_retry(lambda: node.header(number))
     if header is None:
         raise BlockGone(f"block {number} is no longer on the node's chain")
     return Block(header.number, header.hash)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from streams.node.client import Node, NodeUnavailable, PlacedLog, RpcError
-from streams.node.rate_limits import asks_for_patience, patiently
+from streams.node.rate_limits import is_rate_limited, with_rate_limit_retry
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ async def logs_within(
 
 async def ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[PlacedLog] | None:
     """None where the range is too wide; `width` is less then. Raises LogsRefused, NodeUnavailable for a silent node."""
-    return await patiently(lambda: _ask(node, question, first, last, width))
+    return await with_rate_limit_retry(lambda: _ask(node, question, first, last, width))
 
 
 async def _ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[PlacedLog] | None:
     try:
         found = await node.logs_within(question, first, last)
     except (RpcError, NodeUnavailable) as error:
-        if asks_for_patience(error):
+        if is_rate_limited(error):
             raise
         await node.header("latest")
         _narrow(error, first, last, width)

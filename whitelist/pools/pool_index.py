@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from protocols.types import Block, PoolId, ProtocolName
-from whitelist.pools.factory_events import FoundPool
+from whitelist.pools.factory_events import DiscoveredPool
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pools (
@@ -24,7 +24,7 @@ COLUMNS = "id, protocol, factory, token0, token1, fee, tick_spacing, hooks"
 PATIENCE_S = 30
 
 
-class Found:
+class PoolIndex:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
@@ -52,7 +52,7 @@ class Found:
             self._connection.execute("DELETE FROM pools WHERE factory = ? AND block > ?", (factory, number))
             self._connection.execute("DELETE FROM scanned WHERE factory = ? AND number > ?", (factory, number))
 
-    def add(self, factory: str, pools: Iterable[tuple[int, FoundPool]], end: Block) -> None:
+    def add(self, factory: str, pools: Iterable[tuple[int, DiscoveredPool]], end: Block) -> None:
         """The pools of one range with the blocks of their creation, and the range's last block."""
         rows = [
             (
@@ -70,7 +70,7 @@ class Found:
         row = self._connection.execute(f"SELECT count(*) FROM pools WHERE factory IN ({marks})", factories).fetchone()
         return int(row[0])
 
-    def trading(self, tokens: Iterable[str], factories: Sequence[str]) -> list[FoundPool]:
+    def trading(self, tokens: Iterable[str], factories: Sequence[str]) -> list[DiscoveredPool]:
         """The pools whose tokens are both among these."""
         self._keep_tokens(tokens)
         return self._pools(
@@ -79,7 +79,7 @@ class Found:
             *factories,
         )
 
-    def others(self, tokens: Iterable[str], factories: Sequence[str], most: int) -> list[FoundPool]:
+    def others(self, tokens: Iterable[str], factories: Sequence[str], most: int) -> list[DiscoveredPool]:
         """The pools with a token that is not among these, the newest first."""
         self._keep_tokens(tokens)
         return self._pools(
@@ -90,7 +90,7 @@ class Found:
             most,
         )
 
-    def pool(self, pool_id: PoolId) -> FoundPool | None:
+    def pool(self, pool_id: PoolId) -> DiscoveredPool | None:
         return next(iter(self._pools(f"SELECT {COLUMNS} FROM pools WHERE id = ?", pool_id)), None)
 
     def _keep_tokens(self, tokens: Iterable[str]) -> None:
@@ -99,8 +99,8 @@ class Found:
             self._connection.execute("DELETE FROM chosen")
             self._connection.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", ((token,) for token in tokens))
 
-    def _pools(self, query: str, *parameters: object) -> list[FoundPool]:
-        return [FoundPool(*row) for row in self._connection.execute(query, parameters)]
+    def _pools(self, query: str, *parameters: object) -> list[DiscoveredPool]:
+        return [DiscoveredPool(*row) for row in self._connection.execute(query, parameters)]
 
 
 class PoolsUnreadable(Exception):
@@ -108,13 +108,13 @@ class PoolsUnreadable(Exception):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Found]:
+def opened(path: Path) -> Iterator[PoolIndex]:
     """Raises OSError where the directory cannot be made, PoolsUnreadable where the file cannot be used."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
-            yield Found(connection)
+            yield PoolIndex(connection)
     except sqlite3.Error as error:
         raise PoolsUnreadable(f"{path}: {error}; moved away, the factories are scanned anew") from error

@@ -6,19 +6,19 @@ import msgspec
 
 from protocols.types import NATIVE, PoolId
 from whitelist.configuration import Configuration
-from whitelist.pools.factory_events import FoundPool
+from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pricing.depths import Depth
 from whitelist.pricing.prices import MICRO, Prices, micro_usd
 
 
 class Listed(msgspec.Struct, frozen=True):
-    pool: FoundPool
+    pool: DiscoveredPool
     liquidity_micro_usd: int
     reason: str
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    pool: FoundPool
+    pool: DiscoveredPool
     reason: str
 
 
@@ -30,7 +30,7 @@ class Rules(msgspec.Struct, frozen=True):
     listed: Set[PoolId]
     """In the last published list."""
 
-    def forbids(self, pool: FoundPool) -> str | None:
+    def forbids(self, pool: DiscoveredPool) -> str | None:
         """Whatever it holds; None: nothing forbids it."""
         for what in (pool.id, pool.token0, pool.token1, pool.hooks):
             if what in self.configuration.blocked:
@@ -39,7 +39,7 @@ class Rules(msgspec.Struct, frozen=True):
             return f"its hooks {pool.hooks} are not allowed"
         return None
 
-    def decide(self, pool: FoundPool, depth: Depth | None, prices: Prices) -> Listed | Rejected:
+    def decide(self, pool: DiscoveredPool, depth: Depth | None, prices: Prices) -> Listed | Rejected:
         """Of a pool whose tokens are chosen and that nothing forbids."""
         tokens = (pool.token0, pool.token1)
         needed, why = self._needed(pool)
@@ -59,12 +59,12 @@ class Rules(msgspec.Struct, frozen=True):
             return Rejected(pool, f"its price is {off} times off that of deeper pools")
         return self._listed(pool, liquidity, f"its liquidity is {usd(liquidity)}, {usd(needed)} {why}")
 
-    def _listed(self, pool: FoundPool, liquidity_micro_usd: int, why: str) -> Listed:
+    def _listed(self, pool: DiscoveredPool, liquidity_micro_usd: int, why: str) -> Listed:
         hooks = "" if pool.hooks == NATIVE else f"; hooks {pool.hooks} are allowed"
         chosen = ", ".join(f"{self._name(token)} by {self._by(token)}" for token in (pool.token0, pool.token1))
         return Listed(pool, liquidity_micro_usd, f"{why}; {chosen}{hooks}")
 
-    def _half_priced(self, pool: FoundPool, depth: Depth, prices: Prices, token: str) -> Rejected:
+    def _half_priced(self, pool: DiscoveredPool, depth: Depth, prices: Prices, token: str) -> Rejected:
         known = 1 if token == pool.token0 else 0
         amount = micro_usd(depth.whole[known], prices[(pool.token0, pool.token1)[known]])
         least = usd(int(self.configuration.price_depth_usd * MICRO))
@@ -73,7 +73,7 @@ class Rules(msgspec.Struct, frozen=True):
             f"{self._name(token)} has no price: no pool of it has a liquidity of {least}, this one {usd(2 * amount)}",
         )
 
-    def _needed(self, pool: FoundPool) -> tuple[int, str]:
+    def _needed(self, pool: DiscoveredPool) -> tuple[int, str]:
         threshold = int(self.configuration.thresholds_usd.of(pool.protocol) * MICRO)
         if pool.id not in self.listed:
             return threshold, "are needed"

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 
 from protocols.types import NATIVE
-from whitelist.pools.factory_events import FoundPool
+from whitelist.pools.factory_events import DiscoveredPool
 
 
-def unchosen(pool: FoundPool, tokens: Collection[str], unresolved: Mapping[str, str]) -> str:
+def unchosen(pool: DiscoveredPool, tokens: Collection[str], unresolved: Mapping[str, str]) -> str:
     """`tokens` are those that are chosen; `unresolved` says of some others why they are not."""
     said = [
         unresolved.get(token, f"no source chose {token}")

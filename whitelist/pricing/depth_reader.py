@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from protocols.types import PoolId, PoolMetadata, ProtocolName
 from streams.node.pinned import Pinned
-from streams.node.rate_limits import patiently
+from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import Failed, Missing
 from streams.snapshots.pool_reader import read_pools
 from whitelist.pricing.depths import Depth, depth
@@ -33,7 +33,7 @@ async def depths(pinned: Pinned, pools: Sequence[PoolMetadata]) -> Mapping[PoolI
 async def _batch(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, Depth | Missing | None]:
     managers = {pool.id: pool.factory for pool in pools}
     read: dict[PoolId, Depth | Missing | None] = {}
-    outcomes = await patiently(lambda: read_pools(pinned, pools, managers, phase="filtering"))
+    outcomes = await with_rate_limit_retry(lambda: read_pools(pinned, pools, managers, phase="filtering"))
     for pool, outcome in outcomes.items():
         if isinstance(outcome, Failed):
             raise PoolUnread(f"pool {pool} cannot be read: {outcome.reason}")

@@ -6,7 +6,7 @@ import msgspec
 from rich.table import Table
 
 from protocols.types import NATIVE
-from whitelist.pools.factory_events import FoundPool
+from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.selection import Listed, Rejected
 from whitelist.pricing.prices import MICRO
 from whitelist.publication.messages import Change
@@ -112,7 +112,7 @@ def _rejected(rejected: Rejected) -> dict[str, Any]:
     return _identity(rejected.pool) | {"reason": rejected.reason}
 
 
-def _identity(pool: FoundPool) -> dict[str, Any]:
+def _identity(pool: DiscoveredPool) -> dict[str, Any]:
     return {
         "id": pool.id,
         "protocol": pool.protocol,

@@ -60,7 +60,7 @@ class Unreadable(Exception):
     """A file of ours cannot be read."""
 
 
-class Place:
+class WhitelistStore:
     """The service's directory under ARENA_DATA, one for each chain."""
 
     def __init__(self, settings: Settings) -> None:

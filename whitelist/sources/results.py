@@ -13,7 +13,7 @@ from whitelist.sources import coingecko, hyperliquid, lighter, token_lists, top_
 from whitelist.sources.cache import Answer, Kept, Status
 from whitelist.sources.fetching import fetch
 from whitelist.sources.query import Question
-from whitelist.tokens.selection import Heard
+from whitelist.tokens.selection import SourceResults
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Hearing(msgspec.Struct, frozen=True):
     last_block: int
     young_s: float = 0.0
 
-    async def hear(self) -> tuple[Heard, dict[str, Answer[Any]]]:
+    async def hear(self) -> tuple[SourceResults, dict[str, Answer[Any]]]:
         """What was heard, and the answers of the enabled sources by name."""
         sources = self.configuration.sources
         asking: dict[str, Awaitable[Answer[Any]]] = {}
@@ -56,7 +56,7 @@ class Hearing(msgspec.Struct, frozen=True):
             asking["token_lists"] = self._lists(lists)
         answers = dict(zip(asking, await asyncio.gather(*asking.values()), strict=True))
         values = {name: answer.value for name, answer in answers.items() if answer.value is not None}
-        return Heard(
+        return SourceResults(
             coins=values.get("cross_chain", ()),
             listed=values.get("token_lists", ()),
             hyperliquid=values.get("hyperliquid", ()),

@@ -6,7 +6,7 @@ import msgspec
 
 from streams.node.client import NodeUnavailable, RpcError
 from streams.node.pinned import Answer, Pinned
-from streams.node.rate_limits import patiently
+from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import THE_CONTRACTS_DOING, integers
 
 DECIMALS = bytes.fromhex("313ce567")
@@ -69,7 +69,7 @@ def _expect_some_told(facts: Mapping[str, TokenFacts | NoToken | _Unclear]) -> N
 
 async def _read(pinned: Pinned, tokens: Sequence[str]) -> dict[str, TokenFacts | NoToken | _Unclear]:
     requests = [pinned.call(token, question) for question in (DECIMALS, SYMBOL) for token in tokens]
-    answers = await patiently(lambda: pinned.answers(requests))
+    answers = await with_rate_limit_retry(lambda: pinned.answers(requests))
     pairs = zip(answers[: len(tokens)], answers[len(tokens) :], strict=True)
     return {token: _facts(token, *pair) for token, pair in zip(tokens, pairs, strict=True)}
 

@@ -24,7 +24,7 @@ EVM_PLATFORMS: Mapping[int, str] = {
 """CoinGecko's names."""
 
 
-class Heard(msgspec.Struct, frozen=True):
+class SourceResults(msgspec.Struct, frozen=True):
     """What the sources say now, or said last; empty where there is nothing."""
 
     coins: Sequence[Coin] = ()
@@ -58,7 +58,7 @@ def chain_of(node_chain_id: int, configuration: Configuration) -> Chain:
     return Chain(platform, frozenset({node_chain_id} | same))
 
 
-def choose(heard: Heard, configuration: Configuration, chain: Chain) -> Chosen:
+def choose(heard: SourceResults, configuration: Configuration, chain: Chain) -> Chosen:
     """Without what is blocked."""
     sources = configuration.sources
     chosen: dict[str, list[str]] = {}
@@ -94,7 +94,7 @@ class Unresolved(msgspec.Struct, frozen=True):
 class Directory:
     """Which address a symbol has, as those say who give both."""
 
-    def __init__(self, heard: Heard, configuration: Configuration, chain: Chain) -> None:
+    def __init__(self, heard: SourceResults, configuration: Configuration, chain: Chain) -> None:
         cross_chain = configuration.sources.cross_chain
         self._platform = chain.platform
         blocked = set(configuration.blocked)

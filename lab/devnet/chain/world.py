@@ -6,7 +6,7 @@ from lab.devnet.chain.blocks import Chain, MinedBlock
 from lab.devnet.chain.contracts import Contracts, Pool, create_v3, first_pools
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.traffic import Heads, Traffic
-from lab.devnet.reference.reader import Judge
+from lab.devnet.reference.reader import ReferenceReader
 
 ReorgKind = Literal["rewound", "replaced"]
 """Rewound: anvil goes back and other traffic is mined. Replaced: anvil swaps in empty blocks at once."""
@@ -17,7 +17,7 @@ class World:
         """Deploys everything and gives each pool its first liquidity."""
         self.chain = Chain(Rpc(rpc))
         self.contracts = Contracts.deployed(self.chain)
-        self.judge = Judge(self.chain.rpc, self.contracts.multicall)
+        self.judge = ReferenceReader(self.chain.rpc, self.contracts.multicall)
         self.archive: dict[str, Heads] = {}
         """Every pool's fields after each block mined, by hash; also of blocks that are gone, which anvil forgets."""
         self._transactions = transactions_per_block

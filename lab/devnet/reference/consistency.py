@@ -15,7 +15,7 @@ import msgspec
 from lab.devnet.chain.contracts import Pool
 from lab.devnet.chain.evm import CallFailed, Rpc
 from lab.devnet.chain.world import World
-from lab.devnet.reference.reader import Judge, field_differences, tick_differences
+from lab.devnet.reference.reader import ReferenceReader, field_differences, tick_differences
 
 Answer = dict[str, Any]
 
@@ -51,12 +51,12 @@ class Verdict(msgspec.Struct, frozen=True):
     differences: tuple[str, ...]
 
 
-def verdicts(served: Served, judge: Judge, pools: Sequence[Pool], block_hash: str) -> list[Verdict]:
+def verdicts(served: Served, judge: ReferenceReader, pools: Sequence[Pool], block_hash: str) -> list[Verdict]:
     """Every field of every pool at one block, which must be the block that is served."""
     return [_verdict(served, judge, pool, block_hash) for pool in pools]
 
 
-def _verdict(served: Served, judge: Judge, pool: Pool, block_hash: str) -> Verdict:
+def _verdict(served: Served, judge: ReferenceReader, pool: Pool, block_hash: str) -> Verdict:
     truth = judge.truth(pool, block_hash)
     found = served.get(f"/pools/{pool.id}/")
     if found is None or found["state"] is None:
@@ -74,7 +74,7 @@ def _verdict(served: Served, judge: Judge, pool: Pool, block_hash: str) -> Verdi
     return Verdict(pool, len(ticks), tuple(differences))
 
 
-class Watch(threading.Thread):
+class ConsistencyChecker(threading.Thread):
     """Asks for random pools until stopped, and compares each answer with the chain at the block that the answer names.
 
     A block that is gone from the node by then is compared with what the chain said while it had it.
@@ -86,7 +86,7 @@ class Watch(threading.Thread):
         self.wrong: list[str] = []
         self._served = [Served(url) for url in urls]
         self._world = world
-        self._judge = Judge(Rpc(world.chain.rpc.url), world.contracts.multicall)
+        self._judge = ReferenceReader(Rpc(world.chain.rpc.url), world.contracts.multicall)
         self._pools = list(world.pools)
         self._random = random.Random(len(world.pools))
         self._stopping = threading.Event()

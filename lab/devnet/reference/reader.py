@@ -28,7 +28,7 @@ class Truth(msgspec.Struct, frozen=True):
     """(tick, gross, net), ascending."""
 
 
-class Judge:
+class ReferenceReader:
     def __init__(self, rpc: Rpc, multicall: str) -> None:
         """`multicall` is Uniswap's UniswapInterfaceMulticall, which asks many getters in one call."""
         self._rpc = rpc

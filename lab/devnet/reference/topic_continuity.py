@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from lab.devnet.chain.evm import Rpc
 from settings import Settings
 from streams.kafka.records import Gap, Head, Reorg, Update
-from streams.kafka.records import chain as chain_record
+from streams.kafka.records import decode_chain as chain_record
 from streams.kafka.topics import client_options, fetch_limits, topics
 
 NUMBERS_PER_REQUEST = 500

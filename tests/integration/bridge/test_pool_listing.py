@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from protocols.types import PoolId
 from settings import Settings
-from streams.kafka.records import Listed, listed
+from streams.kafka.records import Listed, decode_listed
 from streams.kafka.topics import topics
 from tests.support.bridge_harness import V2_POOLS, V3_POOLS, Stage, bridging, list_pools, stage
 
@@ -73,7 +73,7 @@ async def on_the_topic(settings: Settings) -> list[tuple[PoolId, Listed | None]]
         for partition in partitions:
             while await consumer.position(partition) < ends[partition]:
                 records += (await consumer.getmany(partition, timeout_ms=100)).get(partition, [])
-    return [(PoolId(r.key.decode()), None if r.value is None else listed(r.value)) for r in records]
+    return [(PoolId(r.key.decode()), None if r.value is None else decode_listed(r.value)) for r in records]
 
 
 async def latest(settings: Settings, pool: PoolId) -> Listed | None:

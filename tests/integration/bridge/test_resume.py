@@ -12,9 +12,9 @@ from protocols.events import Sync
 from protocols.types import Block
 from settings import Settings
 from streams.bridge.block import ReadBlock
-from streams.bridge.chain_publisher import SecondWriter, laid_out
+from streams.bridge.chain_publisher import SecondWriter, block_records
 from streams.kafka.publisher import Entry, Publisher
-from streams.kafka.records import Gap, Head, Header, Reorg, to_bytes
+from streams.kafka.records import Gap, Head, Header, Reorg, encode_record
 from streams.kafka.topics import producer, topics
 from tests.support.bridge_harness import (
     V2_POOLS,
@@ -67,7 +67,7 @@ async def published(settings: Settings, entries: Sequence[Entry]) -> None:
 async def block_entries(settings: Settings, chain: Chain, number: int) -> list[Entry]:
     header = await chain.header(number)
     read = Header(header.number, header.hash, header.parent, header.timestamp)
-    return laid_out(ReadBlock(read, await chain.updates(header)), settings.partitions, None)
+    return block_records(ReadBlock(read, await chain.updates(header)), settings.partitions, None)
 
 
 async def blocks_entries(settings: Settings, chain: Chain, first: int, last: int) -> list[Entry]:
@@ -120,7 +120,7 @@ async def test_a_crash_inside_a_block_of_one_partition_is_brought_back(
 async def test_a_crash_while_a_reorg_was_told_is_brought_back(settings: Settings, chain: Chain, topic: Topic) -> None:
     first, second, third = await chain.busy(3)
     await published(settings, await blocks_entries(settings, chain, first.number, third.number))
-    reorg = to_bytes(Reorg(Block(second.number, second.hash), Block(third.number, third.hash)))
+    reorg = encode_record(Reorg(Block(second.number, second.hash), Block(third.number, third.hash)))
     await published(settings, [Entry(0, None, reorg)])
 
     async with bridging(settings):
@@ -134,7 +134,7 @@ async def test_a_crash_while_a_gap_was_told_is_healed_from_the_node(
 ) -> None:
     first, second, third = await chain.busy(3)
     await published(settings, await blocks_entries(settings, chain, first.number, second.number))
-    await published(settings, [Entry(2, None, to_bytes(Gap(third.number, third.number, "lost")))])
+    await published(settings, [Entry(2, None, encode_record(Gap(third.number, third.number, "lost")))])
 
     async with bridging(settings):
         for part in (0, 1):
@@ -167,7 +167,7 @@ async def test_a_reorg_deeper_than_memory_is_a_gap_and_the_chain_goes_on(
     """The topic is of another chain of the same name, as when a development node was started afresh."""
     *_, last = await chain.busy(5)
     strangers = [Header(n, f"0x{n:064x}", f"0x{n - 1:064x}", 1) for n in range(2, last.number)]
-    entries = [Entry(p, None, to_bytes(Head(header, 0))) for header in strangers for p in range(3)]
+    entries = [Entry(p, None, encode_record(Head(header, 0))) for header in strangers for p in range(3)]
     await published(settings, entries)
 
     async with bridging(settings):
@@ -250,7 +250,7 @@ async def test_a_second_writer_is_noticed_and_stops_the_bridge(settings: Setting
         one, two = await chain.busy(2)
         await feed.tell(one, await chain.updates(one))
         await topic.until(one)
-        await published(settings, [Entry(1, None, to_bytes(Gap(7, 7, "from elsewhere")))])
+        await published(settings, [Entry(1, None, encode_record(Gap(7, 7, "from elsewhere")))])
         await feed.tell(two, await chain.updates(two))
 
         with pytest.raises(SecondWriter, match=r"somebody else writes to .*chain: partition 1 went on at offset"):

@@ -13,7 +13,7 @@ from commands.throughput import Meter, Timing, percentile, rates
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from settings import Settings
-from streams.kafka.records import Listed, to_bytes
+from streams.kafka.records import Listed, encode_record
 from streams.kafka.topics import ensure, producing, topics
 from streams.node.client import connect
 from streams.scraper.config import BatchConfig
@@ -95,7 +95,7 @@ def test_the_command_reads_the_list_and_prints_tables(world: World, kafka: str, 
         await ensure(settings)
         async with producing(settings) as producer:
             for pool in world.pools:
-                record = to_bytes(Listed(pool.metadata, 1))
+                record = encode_record(Listed(pool.metadata, 1))
                 await producer.send_and_wait(topics(chain_name).whitelist, key=pool.id.encode(), value=record)
 
     untold = profiled("--rounds", "1", **environment)

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from tables.durable.changelog import read_rows, stamped
 from tables.durable.chunks import Chunk, Fetched, Folded, Rows
 from tables.durable.database import POSITION, Database, Stamped
-from tables.durable.lane import Gone, Lane, MissingRecords, ReservedKey
+from tables.durable.lane import Gone, MissingRecords, PartitionTask, ReservedKey
 from tables.durable.stamps import read_position
 from tests.support.kafka_records import record
 
@@ -66,7 +66,7 @@ class Around:
         self.earliest_offset = 0
         self.seeks: list[tuple[str, int]] = []
         self.errors: list[BaseException] = []
-        self.gone: list[Lane] = []
+        self.gone: list[PartitionTask] = []
         self._kafka = kafka
         self._producer = producer
 
@@ -85,7 +85,7 @@ class Around:
     def drained(self) -> None:
         pass
 
-    def superseded(self, lane: Lane) -> None:
+    def superseded(self, lane: PartitionTask) -> None:
         self.gone.append(lane)
 
     async def crashed(self, error: BaseException) -> None:
@@ -100,17 +100,19 @@ class Bench:
         self._kafka = kafka
         self.directory = directory
         self._producer = producer
-        self.lanes: list[Lane] = []
+        self.lanes: list[PartitionTask] = []
 
     def around(self) -> Around:
         return Around(self._kafka, self.name, self._producer)
 
-    async def lane(self, around: Around, generation: int = 1, of: str = "db", gone: Collection[Gone] = ()) -> Lane:
+    async def lane(
+        self, around: Around, generation: int = 1, of: str = "db", gone: Collection[Gone] = ()
+    ) -> PartitionTask:
         """Recovered from the changelog into a database of that name."""
         database = Database(self.directory / f"{of}-{len(self.lanes)}")
         rows = await self.changelog()
         merge = database.merge(rows, len(rows) - 1)
-        lane = Lane(0, database, around, generation)
+        lane = PartitionTask(0, database, around, generation)
         for topic in (SOURCE, COMPACTED):
             lane.offsets.setdefault(topic, 0)
         await lane.begin(merge.lost, gone)
@@ -171,7 +173,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def applied(lane: Lane, position: int, topic: str = SOURCE) -> None:
+async def applied(lane: PartitionTask, position: int, topic: str = SOURCE) -> None:
     await until(lambda: lane.offsets[topic] >= position)
     await until(lane._idle.is_set)
 
@@ -379,7 +381,7 @@ async def test_the_chunk_in_hand_is_finished_and_the_queue_dropped(bench: Bench)
 
 async def test_a_lane_closed_while_it_takes_over_leaves_the_database_as_it_was(bench: Bench) -> None:
     around = bench.around()
-    lane = Lane(0, Database(bench.directory / "db"), around, generation=1)
+    lane = PartitionTask(0, Database(bench.directory / "db"), around, generation=1)
 
     beginning = asyncio.create_task(lane.begin([], []))
     await asyncio.sleep(0)

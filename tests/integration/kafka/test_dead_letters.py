@@ -2,9 +2,9 @@ import pytest
 
 from protocols.types import Block, PoolId
 from settings import Settings
-from streams.kafka.dead_letters import NoSuchLetter, kept, replay
-from streams.kafka.records import DeadLetter, Unreadable, spelled, to_bytes, unspelled
-from streams.kafka.topic_reader import everything
+from streams.kafka.dead_letters import NoSuchLetter, replay, stored_letters
+from streams.kafka.records import DeadLetter, Unreadable, encode_record, from_text, to_text
+from streams.kafka.topic_reader import read_all
 from streams.kafka.topics import ensure, partition_of, producer, topics
 
 POOL = PoolId("0x" + "ab" * 20)
@@ -19,22 +19,22 @@ async def settings(kafka: str, chain_name: str) -> Settings:
 
 @pytest.mark.parametrize("raw", [b"{}", b"0xab", b"hex:00", b"\x00\xff", b"\xc3\xa4", "hex:ä".encode()])
 def test_bytes_of_any_kind_are_spelled_and_read_back(raw: bytes) -> None:
-    assert unspelled(spelled(raw)) == raw
+    assert from_text(to_text(raw)) == raw
 
 
 @pytest.mark.servers
 async def test_a_replayed_letter_is_the_record_that_could_not_be_read(settings: Settings) -> None:
     names = topics(settings.chain)
-    record = to_bytes(Unreadable(POOL, Block(1, "0x01"), "nothing there"))
+    record = encode_record(Unreadable(POOL, Block(1, "0x01"), "nothing there"))
     home = partition_of(POOL.encode(), settings.partitions)
-    letter = DeadLetter(names.snapshots, home, 7, "a bug of ours", spelled(POOL.encode()), spelled(record))
+    letter = DeadLetter(names.snapshots, home, 7, "a bug of ours", to_text(POOL.encode()), to_text(record))
     async with producer(settings) as kafka:
-        await kafka.send_and_wait(names.dead_letters, key=POOL.encode(), value=to_bytes(letter))
+        await kafka.send_and_wait(names.dead_letters, key=POOL.encode(), value=encode_record(letter))
 
-    (found,) = await kept(settings)
+    (found,) = await stored_letters(settings)
     await replay(settings, found.name)
 
-    (sent,) = await everything(settings, names.snapshots)
+    (sent,) = await read_all(settings, names.snapshots)
     assert found.letter == letter
     assert (sent.partition, sent.key, sent.value) == (home, POOL.encode(), record)
 

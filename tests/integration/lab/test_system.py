@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.devnet.chain.world import World
-from lab.devnet.reference.consistency import Served, Watch, verdicts
+from lab.devnet.reference.consistency import ConsistencyChecker, Served, verdicts
 from lab.devnet.servers import whitelist_publisher as listing
 from lab.devnet.servers.processes import free_port
 from lab.devnet.servers.system import System, system
@@ -113,15 +113,17 @@ async def trial(
 
 
 @pytest.fixture
-def watch(trial: Trial) -> Iterator[Watch]:
-    started = Watch(trial.ours.urls[:1], trial.world)
+def watch(trial: Trial) -> Iterator[ConsistencyChecker]:
+    started = ConsistencyChecker(trial.ours.urls[:1], trial.world)
     started.start()
     yield started
     started.stop()
 
 
 @pytest.mark.parametrize("workers", [1])
-def test_state_equals_the_chain_after_reorgs_kills_and_a_lost_directory(trial: Trial, watch: Watch) -> None:
+def test_state_equals_the_chain_after_reorgs_kills_and_a_lost_directory(
+    trial: Trial, watch: ConsistencyChecker
+) -> None:
     worker = trial.ours.names[-1]
     reorgs = set(trial.random.sample(range(10, BLOCKS), REORGS))
     killed = {30: False, 60: False, 80: True}

@@ -11,7 +11,7 @@ from nats.js.api import StreamConfig
 
 from lab.devnet.servers.start import Nats
 from settings import Settings
-from streams.nats.subscriber import RESEED, Heard, heard
+from streams.nats.subscriber import RESEED, Received, subscribe
 
 pytestmark = pytest.mark.servers
 
@@ -24,12 +24,12 @@ def own_nats() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def listening(url: str, chain: str) -> AsyncIterator[list[Heard]]:
+async def listening(url: str, chain: str) -> AsyncIterator[list[Received]]:
     """What has been heard so far."""
-    messages: list[Heard] = []
+    messages: list[Received] = []
 
     async def listen() -> None:
-        async with aclosing(heard(Settings(nats=url, chain=chain))) as stream:
+        async with aclosing(subscribe(Settings(nats=url, chain=chain))) as stream:
             async for message in stream:
                 messages.append(message)
 
@@ -71,7 +71,7 @@ async def test_a_listener_asks_for_the_list_as_soon_as_it_would_hear_it(nats: st
     async with publisher(nats, publish), listening(nats, chain_name) as messages:
         await until(lambda: len(messages) > 0)
 
-    assert messages == [Heard(subject, b"the list")]
+    assert messages == [Received(subject, b"the list")]
 
 
 async def test_without_jetstream_live_messages_are_heard_in_order(nats: str, chain_name: str) -> None:
@@ -108,7 +108,7 @@ async def test_who_comes_late_gets_the_last_retained_message_of_each_subject_in_
             await until(lambda: len(messages) == 4)
 
     expected = [("full", large), ("minimal", b"new"), ("add", b"more"), ("remove", b"less")]
-    assert messages == [Heard(f"{subject}.{kind}", payload) for kind, payload in expected]
+    assert messages == [Received(f"{subject}.{kind}", payload) for kind, payload in expected]
 
 
 async def test_nats_may_come_late_go_and_come_again(chain_name: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,5 +132,5 @@ async def test_nats_may_come_late_go_and_come_again(chain_name: str, caplog: pyt
                 await until(lambda: caplog.text.count("trying again") == times + 1)  # noqa: B023  awaited in the loop
     server.stop()
 
-    assert messages == [Heard(subject, b"again")] * 2
+    assert messages == [Received(subject, b"again")] * 2
     assert url.removeprefix("nats://") in caplog.text

@@ -19,10 +19,18 @@ from lab.devnet.servers import start as servers
 from protocols.states import V2State
 from protocols.types import Block, PoolId
 from settings import Settings
-from streams.kafka.records import DeadLetter, Snapshot, SnapshotRecord, Unreadable, Wanted, snapshot, to_bytes
+from streams.kafka.records import (
+    DeadLetter,
+    Snapshot,
+    SnapshotRecord,
+    SnapshotRequest,
+    Unreadable,
+    decode_snapshot,
+    encode_record,
+)
 from streams.kafka.topics import producer, topics
 from streams.node.client import connect
-from streams.node.pinned import Abilities, Pinned
+from streams.node.pinned import NodeCapabilities, Pinned
 from streams.scraper import process as scraper
 from streams.scraper.config import BatchConfig
 from streams.snapshots.pool_reader import read_pools
@@ -60,8 +68,8 @@ def feed(world: World, pool: Pool) -> None:
     world.chain.succeed([*sends, Transaction(pool.id, calldata("sync()"))])
 
 
-def wish(pool: Pool, not_before: int = 0) -> Wanted:
-    return Wanted(pool.metadata, "listed", not_before)
+def wish(pool: Pool, not_before: int = 0) -> SnapshotRequest:
+    return SnapshotRequest(pool.metadata, "listed", not_before)
 
 
 class Bench:
@@ -72,16 +80,19 @@ class Bench:
         self._sender = sender
         self._records = records
 
-    async def want(self, wishes: Sequence[Wanted]) -> None:
+    async def want(self, wishes: Sequence[SnapshotRequest]) -> None:
         topic = topics(self.settings.chain).wanted
         await asyncio.gather(
-            *(self._sender.send_and_wait(topic, key=each.pool.id.encode(), value=to_bytes(each)) for each in wishes)
+            *(
+                self._sender.send_and_wait(topic, key=each.pool.id.encode(), value=encode_record(each))
+                for each in wishes
+            )
         )
 
     async def send_raw(self, key: bytes, value: bytes) -> None:
         await self._sender.send_and_wait(topics(self.settings.chain).wanted, key=key, value=value)
 
-    async def answered(self, wishes: Sequence[Wanted]) -> dict[PoolId, SnapshotRecord]:
+    async def answered(self, wishes: Sequence[SnapshotRequest]) -> dict[PoolId, SnapshotRecord]:
         """Wishes again and again, as workers do, until each has an answer."""
         answers: dict[PoolId, SnapshotRecord] = {}
         async with asyncio.timeout(PATIENCE_S):
@@ -99,7 +110,7 @@ class Bench:
         while len(found) < at_least and (left_s := end_s - loop.time()) > 0:
             for records in (await self._records.getmany(timeout_ms=int(left_s * 1000))).values():
                 for record in records:
-                    found.append(snapshot(record.value))
+                    found.append(decode_snapshot(record.value))
                     assert record.key == found[-1].pool.encode()
         return found
 
@@ -139,7 +150,7 @@ async def chains_own(world: World, answers: dict[PoolId, SnapshotRecord]) -> dic
     async with connect(world.chain.rpc.url) as node:
         for pool in (each for each in world.pools if each.id in answers):
             block = answers[pool.id].block
-            pinned = Pinned(node, block, Abilities(overrides=False, by_hash=True))
+            pinned = Pinned(node, block, NodeCapabilities(overrides=False, by_hash=True))
             state = (await read_pools(pinned, [wish(pool).pool], {pool.id: pool.factory}))[pool.id]
             found[pool.id] = Snapshot(pool.id, block, state)  # type: ignore[arg-type]
     return found

@@ -18,10 +18,10 @@ from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.storage import V3_PANCAKE, V3_UNISWAP, Slots, mapping_slot, tick_of, v4_slots
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from streams.node.client import Node, NodeUnavailable, RpcError, connect
-from streams.node.pinned import MOST_QUESTIONS, Abilities, BlockGone, Pinned, StateRefused, find_abilities
-from streams.snapshots.bitmap_calls import walk
+from streams.node.pinned import MOST_QUESTIONS, BlockGone, NodeCapabilities, Pinned, StateRefused, probe_capabilities
+from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import EXTSLOAD, GET_RESERVES, LIQUIDITY, TICK_SPACING, Failed, Missing, Target
-from streams.snapshots.multicall import ask
+from streams.snapshots.multicall import multicall
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
 from streams.snapshots.storage_slots import read_slots
 from tests.support.rpc_proxy import (
@@ -139,10 +139,10 @@ async def read(
     node: Node,
     block: Block,
     pools: list[PoolMetadata],
-    abilities: Abilities | None = None,
+    abilities: NodeCapabilities | None = None,
     phase: Phase = "full_ticks",
 ) -> dict[PoolId, Outcome]:
-    pinned = Pinned(node, block, abilities or await find_abilities(node, block))
+    pinned = Pinned(node, block, abilities or await probe_capabilities(node, block))
     outcomes: dict[PoolId, Outcome] = {}
     for protocol in ("v2", "v3", "v4"):
         of_protocol = [pool for pool in pools if pool.protocol == protocol]
@@ -237,7 +237,7 @@ MODES = [
 async def test_a_node_that_refuses_gives_the_same_states(world: World, rule, overrides: bool, by_hash: bool) -> None:  # type: ignore[no-untyped-def]
     pools = [listed(pool) for pool in world.pools]
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        abilities = await find_abilities(node, world.block)
+        abilities = await probe_capabilities(node, world.block)
         states = await read(node, world.block, pools, abilities)
 
     assert (abilities.overrides, abilities.by_hash) == (overrides, by_hash)
@@ -266,7 +266,7 @@ async def test_filtering_ends_when_the_program_never_runs(world: World) -> None:
         return error("execution timeout") if is_program and len(call["params"][0]["data"]) > 100 else None
 
     async with node_of(world) as node:
-        abilities = await find_abilities(node, world.block)
+        abilities = await probe_capabilities(node, world.block)
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
         states = await read(node, world.block, [listed(pool) for pool in pools], abilities, "filtering")
 
@@ -280,7 +280,7 @@ def _overridden(call: Call) -> list[Call]:
 async def test_a_gas_cap_makes_the_ranges_smaller(world: World) -> None:
     pools = [listed(pool) for pool in world.pools if pool.protocol != "v2"]
     async with proxied(world.rpc.url, gas_cap(1_500_000)) as proxy, connect(proxy.url) as node:
-        abilities = await find_abilities(node, world.block)
+        abilities = await probe_capabilities(node, world.block)
         states = await read(node, world.block, pools, abilities)
 
     assert abilities.overrides
@@ -292,7 +292,7 @@ async def test_a_gas_cap_makes_the_ranges_smaller(world: World) -> None:
 async def test_what_worked_is_remembered(world: World) -> None:
     pools = [listed(of(world, "v3")[0])]
     async with proxied(world.rpc.url, gas_cap(1_500_000)) as proxy, connect(proxy.url) as node:
-        abilities = await find_abilities(node, world.block)
+        abilities = await probe_capabilities(node, world.block)
         await read(node, world.block, pools, abilities)
         first = len(proxy.batches)
         await read(node, world.block, pools, abilities)
@@ -303,7 +303,7 @@ async def test_what_worked_is_remembered(world: World) -> None:
 async def test_a_limit_of_calls_makes_the_batches_smaller(world: World) -> None:
     pools = [listed(pool) for pool in world.pools]
     async with proxied(world.rpc.url, refuse_overrides, largest_batch=10) as proxy, connect(proxy.url) as node:
-        abilities = await find_abilities(node, world.block)
+        abilities = await probe_capabilities(node, world.block)
         states = await read(node, world.block, pools, abilities)
 
     assert abilities.calls <= 10
@@ -325,7 +325,7 @@ async def test_an_error_for_one_pool_is_that_pools_alone(world: World, together:
         return error("internal error", -32603) if is_refused or is_its_own else None
 
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        abilities = Abilities(overrides=True, by_hash=True)
+        abilities = NodeCapabilities(overrides=True, by_hash=True)
         states = await read(node, world.block, [listed(pool) for pool in pools], abilities)
 
     assert states.pop(pools[1].id) == Failed(f"{what.format(pools[1].id)}: internal error (code -32603)")
@@ -341,9 +341,11 @@ async def test_questions_to_many_contracts_have_the_answers_that_each_gives_alon
     slots = [EXTSLOAD + slot.to_bytes(32, "big") for slot in range(3)]
     questions = [(address, data) for address in addresses for data in [*getters, *slots]]
     async with node_of(world) as node:
-        together = await ask(Pinned(node, world.block, Abilities(overrides=True, by_hash=True)), questions)
-        few = await ask(Pinned(node, world.block, Abilities(overrides=True, by_hash=True, questions=7)), questions)
-        alone = await ask(Pinned(node, world.block, Abilities(overrides=False, by_hash=True)), questions)
+        together = await multicall(Pinned(node, world.block, NodeCapabilities(overrides=True, by_hash=True)), questions)
+        few = await multicall(
+            Pinned(node, world.block, NodeCapabilities(overrides=True, by_hash=True, questions=7)), questions
+        )
+        alone = await multicall(Pinned(node, world.block, NodeCapabilities(overrides=False, by_hash=True)), questions)
 
     assert list(map(str, together)) == list(map(str, few)) == list(map(str, alone))
     assert any(isinstance(each, RpcError) for each in together)
@@ -365,8 +367,8 @@ async def test_what_runs_out_of_gas_among_others_is_no_failure_of_the_contract(w
                 call["params"][0]["gas"] = hex(gas)
 
         async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-            pinned = Pinned(node, Block(tip.number, tip.hash), Abilities(overrides=True, by_hash=True))
-            said = await ask(pinned, questions)
+            pinned = Pinned(node, Block(tip.number, tip.hash), NodeCapabilities(overrides=True, by_hash=True))
+            said = await multicall(pinned, questions)
         assert said[1] == "0x" + (7).to_bytes(32, "big").hex(), gas
 
 
@@ -377,7 +379,7 @@ async def test_a_node_that_takes_few_questions_at_once_gets_fewer(world: World) 
 
     pools = [listed(pool) for pool in of(world, "v3")]
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        abilities = Abilities(overrides=True, by_hash=True, questions=8)
+        abilities = NodeCapabilities(overrides=True, by_hash=True, questions=8)
         first = await read(node, world.block, pools, abilities)
         then = await read(node, world.block, pools, abilities)
 
@@ -486,7 +488,10 @@ async def test_the_state_is_that_of_the_block_asked_for(world: World) -> None:
         first = await read(node, before, [listed(pool)])
         chain.succeed([_change(world, pool, -pool.tick_spacing, pool.tick_spacing, 10**9)])
 
-        for abilities in (Abilities(overrides=True, by_hash=True), Abilities(overrides=False, by_hash=False)):
+        for abilities in (
+            NodeCapabilities(overrides=True, by_hash=True),
+            NodeCapabilities(overrides=False, by_hash=False),
+        ):
             assert await read(node, before, [listed(pool)], abilities) == first
         assert await read(node, Block(chain.tip.number, chain.tip.hash), [listed(pool)]) != first
     chain.rewind(1)
@@ -511,7 +516,10 @@ async def test_a_block_replaced_while_it_is_read_is_gone(world: World, overrides
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
         with pytest.raises(BlockGone):
             await read(
-                node, block, [listed(each) for each in of(world, "v3")], Abilities(overrides=overrides, by_hash=by_hash)
+                node,
+                block,
+                [listed(each) for each in of(world, "v3")],
+                NodeCapabilities(overrides=overrides, by_hash=by_hash),
             )
 
     assert calls > 3
@@ -521,17 +529,20 @@ async def test_a_block_replaced_while_it_is_read_is_gone(world: World, overrides
 async def test_a_block_that_never_was_is_gone(world: World) -> None:
     async with node_of(world) as node:
         with pytest.raises(BlockGone):
-            await find_abilities(node, Block(world.block.number, "0x" + "ab" * 32))
+            await probe_capabilities(node, Block(world.block.number, "0x" + "ab" * 32))
         with pytest.raises(BlockGone):
             await read(
-                node, Block(10**9, "0x" + "ab" * 32), [listed(world.pools[0])], Abilities(overrides=True, by_hash=True)
+                node,
+                Block(10**9, "0x" + "ab" * 32),
+                [listed(world.pools[0])],
+                NodeCapabilities(overrides=True, by_hash=True),
             )
 
 
 async def test_a_node_that_answers_for_blocks_that_never_were_is_not_believed(world: World) -> None:
     async with proxied(world.rpc.url, ignore_blocks) as proxy, connect(proxy.url) as node:
         with pytest.raises(StateRefused, match="blocks that never were"):
-            await find_abilities(node, world.block)
+            await probe_capabilities(node, world.block)
 
 
 async def test_a_node_that_has_forgotten_the_state_says_so(world: World) -> None:
@@ -540,10 +551,13 @@ async def test_a_node_that_has_forgotten_the_state_says_so(world: World) -> None
 
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
         with pytest.raises(StateRefused):
-            await find_abilities(node, world.block)
+            await probe_capabilities(node, world.block)
         with pytest.raises(StateRefused, match="missing trie node"):
             await read(
-                node, world.block, [listed(each) for each in of(world, "v3")], Abilities(overrides=True, by_hash=True)
+                node,
+                world.block,
+                [listed(each) for each in of(world, "v3")],
+                NodeCapabilities(overrides=True, by_hash=True),
             )
 
 
@@ -567,7 +581,7 @@ async def test_answers_that_are_none_never_become_states(world: World, overrides
                 node,
                 world.block,
                 [listed(each) for each in of(world, "v3")[1:4]],
-                Abilities(overrides=overrides, by_hash=True),
+                NodeCapabilities(overrides=overrides, by_hash=True),
             )
         except BlockGone:
             return
@@ -583,10 +597,10 @@ async def test_a_node_that_asks_for_patience_is_not_asked_for_less(world: World)
         connect(proxy.url) as node,
     ):
         with pytest.raises(NodeUnavailable, match="rate limit"):
-            await read(node, world.block, [listed(world.pools[0])], Abilities(overrides=True, by_hash=True))
+            await read(node, world.block, [listed(world.pools[0])], NodeCapabilities(overrides=True, by_hash=True))
         proxy.status = 429
         with pytest.raises(NodeUnavailable):
-            await read(node, world.block, [listed(world.pools[0])], Abilities(overrides=True, by_hash=True))
+            await read(node, world.block, [listed(world.pools[0])], NodeCapabilities(overrides=True, by_hash=True))
 
 
 @pytest.mark.parametrize("slots", [V3_UNISWAP, V3_PANCAKE], ids=["Uniswap", "PancakeSwap"])
@@ -613,8 +627,10 @@ async def test_any_bitmap_is_walked_as_slot_by_slot(world: World, slots: Slots) 
     async with node_of(world) as node:
         block = Block(world.chain.tip.number, world.chain.tip.hash)
         for most in (8192, 100):
-            read = (await walk(Pinned(node, block, Abilities(True, True, words=most)), [target]))[pool]
+            read = (await read_tick_bitmaps(Pinned(node, block, NodeCapabilities(True, True, words=most)), [target]))[
+                pool
+            ]
             assert not isinstance(read, Failed)
             assert read.liquidity == 77
             assert read.ticks == tuple(tick_of(tick, content) for tick, content in expected.items())
-        assert await read_slots(Pinned(node, block, Abilities(False, True)), [target]) == {pool: read}
+        assert await read_slots(Pinned(node, block, NodeCapabilities(False, True)), [target]) == {pool: read}

@@ -17,7 +17,7 @@ from protocols.events import Sync
 from protocols.states import V2State
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from settings import Settings
-from streams.kafka.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, to_bytes
+from streams.kafka.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, encode_record
 from streams.kafka.topics import ensure, partition_of, producer, topics
 
 PARTITIONS = 4
@@ -81,12 +81,12 @@ class Chain:
             await self._send_to(partition, record)
 
     async def _send_to(self, partition: int, record: Record) -> None:
-        await self._kafka.send(self._topics.chain, value=to_bytes(record), partition=partition)
+        await self._kafka.send(self._topics.chain, value=encode_record(record), partition=partition)
         await self._kafka.flush()
 
     async def _send(self, topic: str, pool: PoolId, record: Record) -> None:
         key = pool.encode()
-        await self._kafka.send(topic, key=key, value=to_bytes(record), partition=partition_of(key, PARTITIONS))
+        await self._kafka.send(topic, key=key, value=encode_record(record), partition=partition_of(key, PARTITIONS))
 
 
 class Worker:

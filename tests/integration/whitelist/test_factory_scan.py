@@ -18,7 +18,7 @@ from tests.support.rpc_proxy import Call, error, proxied
 from whitelist.configuration import Factory
 from whitelist.pools.factory_scan import UNSETTLED_BLOCKS, Scanner
 from whitelist.pools.log_ranges import LogsRefused, Width
-from whitelist.pools.pool_index import Found, PoolsUnreadable, opened
+from whitelist.pools.pool_index import PoolIndex, PoolsUnreadable, opened
 
 pytestmark = pytest.mark.servers
 
@@ -39,14 +39,14 @@ def tip(world: World) -> Block:
     return Block(world.chain.tip.number, world.chain.tip.hash)
 
 
-async def scanned(rpc: str, found: Found, kinds: list[Factory], head: Block, width: int = 2_000) -> Width:
+async def scanned(rpc: str, found: PoolIndex, kinds: list[Factory], head: Block, width: int = 2_000) -> Width:
     async with connect(rpc) as node:
         scanner = Scanner(node, found, lambda factory, blocks, at: None, Width(width))
         await scanner.scan(kinds, head)
         return scanner.width
 
 
-def known(found: Found, world: World) -> set[PoolId]:
+def known(found: PoolIndex, world: World) -> set[PoolId]:
     return {pool.id for kind in factories(world) for pool in found.others([], [kind.address], 1_000)}
 
 

@@ -21,12 +21,12 @@ from lab.devnet.servers.start import Nats, anvil
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.nats.jetstream import NotKept, publish
-from streams.nats.subscriber import heard
+from streams.nats.subscriber import subscribe
 from streams.nats.whitelist_encoder import Outgoing, Said
-from streams.nats.whitelist_state import FullList, MinimalList, read_full, read_minimal
+from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
 from whitelist import service
 from whitelist.publication.messages import TooManyRemoved, change, expect_moderate, messages, whole
-from whitelist.publication.store import ListedToken, Place, Published
+from whitelist.publication.store import ListedToken, Published, WhitelistStore
 
 CHAIN = "test"
 TOKENS = (Token("0x" + "11" * 20, 18, "WETH"), Token("0x" + "22" * 20, 6, "USDC"))
@@ -50,8 +50,8 @@ def readers(outgoing: list[Outgoing], chain: str = CHAIN) -> tuple[set[PoolId], 
     full, minimal = FullList(), MinimalList()
     for subject, payload in outgoing:
         if subject.startswith("whitelist.pools."):
-            full = read_full(full, subject, payload, chain)
-            minimal = read_minimal(minimal, subject, payload, chain)
+            full = apply_full(full, subject, payload, chain)
+            minimal = apply_minimal(minimal, subject, payload, chain)
             assert not full.skipped and not minimal.skipped
     return set(full.pools), set(minimal.pools)
 
@@ -184,9 +184,9 @@ async def listened(settings: Settings, until: Callable[[set[PoolId], set[PoolId]
     """As the bridge and the feed do."""
     full, minimal = FullList(), MinimalList()
     async with asyncio.timeout(60):
-        async for subject, payload in heard(settings):
-            full = read_full(full, subject, payload, settings.chain)
-            minimal = read_minimal(minimal, subject, payload, settings.chain)
+        async for subject, payload in subscribe(settings):
+            full = apply_full(full, subject, payload, settings.chain)
+            minimal = apply_minimal(minimal, subject, payload, settings.chain)
             if until(set(full.pools), set(minimal.pools)):
                 return
 
@@ -264,7 +264,7 @@ async def test_a_list_that_shrinks_too_much_is_published_by_force_alone(
 
     with pytest.raises(TooManyRemoved, match="10 of 13 pools would be removed"):
         await service.publish_once(settings, force=False)
-    held = Place(settings).published()
+    held = WhitelistStore(settings).published()
     made, found = await service.publish_once(settings, force=True)
 
     assert held is not None and len(held.pools) == 13
@@ -280,8 +280,8 @@ async def test_nats_away_is_said_and_nothing_counts_as_published(world: World, c
     with pytest.raises(service.NatsAway, match=r"NATS at 127\.0\.0\.1:1: .*; nothing is published"):
         await service.publish_once(settings, force=False)
 
-    assert Place(settings).published() is None
-    assert Place(settings).build() is not None
+    assert WhitelistStore(settings).published() is None
+    assert WhitelistStore(settings).build() is not None
 
 
 @pytest.mark.servers

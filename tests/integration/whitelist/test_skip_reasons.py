@@ -12,19 +12,19 @@ from protocols.types import NATIVE, Block, PoolId, ProtocolName
 from settings import Settings
 from whitelist import build as building
 from whitelist.pools.decision_lookup import with_decision_on
-from whitelist.pools.factory_events import FoundPool
+from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.pool_index import opened
 from whitelist.pools.skip_reasons import unchosen
 from whitelist.publication import report as reporting
-from whitelist.publication.store import Build, ListedToken, Place
+from whitelist.publication.store import Build, ListedToken, WhitelistStore
 from whitelist.service import build_once
 
 A, B, C, FACTORY = (f"0x{digit * 40}" for digit in "abcf")
 OLD, NEW = PoolId("0x" + "1" * 40), PoolId("0x" + "2" * 40)
 
 
-def pool(token0: str, token1: str, pool_id: PoolId = OLD, protocol: ProtocolName = "v2") -> FoundPool:
-    return FoundPool(pool_id, protocol, FACTORY, token0, token1)
+def pool(token0: str, token1: str, pool_id: PoolId = OLD, protocol: ProtocolName = "v2") -> DiscoveredPool:
+    return DiscoveredPool(pool_id, protocol, FACTORY, token0, token1)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def pool(token0: str, token1: str, pool_id: PoolId = OLD, protocol: ProtocolName
         (pool(A, A), f"its factory {FACTORY} is not configured"),
     ],
 )
-def test_what_is_missing_is_named(found: FoundPool, reason: str) -> None:
+def test_what_is_missing_is_named(found: DiscoveredPool, reason: str) -> None:
     assert unchosen(found, [A], {C: f"{C} is blocked"}) == reason
 
 
@@ -45,7 +45,7 @@ def test_a_blocked_coin_is_named_too() -> None:
 
 
 def test_a_pool_that_the_build_does_not_tell_of_is_looked_up(tmp_path: Path) -> None:
-    place = Place(Settings(data=tmp_path))
+    place = WhitelistStore(Settings(data=tmp_path))
     block = Block(9, "0x" + "9" * 64)
     made = Build(1, block, [ListedToken(A, "A", 18, ("trusted",))], {}, [], [], [], untold=2)
     everything = Build(1, block, made.tokens, {}, [], [], [], untold=0)
@@ -78,7 +78,7 @@ async def test_what_was_listed_is_told_of_however_many_pools_are_unchosen(
     path = configuration(world.contracts, tmp_path)
     settings = Settings(rpc=world.chain.rpc.url, chain="test", data=tmp_path, whitelist_config=path)
     before = await build_once(settings)
-    Place(settings).keep_published(before.published)
+    WhitelistStore(settings).keep_published(before.published)
     gone, factory = world.contracts.tokens[2], world.contracts.pancake_factory
     path.write_text(without(path.read_text(), gone, factory))
 

@@ -5,10 +5,10 @@ import random
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
-from streams.bridge.leader_assignor import Seat
+from streams.bridge.leader_assignor import LeaderAssignor
 
 
-def rebalanced(members: dict[str, Seat]) -> str:
+def rebalanced(members: dict[str, LeaderAssignor]) -> str:
     """The member that has the partition after a rebalance among these, as it goes over the wire."""
     said = {
         name: ConsumerProtocolMemberMetadata.decode(seat.metadata(["bridge"]).encode())
@@ -25,15 +25,15 @@ def rebalanced(members: dict[str, Seat]) -> str:
 
 
 def test_who_leads_goes_on_leading_when_others_come() -> None:
-    members = {"m": Seat()}
+    members = {"m": LeaderAssignor()}
     assert rebalanced(members) == "m"
     for other in ("a", "z", "b"):
-        members[other] = Seat()
+        members[other] = LeaderAssignor()
         assert rebalanced(members) == "m"
 
 
 def test_one_that_was_frozen_does_not_take_the_lead_back_from_one_that_knew_it() -> None:
-    old, new = Seat(), Seat()
+    old, new = LeaderAssignor(), LeaderAssignor()
     assert rebalanced({"a": old}) == "a"
     assert rebalanced({"a": old, "b": new}) == "a"
     assert rebalanced({"b": new}) == "b"
@@ -41,7 +41,7 @@ def test_one_that_was_frozen_does_not_take_the_lead_back_from_one_that_knew_it()
 
 
 def test_one_that_was_frozen_does_not_take_the_lead_back_from_one_that_did_not_know_it() -> None:
-    old, new = Seat(), Seat()
+    old, new = LeaderAssignor(), LeaderAssignor()
     assert rebalanced({"a": old}) == "a"
     assert rebalanced({"b": new}) == "b"
     assert rebalanced({"a": old, "b": new}) == "b"
@@ -50,13 +50,13 @@ def test_one_that_was_frozen_does_not_take_the_lead_back_from_one_that_did_not_k
 def test_the_lead_is_with_the_one_given_it_last_whoever_comes_goes_freezes_and_wakes_up() -> None:
     for seed in range(200):
         chance = random.Random(seed)
-        here = {"0": Seat()}
-        frozen: dict[str, Seat] = {}
+        here = {"0": LeaderAssignor()}
+        frozen: dict[str, LeaderAssignor] = {}
         leader = rebalanced(here)
         for step in range(1, 40):
             match chance.choice(("come", "freeze", "wake", "die")):
                 case "come" if len(here) < 4:
-                    here[f"{chance.random()}"] = Seat()
+                    here[f"{chance.random()}"] = LeaderAssignor()
                 case "freeze" if len(here) > 1:
                     name = chance.choice(sorted(here))
                     frozen[name] = here.pop(name)

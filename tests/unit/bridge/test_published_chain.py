@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from protocols.events import Initialize, Swap, Sync
 from protocols.types import Block, PoolId
 from streams.bridge.block import cut_short, differences
-from streams.bridge.published_chain import Memory, agree, common, replayed
+from streams.bridge.published_chain import PublishedChain, agree, common, replayed
 from streams.kafka.records import ChainRecord, Gap, Head, Header, Reorg, Update
 
 POOL, OTHER = PoolId("0xaa"), PoolId("0xbb")
@@ -62,7 +62,7 @@ def test_updates_without_their_head_are_partial() -> None:
 
 
 def test_memory_keeps_the_newest_blocks_only() -> None:
-    memory = Memory(size=3)
+    memory = PublishedChain(size=3)
     for number in range(10):
         memory.publish(block(number))
 
@@ -71,7 +71,7 @@ def test_memory_keeps_the_newest_blocks_only() -> None:
 
 def test_partitions_agree_only_at_the_same_complete_block() -> None:
     assert agree([replayed([head(1)]), replayed([head(1)])])
-    assert agree([Memory(), Memory()])
+    assert agree([PublishedChain(), PublishedChain()])
     assert not agree([replayed([head(1)]), replayed([head(1, "b")])])
     assert not agree([replayed([head(1)]), replayed([head(1), head(2)])])
     assert not agree([replayed([head(1)]), replayed([head(1), None])])

@@ -22,13 +22,13 @@ from streams.exex.control import (
     V2ReservesFinal,
 )
 from streams.exex.violations import (
-    BrokenPromise,
     ClampedValue,
     CountMismatch,
     JoinedInReorg,
     Misplaced,
     NumberMismatch,
     OutOfOrder,
+    ProtocolViolation,
     ReorgMismatch,
     SequenceGap,
 )
@@ -78,13 +78,13 @@ def assembled(messages: Iterable[Message]) -> list[Step]:
     return [step for message in messages if (step := assembly.receive(message)) is not None]
 
 
-def survived(messages: Iterable[Message]) -> tuple[list[Step], list[BrokenPromise]]:
+def survived(messages: Iterable[Message]) -> tuple[list[Step], list[ProtocolViolation]]:
     """As the bridge reads: after a broken promise it joins again with the message that broke it."""
     assembly, steps, broken = Assembly(), [], []
     for message in messages:
         try:
             step = assembly.receive(message)
-        except BrokenPromise as error:
+        except ProtocolViolation as error:
             broken.append(error)
             assembly = Assembly()
             step = assembly.receive(message)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from streams.kafka.groups import ended, together
+from streams.kafka.groups import cancel_and_wait, run_until_first_exit
 
 
 async def for_ever() -> None:
@@ -27,13 +27,13 @@ async def fail() -> None:
 async def test_the_first_failure_ends_all_and_is_raised_itself() -> None:
     with pytest.raises(ConnectionError, match="gone"):
         async with asyncio.timeout(60):
-            await together(for_ever(), fail(), deaf(1))
+            await run_until_first_exit(for_ever(), fail(), deaf(1))
 
     assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_lost_cancellation_does_not_keep_the_whole_alive() -> None:
-    whole = asyncio.create_task(together(for_ever(), deaf(2)))
+    whole = asyncio.create_task(run_until_first_exit(for_ever(), deaf(2)))
     await asyncio.sleep(0)
     whole.cancel()
 
@@ -49,6 +49,6 @@ async def test_what_failed_already_is_ended_without_a_word() -> None:
     await asyncio.wait([task])
 
     async with asyncio.timeout(60):
-        await ended(task)
+        await cancel_and_wait(task)
 
     assert isinstance(task.exception(), ConnectionError)

@@ -6,7 +6,7 @@ import pytest
 
 from protocols.types import PoolId, PoolMetadata, Token
 from streams.kafka import records
-from streams.kafka.records import Head, Header, Listed, Undecodable, Wanted, to_bytes
+from streams.kafka.records import Head, Header, Listed, SnapshotRequest, Undecodable, encode_record
 
 TOKENS = Token("0x" + "01" * 20), Token("0x" + "02" * 20)
 POOL = PoolMetadata(PoolId("0x" + "ab" * 20), "v3", *TOKENS, 500, 10, "0x" + "fa" * 20)
@@ -25,27 +25,29 @@ POOL = PoolMetadata(PoolId("0x" + "ab" * 20), "v3", *TOKENS, 500, 10, "0x" + "fa
     ],
 )
 def test_a_pool_that_cannot_be_is_refused(field: str, value: object, reason: str) -> None:
-    whole = json.loads(to_bytes(Wanted(POOL, "listed", 7)))
+    whole = json.loads(encode_record(SnapshotRequest(POOL, "listed", 7)))
     whole["pool"][field] = value
 
     with pytest.raises(Undecodable, match=reason):
-        records.wanted(json.dumps(whole).encode())
+        records.decode_snapshot_request(json.dumps(whole).encode())
 
 
 def test_a_pool_as_a_list_says_it_is_read() -> None:
-    assert records.listed(to_bytes(Listed(POOL, 7))) == Listed(POOL, 7)
+    assert records.decode_listed(encode_record(Listed(POOL, 7))) == Listed(POOL, 7)
 
 
 @pytest.mark.parametrize("number", [-1, 2**63, "-5", 1.5, None])
 def test_a_block_number_that_cannot_be_is_refused(number: object) -> None:
-    whole = json.loads(to_bytes(Head(Header(7, "0x07", "0x06", 1), 0)))
+    whole = json.loads(encode_record(Head(Header(7, "0x07", "0x06", 1), 0)))
     whole["block"]["number"] = number
 
     with pytest.raises(Undecodable):
-        records.chain(json.dumps(whole).encode())
+        records.decode_chain(json.dumps(whole).encode())
 
 
-@pytest.mark.parametrize("read", [records.listed, records.wanted, records.chain, records.snapshot])
+@pytest.mark.parametrize(
+    "read", [records.decode_listed, records.decode_snapshot_request, records.decode_chain, records.decode_snapshot]
+)
 @pytest.mark.parametrize(
     "value", [b"", b"\xff", b'{"type":"\xb0"}', b'{"type":"head","block":"\xc3\x28"}', b"[" * 10_000]
 )

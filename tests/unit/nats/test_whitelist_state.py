@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.types import PoolId, PoolMetadata, Token
-from streams.nats.whitelist_decoder import Refused
+from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_encoder import Said, TooLarge, adding, removing, replacing
-from streams.nats.whitelist_state import FullList, MinimalList, read_full, read_minimal
+from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
 
 CHAIN = "ethereum"
 A, B, C = (PoolId("0x" + digit * 40) for digit in "abc")
@@ -65,11 +65,11 @@ def message(pools: list[Any] | None = None, **fields: Any) -> bytes:
 
 
 def full(held: FullList, kind: str, payload: bytes) -> FullList:
-    return read_full(held, f"whitelist.pools.{CHAIN}.{kind}", payload, CHAIN)
+    return apply_full(held, f"whitelist.pools.{CHAIN}.{kind}", payload, CHAIN)
 
 
 def minimal(held: MinimalList, kind: str, payload: bytes) -> MinimalList:
-    return read_minimal(held, f"whitelist.pools.{CHAIN}.{kind}", payload, CHAIN)
+    return apply_minimal(held, f"whitelist.pools.{CHAIN}.{kind}", payload, CHAIN)
 
 
 def holding(*pools: PoolMetadata) -> FullList:
@@ -285,7 +285,7 @@ def test_a_message_that_cannot_be_followed_is_refused_whole(kind: str, payload: 
     if reason.startswith("without"):
         readers = readers[:1] if kind == "full" else readers[1:]
     for reader in readers:
-        with pytest.raises(Refused, match=reason):
+        with pytest.raises(Rejected, match=reason):
             reader()
 
 
@@ -294,7 +294,7 @@ def test_garbage_is_refused(garbage: bytes, kind: str) -> None:
     for reader in (lambda: full(holding(PAIR), kind, garbage), lambda: minimal(MinimalList({A: "v2"}), kind, garbage)):
         try:
             held = reader()
-        except Refused:
+        except Rejected:
             continue
         assert set(held.pools) == {A}
 
@@ -316,8 +316,8 @@ def test_a_list_too_large_for_one_message_is_joined_from_its_parts(order: int) -
 
     for subject, payload in outgoing:
         assert len(held.pools) in (1, 100), "never half of it"
-        held = read_full(held, subject, payload, CHAIN)
-        listed = read_minimal(listed, subject, payload, CHAIN)
+        held = apply_full(held, subject, payload, CHAIN)
+        listed = apply_minimal(listed, subject, payload, CHAIN)
 
     assert held.pools == {pool.id: pool for pool in pools}
     assert set(listed.pools.values()) == {"v3"}
@@ -330,7 +330,7 @@ def test_parts_of_another_snapshot_are_not_joined() -> None:
     held = holding(PAIR)
 
     for subject, payload in [*old[:-1], *new]:
-        held = read_full(held, subject, payload, CHAIN)
+        held = apply_full(held, subject, payload, CHAIN)
 
     assert len(held.pools) == 90
 
@@ -345,8 +345,8 @@ def test_what_we_publish_is_what_we_read(max_payload: int) -> None:
         *removing(SAID, [A, *(pool.id for pool in extra[:30])], max_payload),
     ]:
         assert len(payload) <= max_payload
-        held = read_full(held, subject, payload, CHAIN)
-        listed = read_minimal(listed, subject, payload, CHAIN)
+        held = apply_full(held, subject, payload, CHAIN)
+        listed = apply_minimal(listed, subject, payload, CHAIN)
 
     assert held.pools == {pool.id: pool for pool in [POOL, SINGLETON, *extra[30:]]}
     assert listed.pools == {pool.id: pool.protocol for pool in held.pools.values()}

@@ -1,18 +1,18 @@
 """The queue of pools that wait to be read."""
 
 from protocols.types import PoolId, PoolMetadata, Token
-from streams.kafka.records import Wanted
-from streams.scraper.snapshot_requests import ANSWERED_S, RENEWED_S, Wishes
+from streams.kafka.records import SnapshotRequest
+from streams.scraper.snapshot_requests import ANSWERED_S, RENEWED_S, RequestQueue
 
 TOKEN = Token("0x" + "00" * 20)
 
 
-def wish(pool: str, not_before: int = 0) -> Wanted:
-    return Wanted(PoolMetadata(PoolId(pool), "v2", TOKEN, TOKEN), "listed", not_before)
+def wish(pool: str, not_before: int = 0) -> SnapshotRequest:
+    return SnapshotRequest(PoolMetadata(PoolId(pool), "v2", TOKEN, TOKEN), "listed", not_before)
 
 
 def test_a_pool_is_taken_once_however_often_it_is_wished_for() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     for _ in range(3):
         wishes.add(wish("a", 5), 0)
 
@@ -21,7 +21,7 @@ def test_a_pool_is_taken_once_however_often_it_is_wished_for() -> None:
 
 
 def test_the_highest_not_before_wins() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     for not_before in (5, 9, 7):
         wishes.add(wish("a", not_before), 0)
 
@@ -30,7 +30,7 @@ def test_the_highest_not_before_wins() -> None:
 
 
 def test_a_not_before_that_is_no_longer_asked_for_gives_way() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     wishes.add(wish("a", 10**9), 0)
     wishes.add(wish("a", 5), RENEWED_S)
     too_early = wishes.take("v2", 10, 9, RENEWED_S)
@@ -42,7 +42,7 @@ def test_a_not_before_that_is_no_longer_asked_for_gives_way() -> None:
 
 
 def test_a_pool_that_must_wait_for_its_block_does_not_hold_up_others() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     wishes.add(wish("late", 100), 0)
     wishes.add(wish("early", 1), 0)
 
@@ -50,7 +50,7 @@ def test_a_pool_that_must_wait_for_its_block_does_not_hold_up_others() -> None:
 
 
 def test_the_longest_waiting_are_taken_first_and_no_more_than_asked() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     for pool in "abc":
         wishes.add(wish(pool), 0)
 
@@ -60,7 +60,7 @@ def test_the_longest_waiting_are_taken_first_and_no_more_than_asked() -> None:
 
 
 def test_a_wish_that_the_batch_in_hand_serves_is_not_read_twice() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     wishes.add(wish("a", 5), 0)
     wishes.take("v2", 10, 9, 0)
 
@@ -71,7 +71,7 @@ def test_a_wish_that_the_batch_in_hand_serves_is_not_read_twice() -> None:
 
 
 def test_a_wish_for_more_than_the_batch_in_hand_is_read_after_it() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     wishes.add(wish("a", 5), 0)
     wishes.take("v2", 10, 9, 0)
 
@@ -84,7 +84,7 @@ def test_a_wish_for_more_than_the_batch_in_hand_is_read_after_it() -> None:
 
 
 def test_a_wish_that_crossed_its_answer_is_dropped_and_a_later_one_is_not() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     wishes.add(wish("a", 5), 0)
     wishes.take("v2", 10, 9, 0)
     wishes.answered(PoolId("a"), 1)
@@ -98,7 +98,7 @@ def test_a_wish_that_crossed_its_answer_is_dropped_and_a_later_one_is_not() -> N
 
 
 def test_a_wish_for_more_than_the_answer_is_not_dropped() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     wishes.add(wish("a", 5), 0)
     wishes.take("v2", 10, 9, 0)
     wishes.answered(PoolId("a"), 1)
@@ -109,7 +109,7 @@ def test_a_wish_for_more_than_the_answer_is_not_dropped() -> None:
 
 
 def test_what_is_put_back_goes_behind_the_others_and_waits_its_time() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     wishes.add(wish("a"), 0)
     wishes.add(wish("b"), 0)
     taken = wishes.take("v2", 1, 9, 0)
@@ -121,7 +121,7 @@ def test_what_is_put_back_goes_behind_the_others_and_waits_its_time() -> None:
 
 
 def test_what_is_put_back_does_not_undo_a_wish_for_more() -> None:
-    wishes = Wishes()
+    wishes = RequestQueue()
     wishes.add(wish("a", 5), 0)
     taken = wishes.take("v2", 1, 9, 0)
 

@@ -9,7 +9,7 @@ from lab.fuzz.chain_model import ChainItem
 from protocols.events import Sync
 from protocols.types import Block, PoolId
 from streams.kafka.records import Gap, Head, Header, Reorg, Update
-from tables.chain import Broken, Chain, Happened, Illegible, Rewound, Started, Step, follow
+from tables.chain import Broken, CanonicalChain, Happened, Illegible, Rewound, Started, Step, follow
 
 A, B = PoolId("0x" + "aa" * 20), PoolId("0x" + "bb" * 20)
 
@@ -30,8 +30,8 @@ def update(name: str, pool: PoolId = A, reserve: int = 1, part: int = 0) -> Upda
     return Update(pool, block(name), (Sync(reserve, reserve),), part)
 
 
-def followed(*records: ChainItem, chain: Chain | None = None) -> tuple[Chain, list[Step]]:
-    chain = chain or Chain(8)
+def followed(*records: ChainItem, chain: CanonicalChain | None = None) -> tuple[CanonicalChain, list[Step]]:
+    chain = chain or CanonicalChain(8)
     steps: list[Step] = []
     for record in records:
         chain, more = follow(chain, record)
@@ -39,7 +39,7 @@ def followed(*records: ChainItem, chain: Chain | None = None) -> tuple[Chain, li
     return chain, steps
 
 
-def five() -> Chain:
+def five() -> CanonicalChain:
     return followed(*(head(f"a{at}", f"a{at - 1}") for at in range(1, 6)))[0]
 
 

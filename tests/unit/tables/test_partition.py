@@ -14,7 +14,7 @@ from protocols.types import Block, PoolMetadata
 from streams.kafka.records import Gap, Head, Header, Listed, Reorg, Snapshot, Update
 from tables.chain import Illegible
 from tables.partition import Partition
-from tables.pool import Live, Pool, Waiting, wish
+from tables.pool import Live, Pool, Waiting, snapshot_request
 from web import views
 
 POOL = metadata(0, "v2")
@@ -171,7 +171,7 @@ def test_a_reorg_below_the_base_makes_the_pool_wait_and_ask_from_the_ancestor_on
 
     assert isinstance(told.pool.life, Waiting)
     assert "below the base" in told.pool.life.reason
-    assert wish(told.pool, told.partition.head).not_before == 2  # type: ignore[union-attr]
+    assert snapshot_request(told.pool, told.partition.head).not_before == 2  # type: ignore[union-attr]
 
 
 def test_a_reorg_writes_only_the_pools_that_it_concerns(told: Told) -> None:
@@ -260,7 +260,7 @@ def test_a_snapshot_ahead_of_the_head_is_held_until_the_head_is_there() -> None:
     told.snapshot("a3", 30)
     told.write("snapshots")
     told.restart()
-    asked = wish(told.pool, told.partition.head)
+    asked = snapshot_request(told.pool, told.partition.head)
 
     told.chain(*head("a2", "a1", POOL), *head("a3", "a2", POOL), *head("a4", "a3", POOL))
 
@@ -276,7 +276,7 @@ def test_a_held_snapshot_of_another_fork_is_refused_and_another_asked_for() -> N
     told.chain(*head("a2", "a1", POOL))
 
     assert (told.served, told.pool.held, told.pool.story.refused) == (None, None, 1)
-    assert wish(told.pool, told.partition.head) is not None
+    assert snapshot_request(told.pool, told.partition.head) is not None
 
 
 def test_an_illegible_update_of_a_pool_not_listed_yet_is_not_forgotten_at_its_listing() -> None:

@@ -10,21 +10,21 @@ from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.ticks import sqrt_ratio_at_tick
 from protocols.types import Block, PoolMetadata
 from streams.kafka.records import Header, Listed, Snapshot, Unreadable
-from tables.chain import Chain
+from tables.chain import CanonicalChain
 from tables.pool import (
     AUDIT_AFTER_BLOCKS,
     PENDING_BLOCKS,
     Live,
     Pool,
     Waiting,
-    happened,
+    apply,
     listed,
     lost,
     relisted,
     rewound,
+    snapshot_request,
     started,
     state_at,
-    wish,
 )
 from tables.snapshots import observed, reached, unreadable
 
@@ -36,9 +36,9 @@ def block(number: int) -> Block:
     return Block(number, f"0x{number:064x}")
 
 
-def chain(head: int, first: int = 1) -> Chain:
+def chain(head: int, first: int = 1) -> CanonicalChain:
     heads = (Header(at, block(at).hash, block(at - 1).hash, at) for at in range(first, head + 1))
-    return Chain(MEMORY, tuple(heads))
+    return CanonicalChain(MEMORY, tuple(heads))
 
 
 def waiting(pool: PoolMetadata = V2, since: int = 1) -> Pool:
@@ -48,7 +48,7 @@ def waiting(pool: PoolMetadata = V2, since: int = 1) -> Pool:
 def told(pool: Pool, *syncs: tuple[int, int]) -> Pool:
     """Blocks by number, and both reserves after each."""
     for number, reserve in syncs:
-        pool = happened(pool, block(number), (Sync(reserve, reserve),), MEMORY)
+        pool = apply(pool, block(number), (Sync(reserve, reserve),), MEMORY)
     return pool
 
 
@@ -122,11 +122,11 @@ def test_a_snapshot_of_a_block_that_nobody_remembers_is_refused() -> None:
 
 @pytest.mark.parametrize("head", [None, 2])
 def test_a_snapshot_ahead_of_the_head_is_held_and_nothing_else_asked_for(head: int | None) -> None:
-    known = chain(head) if head else Chain(MEMORY)
+    known = chain(head) if head else CanonicalChain(MEMORY)
 
     pool = observed(waiting(), Snapshot(V2.id, block(3), V2State(30, 30)), known)
 
-    assert (isinstance(pool.life, Waiting), wish(pool, head)) == (True, None)
+    assert (isinstance(pool.life, Waiting), snapshot_request(pool, head)) == (True, None)
     assert reached(pool, known) is pool
     assert reserves(reached(pool, chain(3)), 3) == [30]
     assert reached(pool, chain(3)).held is None
@@ -137,7 +137,7 @@ def test_more_pending_blocks_than_are_kept_move_the_first_one_up() -> None:
 
     assert isinstance(pool.life, Waiting)
     assert (len(pool.life.pending), pool.life.since) == (PENDING_BLOCKS, 11)
-    assert wish(pool, 300).not_before == 10  # type: ignore[union-attr]
+    assert snapshot_request(pool, 300).not_before == 10  # type: ignore[union-attr]
 
 
 def test_only_so_many_blocks_are_remembered() -> None:
@@ -209,7 +209,7 @@ def test_where_an_audit_differs_the_chain_is_right_and_later_blocks_stay() -> No
 def test_an_audit_of_a_block_before_the_base_is_refused() -> None:
     pool = live(*((at, at * 10) for at in range(2, 20)))
 
-    refused = observed(pool, Snapshot(V2.id, block(3), V2State(1, 1)), Chain(64, chain(19).heads))
+    refused = observed(pool, Snapshot(V2.id, block(3), V2State(1, 1)), CanonicalChain(64, chain(19).heads))
 
     assert (refused.life, refused.story.refused) == (pool.life, 1)
 
@@ -218,12 +218,12 @@ def test_a_pool_is_audited_once_some_blocks_after_it_became_live() -> None:
     pool = live()
     due = 1 + AUDIT_AFTER_BLOCKS
 
-    wanted = wish(pool, due)
+    wanted = snapshot_request(pool, due)
 
-    assert wish(pool, due - 1) is None
+    assert snapshot_request(pool, due - 1) is None
     assert wanted is not None
     assert (wanted.reason, wanted.not_before) == ("audit", due)
-    assert wish(seen(pool, due, 10, head=due), due + 100) is None
+    assert snapshot_request(seen(pool, due, 10, head=due), due + 100) is None
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_an_impossible_snapshot_is_refused_by_a_waiting_and_by_a_live_pool(state
 def test_an_update_that_cannot_follow_makes_the_pool_wait_from_the_next_block_on() -> None:
     pool = observed(waiting(V3), Snapshot(V3.id, block(1), V3State(1 << 96, 0, 0, ())), chain(1))
 
-    pool = happened(pool, block(2), (LiquidityChange(-60, 60, -1),), MEMORY)
+    pool = apply(pool, block(2), (LiquidityChange(-60, 60, -1),), MEMORY)
 
     assert isinstance(pool.life, Waiting)
     assert pool.life.reason.startswith("invariant: block 2: tick -60 cannot go")
@@ -253,13 +253,13 @@ def test_an_update_that_cannot_follow_makes_the_pool_wait_from_the_next_block_on
 
 
 def test_pending_blocks_that_cannot_follow_the_snapshot_ask_for_another() -> None:
-    pool = happened(waiting(V3), block(2), (LiquidityChange(-60, 60, -1),), MEMORY)
+    pool = apply(waiting(V3), block(2), (LiquidityChange(-60, 60, -1),), MEMORY)
 
     pool = observed(pool, Snapshot(V3.id, block(1), V3State(1 << 96, 0, 0, ())), chain(2))
 
     assert isinstance(pool.life, Waiting)
     assert (pool.life.since, pool.life.pending) == (3, ())
-    assert wish(pool, 2).not_before == 2  # type: ignore[union-attr]
+    assert snapshot_request(pool, 2).not_before == 2  # type: ignore[union-attr]
 
 
 def test_a_pool_without_a_price_waits_until_it_has_one() -> None:
@@ -271,7 +271,7 @@ def test_a_pool_without_a_price_waits_until_it_has_one() -> None:
     )
 
     before = observed(waiting(V3), none_yet, chain(1))
-    after = observed(happened(before, block(2), events, MEMORY), none_yet, chain(2))
+    after = observed(apply(before, block(2), events, MEMORY), none_yet, chain(2))
 
     assert before.life == Waiting("uninitialised", 1)
     assert isinstance(after.life, Live)
@@ -282,8 +282,8 @@ def test_ticks_deleted_and_made_again_come_back_as_they_were() -> None:
     ticks = (Tick(-60, 5, 5), Tick(60, 5, -5))
     pool = observed(waiting(V3), Snapshot(V3.id, block(1), V3State(1 << 96, 0, 5, ticks)), chain(1))
     assert isinstance(pool.life, Live)
-    burnt = happened(pool, block(2), (LiquidityChange(-60, 60, -5),), MEMORY)
-    again = happened(burnt, block(3), (LiquidityChange(-60, 60, 9),), MEMORY)
+    burnt = apply(pool, block(2), (LiquidityChange(-60, 60, -5),), MEMORY)
+    again = apply(burnt, block(3), (LiquidityChange(-60, 60, 9),), MEMORY)
     assert isinstance(again.life, Live)
 
     assert tuple(again.life.ticks) == (Tick(-60, 9, 9), Tick(60, 9, -9))
@@ -304,7 +304,7 @@ def test_fees_are_as_of_the_newest_snapshot_and_asked_again_after_its_block_is_g
 
     assert isinstance(older.life, Live)
     assert older.life.fees == Fees(900, 1, 3)
-    assert wish(gone, 3) is not None
+    assert snapshot_request(gone, 3) is not None
 
 
 def test_said_again_nothing_happens_and_a_new_listing_starts_anew() -> None:

@@ -17,16 +17,16 @@ from streams.kafka.records import (
     Listed,
     Record,
     Snapshot,
+    SnapshotRequest,
     Unreadable,
     Update,
-    Wanted,
-    to_bytes,
-    wanted,
+    decode_snapshot_request,
+    encode_record,
 )
 from streams.kafka.topics import topics
 from tables.durable.chunks import Chunk, Folded
 from tables.pool import Live, Waiting
-from tables.processor import Pools
+from tables.processor import PartitionProcessor
 from web import views
 
 TOPICS = topics("test")
@@ -57,7 +57,7 @@ class World:
         self.start()
 
     def start(self) -> None:
-        self.pools = Pools(TOPICS, 64, clock=lambda: self.now)
+        self.pools = PartitionProcessor(TOPICS, 64, clock=lambda: self.now)
         self.pools.recovered(0, self.rows)
 
     def fold(self, topic: str, *values: tuple[bytes | None, bytes | None]) -> list[tuple[str, bytes, bytes]]:
@@ -72,7 +72,9 @@ class World:
         return list(folded.sends)
 
     def tell(self, topic: str, *records: Record) -> list[tuple[str, bytes, bytes]]:
-        return self.fold(topic, *((getattr(each, "pool", None) and POOL.encode(), to_bytes(each)) for each in records))
+        return self.fold(
+            topic, *((getattr(each, "pool", None) and POOL.encode(), encode_record(each)) for each in records)
+        )
 
     @property
     def life(self) -> Live | Waiting:
@@ -104,14 +106,14 @@ def letters(sends: list[tuple[str, bytes, bytes]]) -> list[DeadLetter]:
     return [msgspec.json.decode(value, type=DeadLetter) for topic, _, value in sends if topic == TOPICS.dead_letters]
 
 
-def wishes(sends: list[tuple[str, bytes, bytes]]) -> list[Wanted]:
-    return [wanted(value) for topic, _, value in sends if topic == TOPICS.wanted]
+def wishes(sends: list[tuple[str, bytes, bytes]]) -> list[SnapshotRequest]:
+    return [decode_snapshot_request(value) for topic, _, value in sends if topic == TOPICS.wanted]
 
 
 def test_a_listed_pool_asks_for_a_snapshot(world: World) -> None:
     sends = world.tell(TOPICS.whitelist, LISTED)
 
-    assert wishes(sends) == [Wanted(LISTED.pool, "listed", 0)]
+    assert wishes(sends) == [SnapshotRequest(LISTED.pool, "listed", 0)]
 
 
 def test_a_snapshot_and_the_updates_after_it_make_the_state(world: World) -> None:
@@ -191,7 +193,7 @@ def test_an_unreadable_update_goes_to_dead_letters_and_its_pool_waits(world: Wor
     world.tell(TOPICS.chain, head(1))
     world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
-    sends = world.fold(TOPICS.chain, (POOL.encode(), b'{"type":"update","pool"'), (None, to_bytes(head(2, 1))))
+    sends = world.fold(TOPICS.chain, (POOL.encode(), b'{"type":"update","pool"'), (None, encode_record(head(2, 1))))
 
     letter = letters(sends)[0]
     assert (letter.topic, letter.partition, letter.offset, letter.key) == (TOPICS.chain, 0, 1, POOL)
@@ -222,7 +224,7 @@ def test_unreadable_records_of_any_topic_are_kept_and_the_rest_flows_on(
 def test_a_record_under_another_pools_key_is_refused(world: World) -> None:
     world.tell(TOPICS.whitelist, LISTED)
 
-    sends = world.fold(TOPICS.snapshots, (b"0x" + b"cd" * 20, to_bytes(Snapshot(POOL, block(1), V2State(1, 1)))))
+    sends = world.fold(TOPICS.snapshots, (b"0x" + b"cd" * 20, encode_record(Snapshot(POOL, block(1), V2State(1, 1)))))
 
     assert "the record is of" in letters(sends)[0].error
 
@@ -232,8 +234,8 @@ def test_an_update_under_another_pools_key_is_missed_by_both(world: World) -> No
     world.tell(TOPICS.chain, head(1))
     world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
-    astray = (b"0x" + b"cd" * 20, to_bytes(update(2, 11)))
-    sends = world.fold(TOPICS.chain, astray, (None, to_bytes(head(2, 1))))
+    astray = (b"0x" + b"cd" * 20, encode_record(update(2, 11)))
+    sends = world.fold(TOPICS.chain, astray, (None, encode_record(head(2, 1))))
 
     assert len(letters(sends)) == 1
     assert isinstance(world.life, Waiting)
@@ -314,10 +316,10 @@ def test_the_order_between_topics_does_not_matter(world: World, order: str) -> N
 
 def test_live_pools_are_audited_at_random_the_busiest_most_often(world: World) -> None:
     quiet = PoolId("0x" + "cd" * 20)
-    world.fold(TOPICS.whitelist, (quiet.encode(), to_bytes(Listed(PoolMetadata(quiet, "v2", TOKEN, TOKEN), 1))))
+    world.fold(TOPICS.whitelist, (quiet.encode(), encode_record(Listed(PoolMetadata(quiet, "v2", TOKEN, TOKEN), 1))))
     world.tell(TOPICS.whitelist, LISTED)
     world.tell(TOPICS.chain, head(1))
-    world.fold(TOPICS.snapshots, (quiet.encode(), to_bytes(Snapshot(quiet, block(1), V2State(1, 1)))))
+    world.fold(TOPICS.snapshots, (quiet.encode(), encode_record(Snapshot(quiet, block(1), V2State(1, 1)))))
     world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(1, 1)))
     world.tell(TOPICS.chain, *(each for n in range(2, 12) for each in (update(n, n), head(n, 1))))
 

@@ -14,7 +14,7 @@ from protocols.types import Block, PoolId, PoolMetadata, Token
 from streams.kafka.records import Head, Header, Listed, Snapshot, Update
 from streams.kafka.topics import partition_of, topics
 from tables.partition import Partition
-from tables.processor import Pools
+from tables.processor import PartitionProcessor
 from web.routes import Web, errors_as_json
 
 PARTITIONS = 4
@@ -86,7 +86,7 @@ def filled(index: int) -> Partition:
 class Cluster:
     def __init__(self) -> None:
         self.owners = [Owners({0, 1}), Owners({2, 3})]
-        self.folders = [Pools(topics("test"), 64), Pools(topics("test"), 64)]
+        self.folders = [PartitionProcessor(topics("test"), 64), PartitionProcessor(topics("test"), 64)]
         self.runners: list[web.AppRunner] = []
         self.webs: list[Web] = []
 

@@ -5,7 +5,7 @@ from eth_abi.abi import encode
 
 from protocols.abi import WrongShape
 from protocols.types import Log, PoolId, ProtocolName
-from whitelist.pools.factory_events import DECLARED, FoundPool, created
+from whitelist.pools.factory_events import DECLARED, DiscoveredPool, created
 
 FACTORY, HOOKS = "0x" + "fa" * 20, "0x" + "0c" * 20
 USDC, WETH = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
@@ -35,20 +35,20 @@ def test_the_topics_are_those_of_the_chain(protocol: ProtocolName) -> None:
 def test_a_pair_is_its_own_address() -> None:
     said = log("v2", USDC, WETH, data=encode(["address", "uint256"], [PAIR, 1]))
 
-    assert created("v2", said) == FoundPool(PoolId(PAIR), "v2", FACTORY, USDC, WETH)
+    assert created("v2", said) == DiscoveredPool(PoolId(PAIR), "v2", FACTORY, USDC, WETH)
 
 
 def test_a_v3_pool_has_a_fee_and_a_spacing() -> None:
     said = log("v3", USDC, WETH, 500, data=encode(["int24", "address"], [10, POOL]))
 
-    assert created("v3", said) == FoundPool(PoolId(POOL), "v3", FACTORY, USDC, WETH, 500, 10)
+    assert created("v3", said) == DiscoveredPool(PoolId(POOL), "v3", FACTORY, USDC, WETH, 500, 10)
 
 
 def test_a_v4_pool_is_an_id_with_hooks() -> None:
     data = encode(["uint24", "int24", "address", "uint160", "int24"], [0x800000, 60, HOOKS, 2**96, -887_272])
     said = log("v4", ID, USDC, WETH, data=data)
 
-    assert created("v4", said) == FoundPool(PoolId(ID), "v4", FACTORY, USDC, WETH, 0x800000, 60, HOOKS)
+    assert created("v4", said) == DiscoveredPool(PoolId(ID), "v4", FACTORY, USDC, WETH, 0x800000, 60, HOOKS)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from protocols.states import V2State
 from protocols.types import NATIVE, PoolId, ProtocolName
 from whitelist.configuration import Configuration, Factory, Thresholds
-from whitelist.pools.factory_events import FoundPool
+from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.selection import Listed, Rejected, Rules
 from whitelist.pricing.depths import Depth, depth
 from whitelist.pricing.prices import MICRO, anchor_price
@@ -24,8 +24,8 @@ def rules(listed: tuple[PoolId, ...] = (), **changes: object) -> Rules:
     return Rules(configuration, NAMES, SOURCES, frozenset(listed))
 
 
-def pool(protocol: ProtocolName = "v2", tokens: tuple[str, str] = (USDC, WETH), hooks: str = NATIVE) -> FoundPool:
-    return FoundPool(POOL, protocol, FACTORIES[0].address, *tokens, hooks=hooks)
+def pool(protocol: ProtocolName = "v2", tokens: tuple[str, str] = (USDC, WETH), hooks: str = NATIVE) -> DiscoveredPool:
+    return DiscoveredPool(POOL, protocol, FACTORIES[0].address, *tokens, hooks=hooks)
 
 
 def worth(usd: float, price: float = 3000) -> Depth:

@@ -19,7 +19,7 @@ from whitelist.sources.cache import Answer, Kept, spoken
 from whitelist.sources.fetching import fetch
 from whitelist.sources.query import Question, SourceFailed
 from whitelist.sources.results import Hearing, joined
-from whitelist.tokens.selection import Heard
+from whitelist.tokens.selection import SourceResults
 
 Read = Callable[[bytes], Any]
 
@@ -170,7 +170,7 @@ async def test_an_answer_without_end_is_given_up(
         await fetch(str(path), Question(), 2)
 
 
-async def heard(directory: Path, sources: Sources) -> tuple[Heard, Mapping[str, Answer[Any]]]:
+async def heard(directory: Path, sources: Sources) -> tuple[SourceResults, Mapping[str, Answer[Any]]]:
     configuration = Configuration(factories=FACTORIES, sources=sources)
     async with connect(NO_NODE) as node:
         return await Hearing(configuration, Kept(directory), node, last_block=100).hear()

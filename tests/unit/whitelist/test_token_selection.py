@@ -15,7 +15,7 @@ from whitelist.configuration import (
 )
 from whitelist.sources.coingecko import Coin
 from whitelist.sources.token_lists import ListedToken
-from whitelist.tokens.selection import Chain, Chosen, Heard, chain_of, choose
+from whitelist.tokens.selection import Chain, Chosen, SourceResults, chain_of, choose
 
 A, B, C = (f"0x{digit * 40}" for digit in "abc")
 ETHEREUM = Chain("ethereum", frozenset({1}))
@@ -23,7 +23,7 @@ FACTORIES = (Factory("v2", A),)
 EVERYWHERE = {"ethereum": A, "base": C}
 
 
-def chosen(heard: Heard, chain: Chain = ETHEREUM, **changes: object) -> Chosen:
+def chosen(heard: SourceResults, chain: Chain = ETHEREUM, **changes: object) -> Chosen:
     sources = Sources(CrossChain(), Hyperliquid(), Lighter(), TopTransfers(count=2), TokenLists(urls=("list",)))
     return choose(heard, Configuration(factories=FACTORIES, **{"sources": sources} | changes), chain)  # type: ignore[arg-type]
 
@@ -36,11 +36,13 @@ def test_what_is_on_several_chains_is_chosen_where_it_is() -> None:
         Coin("not-counted", "three", {"ethereum": B, "solana": "So111"}),
     ]
 
-    assert chosen(Heard(coins=coins)).tokens == {A: ("cross_chain",)}
+    assert chosen(SourceResults(coins=coins)).tokens == {A: ("cross_chain",)}
 
 
 def test_addresses_come_in_any_case_and_are_one() -> None:
-    heard = Heard(coins=[Coin("a", "a", EVERYWHERE | {"ethereum": A.upper().replace("0X", "0x")})], transfers={A: 9})
+    heard = SourceResults(
+        coins=[Coin("a", "a", EVERYWHERE | {"ethereum": A.upper().replace("0X", "0x")})], transfers={A: 9}
+    )
 
     assert chosen(heard).tokens == {A: ("cross_chain", "top_transfers")}
 
@@ -48,7 +50,7 @@ def test_addresses_come_in_any_case_and_are_one() -> None:
 def test_a_symbol_leads_to_the_trusted_then_to_lists_then_to_coins() -> None:
     coins = [Coin("fake", "weth", {"ethereum": C}), Coin("third", "third", {"ethereum": C})]
     listed = [ListedToken(1, B, "LINK"), ListedToken(1, C, "WETH"), ListedToken(10, C, "LINK")]
-    heard = Heard(coins=coins, listed=listed, hyperliquid=["WETH", "LINK", "THIRD"])
+    heard = SourceResults(coins=coins, listed=listed, hyperliquid=["WETH", "LINK", "THIRD"])
 
     found = chosen(heard, trusted=(Trusted(A, "WETH"),))
 
@@ -69,7 +71,7 @@ def test_a_symbol_leads_to_the_trusted_then_to_lists_then_to_coins() -> None:
     ],
 )
 def test_a_symbol_that_could_be_several_is_nobody(coins: list[Coin], reason: str) -> None:
-    found = chosen(Heard(coins=coins, lighter=["X"]))
+    found = chosen(SourceResults(coins=coins, lighter=["X"]))
 
     assert found.tokens == {}
     assert reason in found.unresolved["X"]
@@ -78,11 +80,11 @@ def test_a_symbol_that_could_be_several_is_nobody(coins: list[Coin], reason: str
 def test_of_several_coins_the_one_on_several_chains_is_meant() -> None:
     coins = [Coin("real", "x", EVERYWHERE), Coin("copy", "x", {"ethereum": B})]
 
-    assert chosen(Heard(coins=coins, lighter=["X"])).tokens == {A: ("cross_chain", "lighter")}
+    assert chosen(SourceResults(coins=coins, lighter=["X"])).tokens == {A: ("cross_chain", "lighter")}
 
 
 def test_what_is_blocked_is_chosen_by_nobody() -> None:
-    heard = Heard([Coin("a", "a", EVERYWHERE)], [ListedToken(1, A, "A")], ["A"], ["A"], {A: 100})
+    heard = SourceResults([Coin("a", "a", EVERYWHERE)], [ListedToken(1, A, "A")], ["A"], ["A"], {A: 100})
 
     found = chosen(heard, blocked=(A,), trusted=(Trusted(A, "A"),))
 
@@ -93,14 +95,14 @@ def test_what_is_blocked_makes_no_symbol_doubtful() -> None:
     coins = [Coin("real", "x", {"ethereum": A}), Coin("copy", "x", {"ethereum": B})]
     listed = [ListedToken(1, A, "Y"), ListedToken(1, B, "Y")]
 
-    found = chosen(Heard(coins, listed, ["X", "Y"]), blocked=(B,))
+    found = chosen(SourceResults(coins, listed, ["X", "Y"]), blocked=(B,))
 
     assert found.tokens[A] == ("token_lists", "hyperliquid")
     assert (found.tokens.keys(), found.unresolved) == ({A}, {})
 
 
 def test_the_most_transferred_are_so_many() -> None:
-    assert list(chosen(Heard(transfers={C: 9, A: 5, B: 1})).tokens) == [A, C]
+    assert list(chosen(SourceResults(transfers={C: 9, A: 5, B: 1})).tokens) == [A, C]
 
 
 @pytest.mark.parametrize(
