@@ -58,12 +58,12 @@ class PartitionProcessor:
         self.partitions[partition] = loaded
         log.info("partition %d is loaded: %d pools, head %s", partition, len(loaded.pools), loaded.head)
 
-    def forget(self, partition: int) -> None:
+    def revoked(self, partition: int) -> None:
         for pool in self.partitions.pop(partition, Partition(self._memory_blocks)).pools:
             self._asked.pop(pool, None)
             self._waiting_since_s.pop(pool, None)
 
-    def foreign(self, partition: int, keys: Collection[bytes]) -> None:
+    def outdated(self, partition: int, keys: Collection[bytes]) -> None:
         """Another worker wrote rows of these keys; which of its pools are torn is not known, so they ask the chain."""
         loaded = self.partitions.get(partition)
         if loaded is None:
@@ -96,7 +96,7 @@ class PartitionProcessor:
                 sends.append(self._wanted(wanted))
         return Folded(loaded.changes(source, chunk.records[-1].offset), sends)
 
-    def lost(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
+    def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
         """Records that were not read yet are gone from the topic."""
         loaded, source = self.partitions[partition], self._sources[topic]
         log.error("records %d to %d of %s partition %d are gone before they were read", first, last, topic, partition)

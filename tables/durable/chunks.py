@@ -60,18 +60,18 @@ class Processor(Protocol):
 
     def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded: ...
 
-    def lost(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
-        """Records first to last are gone from the topic before they were read: it kept them for too short a time."""
+    def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
+        """Records first to last were deleted from the topic before they were read: its retention is too short."""
         ...
 
     def recovered(self, partition: int, rows: Rows) -> None:
-        """The partition is ours and its rows are as they were left; its chunks follow."""
+        """The partition is assigned to this worker and its rows are complete; its chunks follow."""
         ...
 
-    def foreign(self, partition: int, keys: Collection[bytes]) -> None:
-        """Another worker wrote to the changelog and its values of these rows won: what is kept of them is stale."""
+    def outdated(self, partition: int, keys: Collection[bytes]) -> None:
+        """Another worker wrote newer values of these rows to the changelog: what is cached of them is outdated."""
         ...
 
-    def forget(self, partition: int) -> None:
-        """The partition is no longer ours."""
+    def revoked(self, partition: int) -> None:
+        """The partition is no longer assigned to this worker: drop what is cached of it."""
         ...

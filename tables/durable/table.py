@@ -13,7 +13,7 @@ from yarl import URL
 from tables.durable.changelog import read_rows, send_records
 from tables.durable.chunks import Fetched, Processor, Rows
 from tables.durable.database import Database, Stamped
-from tables.durable.lane import Gone, PartitionTask
+from tables.durable.partition_task import Gone, PartitionTask
 from tables.durable.store import DurableStore
 
 log = logging.getLogger(__name__)

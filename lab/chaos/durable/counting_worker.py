@@ -46,15 +46,15 @@ class Counts:
         self.cache[partition] = {}
         log.warning("partition %d is recovered with %d rows", partition, sum(1 for _ in rows.scan(b"")))
 
-    def foreign(self, partition: int, keys: Collection[bytes]) -> None:
+    def outdated(self, partition: int, keys: Collection[bytes]) -> None:
         for key in keys:
             self.cache[partition].pop(key, None)
         log.warning("partition %d has %d foreign rows", partition, len(keys))
 
-    def forget(self, partition: int) -> None:
+    def revoked(self, partition: int) -> None:
         self.cache.pop(partition, None)
 
-    def lost(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
+    def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
         log.warning("lost %s %d %d-%d", topic, partition, first, last)
         return Folded({}, [])
 

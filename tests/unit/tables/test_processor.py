@@ -279,7 +279,7 @@ def test_rows_written_by_another_worker_make_their_pools_ask_the_chain(world: Wo
     world.tell(TOPICS.chain, head(1))
     world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
-    world.pools.foreign(0, [POOL.encode()])
+    world.pools.outdated(0, [POOL.encode()])
     world.tell(TOPICS.chain, head(2))
 
     assert isinstance(world.life, Waiting)
@@ -290,7 +290,7 @@ def test_records_lost_by_retention_make_every_pool_wait(world: World) -> None:
     world.tell(TOPICS.chain, head(1))
     world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
-    world.rows.write(world.pools.lost(0, world.rows, TOPICS.chain, 1, 50))
+    world.rows.write(world.pools.missing(0, world.rows, TOPICS.chain, 1, 50))
 
     assert isinstance(world.life, Waiting)
     assert "gone before they were read" in world.life.reason

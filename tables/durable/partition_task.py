@@ -140,7 +140,7 @@ class PartitionTask:
         self.open = False
         if self._begun:
             self._begun = False
-            self._folder.forget(self.partition)
+            self._folder.revoked(self.partition)
 
     @asynccontextmanager
     async def _busy(self) -> AsyncIterator[None]:
@@ -199,7 +199,7 @@ class PartitionTask:
 
     async def _lose(self, topic: str, first: int, end: int) -> None:
         log.error("%s partition %d: records %d to %d are gone unread", topic, self.partition, first, end - 1)
-        folded = self._folder.lost(self.partition, self.database, topic, first, end - 1)
+        folded = self._folder.missing(self.partition, self.database, topic, first, end - 1)
         await self._write(folded, {**self.offsets, topic: end})
 
     async def _assert(self, keys: Iterable[bytes]) -> None:
@@ -242,7 +242,7 @@ class PartitionTask:
         merge = self.database.merge(theirs, offset, ours)
         foreign = [key for key in merge.won if not key.startswith(OWN)]
         if foreign and self._begun:
-            self._folder.foreign(self.partition, foreign)
+            self._folder.outdated(self.partition, foreign)
         if any(self._supersedes(row) for row in theirs):
             log.error("partition %d: another worker has taken it over", self.partition)
             self._end()

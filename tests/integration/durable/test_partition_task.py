@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from tables.durable.changelog import read_rows, stamped
 from tables.durable.chunks import Chunk, Fetched, Folded, Rows
 from tables.durable.database import POSITION, Database, Stamped
-from tables.durable.lane import Gone, MissingRecords, PartitionTask, ReservedKey
+from tables.durable.partition_task import Gone, MissingRecords, PartitionTask, ReservedKey
 from tables.durable.stamps import read_position
 from tests.support.kafka_records import record
 
@@ -41,18 +41,18 @@ class Sums:
                 sends.append((self.said, each.key, b"said"))
         return Folded(written, sends)
 
-    def lost(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
-        self.told.append(("lost", topic, first, last))
+    def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
+        self.told.append(("missing", topic, first, last))
         return Folded({b"lost": b"%d@%d" % (first, last)}, [])
 
     def recovered(self, partition: int, rows: Rows) -> None:
         self.told.append(("recovered", dict(rows.scan(b""))))
 
-    def foreign(self, partition: int, keys: Collection[bytes]) -> None:
-        self.told.append(("foreign", set(keys)))
+    def outdated(self, partition: int, keys: Collection[bytes]) -> None:
+        self.told.append(("outdated", set(keys)))
 
-    def forget(self, partition: int) -> None:
-        self.told.append(("forget",))
+    def revoked(self, partition: int) -> None:
+        self.told.append(("revoked",))
 
 
 class Around:
@@ -276,7 +276,7 @@ async def test_records_that_retention_took_are_told(bench: Bench) -> None:
     lane.accept(fetched((8, b"a", b"+"), start=5))
     await applied(lane, 9)
 
-    assert around.folder.told[1:] == [("lost", SOURCE, 0, 4), ("lost", SOURCE, 5, 7)]
+    assert around.folder.told[1:] == [("missing", SOURCE, 0, 4), ("missing", SOURCE, 5, 7)]
     assert lane.database.get(b"lost") == b"5@7"
     assert lane.database.get(b"a") == b"1@8"
 
@@ -316,7 +316,7 @@ async def test_a_zombie_does_not_win_over_the_owner(bench: Bench) -> None:
     assert dict(owner.database.scan(b"")) == expected
     assert await bench.rebuilt() == expected
     assert not zombie.open
-    assert zombie_around.folder.told[-1] == ("forget",)
+    assert zombie_around.folder.told[-1] == ("revoked",)
     assert not around.gone
 
 
@@ -348,7 +348,7 @@ async def test_a_zombies_row_that_the_owner_never_wrote_is_told_as_foreign(bench
     owner.accept(fetched((1, b"b", b"+")))
     await applied(owner, 2)
 
-    assert ("foreign", {b"b"}) in around.folder.told
+    assert ("outdated", {b"b"}) in around.folder.told
     assert dict(owner.database.scan(b"")) == {b"a": b"1@0", b"b": b"1@1"}
     assert await bench.rebuilt() == {b"a": b"1@0", b"b": b"1@1"}
 
@@ -363,7 +363,7 @@ async def test_a_closed_lane_writes_nothing(bench: Bench) -> None:
     await asyncio.sleep(0.2)
 
     assert len(await bench.changelog()) == before
-    assert around.folder.told == [("recovered", {}), ("forget",)]
+    assert around.folder.told == [("recovered", {}), ("revoked",)]
 
 
 async def test_the_chunk_in_hand_is_finished_and_the_queue_dropped(bench: Bench) -> None:
