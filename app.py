@@ -8,7 +8,14 @@ from typing import Any
 import faust
 
 from settings import Settings, settings
-from streams.kafka.topics import LARGEST_RECORD_BYTES, KafkaUnreachable, TopicMismatch, TopicRefused, ensure, topics
+from streams.kafka.topic_setup import (
+    LARGEST_RECORD_BYTES,
+    KafkaUnreachable,
+    TopicMismatch,
+    TopicRefused,
+    ensure,
+    topics,
+)
 from tables.durable.app import DurableApp
 from tables.processor import PartitionProcessor
 from web.ownership import Ownership

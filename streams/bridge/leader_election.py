@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from settings import Settings
 from streams.bridge.leader_assignor import LeaderAssignor
 from streams.kafka.groups import cancel_and_wait, leave_group, raise_group_failure, run_until_first_exit
-from streams.kafka.topics import client_options, topics
+from streams.kafka.topic_setup import client_options, topics
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import msgspec
 from settings import Settings
 from streams.kafka.records import DeadLetter, from_text
 from streams.kafka.topic_reader import read_all
-from streams.kafka.topics import producer, topics
+from streams.kafka.topic_setup import producer, topics
 
 
 class StoredLetter(NamedTuple):

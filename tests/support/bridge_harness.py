@@ -28,7 +28,7 @@ from streams.exex.control import (
     encode,
 )
 from streams.kafka.records import Gap, Head, Listed, Reorg, Undecodable, Update, decode_chain, encode_record
-from streams.kafka.topics import ensure, fetch_limits, producer, topics
+from streams.kafka.topic_setup import ensure, fetch_limits, producer, topics
 from streams.node.client import Node, NodeHeader, connect
 
 SENDER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"

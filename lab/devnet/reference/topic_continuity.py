@@ -9,7 +9,7 @@ from lab.devnet.chain.evm import Rpc
 from settings import Settings
 from streams.kafka.records import Gap, Head, Reorg, Update
 from streams.kafka.records import decode_chain as chain_record
-from streams.kafka.topics import client_options, fetch_limits, topics
+from streams.kafka.topic_setup import client_options, fetch_limits, topics
 
 NUMBERS_PER_REQUEST = 500
 

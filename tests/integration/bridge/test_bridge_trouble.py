@@ -13,7 +13,7 @@ from settings import Settings
 from streams.bridge import chain_publisher as bridge_publishing
 from streams.exex.control import BeginBlock, EndBlock
 from streams.kafka.publisher import ProduceFailed
-from streams.kafka.topics import KafkaUnreachable
+from streams.kafka.topic_setup import KafkaUnreachable
 from tests.support.bridge_harness import (
     V2_POOLS,
     Chain,
@@ -243,8 +243,8 @@ async def test_a_broker_that_dies_stops_the_bridge_with_a_sentence_and_nothing_i
 async def test_without_kafka_at_start_the_bridge_ends_with_a_sentence(
     settings: Settings, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.kafka.topics.PAUSE_S", 0.1)
-    monkeypatch.setattr("streams.kafka.topics.ensure.__defaults__", (0.5,))
+    monkeypatch.setattr("streams.kafka.topic_setup.PAUSE_S", 0.1)
+    monkeypatch.setattr("streams.kafka.topic_setup.ensure.__defaults__", (0.5,))
 
     with pytest.raises(KafkaUnreachable, match="start it, or point ARENA_KAFKA to it"):
         async with bridging(settings.model_copy(update={"kafka": f"127.0.0.1:{unused_tcp_port}"})) as task:

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from settings import Settings
 from streams.bridge.leader_election import leading
-from streams.kafka.topics import ensure
+from streams.kafka.topic_setup import ensure
 from tests.support.bridge_harness import Chain, Feed, Topic, bridge_process, emitting, list_pools, reading
 
 pytestmark = pytest.mark.servers

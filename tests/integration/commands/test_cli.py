@@ -20,7 +20,7 @@ from commands.up import Part
 from commands.up import parts as parts_of
 from lab.devnet.servers.processes import Process, free_port
 from settings import Settings, settings
-from streams.kafka.topics import TopicMismatch
+from streams.kafka.topic_setup import TopicMismatch
 from tests.support.files import ROOT
 
 COMMANDS = [

@@ -14,7 +14,7 @@ from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from settings import Settings
 from streams.kafka.records import Listed, encode_record
-from streams.kafka.topics import ensure, producing, topics
+from streams.kafka.topic_setup import ensure, producing, topics
 from streams.node.client import connect
 from streams.scraper.config import BatchConfig
 from streams.snapshots.sampling import sample

@@ -28,7 +28,7 @@ from streams.kafka.records import (
     decode_snapshot,
     encode_record,
 )
-from streams.kafka.topics import producer, topics
+from streams.kafka.topic_setup import producer, topics
 from streams.node.client import connect
 from streams.node.pinned import NodeCapabilities, Pinned
 from streams.scraper import process as scraper

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settings import Settings
-from streams.kafka.topics import KafkaUnreachable, TopicMismatch, ensure, fetch_limits, partition_of, producer, topics
+from streams.kafka.topic_setup import (
+    KafkaUnreachable,
+    TopicMismatch,
+    ensure,
+    fetch_limits,
+    partition_of,
+    producer,
+    topics,
+)
 
 
 def own(kafka: str, **changes: object) -> Settings:
