@@ -8,14 +8,9 @@ from typing import Any
 import faust
 
 from settings import Settings, settings
-from streams.kafka.topic_setup import (
-    LARGEST_RECORD_BYTES,
-    KafkaUnreachable,
-    TopicMismatch,
-    TopicRefused,
-    ensure,
-    topics,
-)
+from streams.kafka.clients import LARGEST_RECORD_BYTES
+from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, TopicRefused, ensure
+from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
 from tables.processor import PartitionProcessor
 from web.ownership import Ownership

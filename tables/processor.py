@@ -11,7 +11,7 @@ from aiokafka import ConsumerRecord
 from protocols.types import PoolId, pool_id
 from streams.kafka import records
 from streams.kafka.records import AUDIT, DeadLetter, SnapshotRequest, Undecodable, to_text
-from streams.kafka.topic_setup import Topics
+from streams.kafka.topics import Topics
 from tables.chain import Illegible
 from tables.durable.chunks import Chunk, Folded, Rows
 from tables.metrics import RECORDS, WAITED, count_pool

@@ -11,7 +11,7 @@ import prometheus_client
 from aiohttp import web
 
 from protocols.types import PoolId, pool_id
-from streams.kafka.topic_setup import partition_of
+from streams.kafka.topics import partition_of
 from tables import metrics
 from tables.partition import Partition
 from tables.pool import Live, Pool

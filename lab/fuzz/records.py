@@ -25,7 +25,7 @@ from streams.bridge.published_chain import PublishedChain, replayed
 from streams.bridge.resume import resume
 from streams.kafka import records
 from streams.kafka.records import Listed, Undecodable, Update, encode_record, to_text
-from streams.kafka.topic_setup import topics
+from streams.kafka.topics import topics
 from tables.chain import Illegible
 from tables.durable.chunks import Chunk
 from tables.partition import Partition, Source

@@ -10,7 +10,7 @@ from streams.bridge.metrics import BLOCKS, GAPS, HEAD, REORGS, UPDATES
 from streams.bridge.published_chain import PublishedChain
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Gap, Head, Reorg, Update, encode_record
-from streams.kafka.topic_setup import partition_of
+from streams.kafka.topics import partition_of
 
 log = logging.getLogger(__name__)
 

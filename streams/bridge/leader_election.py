@@ -14,8 +14,9 @@ from aiokafka.errors import KafkaError
 
 from settings import Settings
 from streams.bridge.leader_assignor import LeaderAssignor
+from streams.kafka.clients import client_options
 from streams.kafka.groups import cancel_and_wait, leave_group, raise_group_failure, run_until_first_exit
-from streams.kafka.topic_setup import client_options, topics
+from streams.kafka.topics import topics
 
 log = logging.getLogger(__name__)
 

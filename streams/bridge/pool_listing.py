@@ -10,7 +10,7 @@ from streams.bridge.metrics import LISTED
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Listed, Undecodable, decode_listed, encode_record
 from streams.kafka.topic_reader import read_all
-from streams.kafka.topic_setup import partition_of, topics
+from streams.kafka.topics import partition_of, topics
 from streams.node.client import Node, NodeUnavailable, RpcError
 from streams.node.pool_managers import pool_manager
 

@@ -16,9 +16,11 @@ from streams.bridge.leader_election import leading
 from streams.bridge.pool_listing import Listing, recorded
 from streams.bridge.resume import highest_term, resume, tails
 from streams.exex.assembly import FedBlock, FedReorg, Step
+from streams.kafka.clients import producing
 from streams.kafka.groups import run_until_first_exit
 from streams.kafka.publisher import Publisher
-from streams.kafka.topic_setup import ensure, producing, topics
+from streams.kafka.topic_setup import ensure
+from streams.kafka.topics import topics
 from streams.nats.subscriber import subscribe
 from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_state import FullList, apply_full

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import msgspec
 
 from settings import Settings
+from streams.kafka.clients import producer
 from streams.kafka.records import DeadLetter, from_text
 from streams.kafka.topic_reader import read_all
-from streams.kafka.topic_setup import producer, topics
+from streams.kafka.topics import topics
 
 
 class StoredLetter(NamedTuple):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from settings import Settings
-from streams.kafka.topic_setup import client_options, fetch_limits
+from streams.kafka.clients import client_options, fetch_limits
 
 STALL_S = 10.0
 

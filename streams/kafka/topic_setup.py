@@ -1,40 +1,25 @@
-"""The topics: their names, how they are created and checked, and the clients that reach them."""
+"""Creates the topics that are absent and checks the configuration of those that exist."""
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
-from aiokafka.partitioner import murmur2
 
 from settings import Settings
+from streams.kafka.clients import LARGEST_RECORD_BYTES, client_options
+from streams.kafka.topics import topics
 
 log = logging.getLogger(__name__)
 
-LARGEST_RECORD_BYTES = 32 * 2**20
-"""A snapshot of 50,000 ticks is several MB, and a dead letter quotes what it could not read."""
-BATCH_BYTES = 512 * 2**10
 DAY_MS = 24 * 60 * 60 * 1000
 HOUR_MS = 60 * 60 * 1000
 PATIENCE_S = 60.0
 PAUSE_S = 3.0
-FAREWELL_S = 5.0
-
-
-class Topics(NamedTuple):
-    whitelist: str
-    wanted: str
-    snapshots: str
-    chain: str
-    dead_letters: str
-    bridge: str
-    """Holds no records: whoever of several bridges owns its one partition leads."""
 
 
 class KafkaUnreachable(Exception):
@@ -53,72 +38,6 @@ class TopicRefused(Exception):
         super().__init__(f"Kafka refused to create topic {topic}: {message or error}")
 
 
-def topics(chain: str) -> Topics:
-    return Topics(
-        whitelist=f"{chain}.whitelist",
-        wanted=f"{chain}.wanted",
-        snapshots=f"{chain}.snapshots",
-        chain=f"{chain}.chain",
-        dead_letters=f"{chain}.dead-letters",
-        bridge=f"{chain}.bridge",
-    )
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """As Kafka's default partitioner has it."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
-
-
-def client_options(settings: Settings) -> dict[str, Any]:
-    """Where Kafka is and how to be let in: the options that every aiokafka client takes."""
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.kafka,
-        "security_protocol": _security_protocol(settings),
-    }
-    if settings.kafka_tls_ca is not None:
-        options["ssl_context"] = ssl.create_default_context(cafile=str(settings.kafka_tls_ca))
-    if settings.kafka_username is not None:
-        password = settings.kafka_password
-        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
-        options["sasl_plain_username"] = settings.kafka_username
-        options["sasl_plain_password"] = password.get_secret_value() if password else ""
-    return options
-
-
-def fetch_limits() -> dict[str, int]:
-    """Options of a consumer that reads records of LARGEST_RECORD_BYTES."""
-    return {"max_partition_fetch_bytes": LARGEST_RECORD_BYTES, "fetch_max_bytes": 2 * LARGEST_RECORD_BYTES}
-
-
-def producer(settings: Settings) -> AIOKafkaProducer:
-    """To be made inside a running loop, and started by the caller."""
-    return AIOKafkaProducer(
-        **client_options(settings),
-        enable_idempotence=True,
-        acks="all",
-        max_request_size=LARGEST_RECORD_BYTES,
-        max_batch_size=BATCH_BYTES,
-        linger_ms=0,
-    )
-
-
-@asynccontextmanager
-async def producing(settings: Settings, farewell_s: float = FAREWELL_S) -> AsyncIterator[AIOKafkaProducer]:
-    """Ends even where Kafka is gone: what it did not acknowledge by then is dropped for good."""
-    sender = producer(settings)
-    await sender.start()
-    try:
-        yield sender
-    finally:
-        try:
-            async with asyncio.timeout(farewell_s):
-                await sender.stop()
-        except TimeoutError:
-            log.warning("Kafka at %s did not take what was still to be sent; it is dropped", settings.kafka)
-            await sender._sender.close()  # no public way out of a flush that cannot end
-            await sender.client.close()
-
-
 async def ensure(settings: Settings, patience_s: float = PATIENCE_S) -> None:
     """Creates the topics that are absent and checks those that are there.
 
@@ -132,11 +51,6 @@ async def ensure(settings: Settings, patience_s: float = PATIENCE_S) -> None:
         for name in wanted:
             _check_partitions(name, len(there[name]), _partitions(settings, name))
         await _check_configurations(admin, wanted)
-
-
-def _security_protocol(settings: Settings) -> str:
-    encryption = "PLAINTEXT" if settings.kafka_tls_ca is None else "SSL"
-    return encryption if settings.kafka_username is None else f"SASL_{encryption}"
 
 
 def _definitions(settings: Settings) -> dict[str, dict[str, str]]:

@@ -10,9 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiokafka import AIOKafkaConsumer
 
 from settings import Settings
+from streams.kafka.clients import client_options, fetch_limits, producing
 from streams.kafka.groups import leave_group, raise_group_failure, run_until_first_exit
 from streams.kafka.records import Undecodable, decode_snapshot_request
-from streams.kafka.topic_setup import client_options, ensure, fetch_limits, producing, topics
+from streams.kafka.topic_setup import ensure
+from streams.kafka.topics import topics
 from streams.node.client import connect
 from streams.scraper.batches import Scraper
 from streams.scraper.config import PROTOCOLS, BatchConfig, batch_config

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from protocols.states import State
 from protocols.types import Block, PoolId
 from streams.kafka.records import DeadLetter, Record, Snapshot, Undecodable, Unreadable, encode_record, to_text
-from streams.kafka.topic_setup import topics
+from streams.kafka.topics import topics
 from streams.snapshots.contract_checks import Missing
 
 log = logging.getLogger(__name__)

@@ -27,8 +27,10 @@ from streams.exex.control import (
     ReorgStart,
     encode,
 )
+from streams.kafka.clients import fetch_limits, producer
 from streams.kafka.records import Gap, Head, Listed, Reorg, Undecodable, Update, decode_chain, encode_record
-from streams.kafka.topic_setup import ensure, fetch_limits, producer, topics
+from streams.kafka.topic_setup import ensure
+from streams.kafka.topics import topics
 from streams.node.client import Node, NodeHeader, connect
 
 SENDER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"

@@ -7,9 +7,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from lab.devnet.chain.evm import Rpc
 from settings import Settings
+from streams.kafka.clients import client_options, fetch_limits
 from streams.kafka.records import Gap, Head, Reorg, Update
 from streams.kafka.records import decode_chain as chain_record
-from streams.kafka.topic_setup import client_options, fetch_limits, topics
+from streams.kafka.topics import topics
 
 NUMBERS_PER_REQUEST = 500
 

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from protocols.types import PoolId
 from settings import Settings
 from streams.kafka.records import Listed, decode_listed
-from streams.kafka.topic_setup import topics
+from streams.kafka.topics import topics
 from tests.support.bridge_harness import V2_POOLS, V3_POOLS, Stage, bridging, list_pools, stage
 
 pytestmark = pytest.mark.servers

@@ -13,9 +13,10 @@ from protocols.types import Block
 from settings import Settings
 from streams.bridge.block import ReadBlock
 from streams.bridge.chain_publisher import SecondWriter, block_records
+from streams.kafka.clients import producer
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Gap, Head, Header, Reorg, encode_record
-from streams.kafka.topic_setup import producer, topics
+from streams.kafka.topics import topics
 from tests.support.bridge_harness import (
     V2_POOLS,
     Chain,

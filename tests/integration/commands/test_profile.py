@@ -13,8 +13,10 @@ from commands.throughput import Meter, Timing, percentile, rates
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from settings import Settings
+from streams.kafka.clients import producing
 from streams.kafka.records import Listed, encode_record
-from streams.kafka.topic_setup import ensure, producing, topics
+from streams.kafka.topic_setup import ensure
+from streams.kafka.topics import topics
 from streams.node.client import connect
 from streams.scraper.config import BatchConfig
 from streams.snapshots.sampling import sample

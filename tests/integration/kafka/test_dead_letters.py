@@ -2,10 +2,12 @@ import pytest
 
 from protocols.types import Block, PoolId
 from settings import Settings
+from streams.kafka.clients import producer
 from streams.kafka.dead_letters import NoSuchLetter, replay, stored_letters
 from streams.kafka.records import DeadLetter, Unreadable, encode_record, from_text, to_text
 from streams.kafka.topic_reader import read_all
-from streams.kafka.topic_setup import ensure, partition_of, producer, topics
+from streams.kafka.topic_setup import ensure
+from streams.kafka.topics import partition_of, topics
 
 POOL = PoolId("0x" + "ab" * 20)
 

@@ -10,15 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settings import Settings
-from streams.kafka.topic_setup import (
-    KafkaUnreachable,
-    TopicMismatch,
-    ensure,
-    fetch_limits,
-    partition_of,
-    producer,
-    topics,
-)
+from streams.kafka.clients import fetch_limits, producer
+from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, ensure
+from streams.kafka.topics import partition_of, topics
 
 
 def own(kafka: str, **changes: object) -> Settings:

@@ -19,6 +19,7 @@ from lab.devnet.servers import start as servers
 from protocols.states import V2State
 from protocols.types import Block, PoolId
 from settings import Settings
+from streams.kafka.clients import producer
 from streams.kafka.records import (
     DeadLetter,
     Snapshot,
@@ -28,7 +29,7 @@ from streams.kafka.records import (
     decode_snapshot,
     encode_record,
 )
-from streams.kafka.topic_setup import producer, topics
+from streams.kafka.topics import topics
 from streams.node.client import connect
 from streams.node.pinned import NodeCapabilities, Pinned
 from streams.scraper import process as scraper

@@ -17,8 +17,10 @@ from protocols.events import Sync
 from protocols.states import V2State
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from settings import Settings
+from streams.kafka.clients import producer
 from streams.kafka.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, encode_record
-from streams.kafka.topic_setup import ensure, partition_of, producer, topics
+from streams.kafka.topic_setup import ensure
+from streams.kafka.topics import partition_of, topics
 
 PARTITIONS = 4
 POOLS = [PoolId(f"0x{number:040x}") for number in range(12)]

@@ -23,7 +23,7 @@ from streams.kafka.records import (
     decode_snapshot_request,
     encode_record,
 )
-from streams.kafka.topic_setup import topics
+from streams.kafka.topics import topics
 from tables.durable.chunks import Chunk, Folded
 from tables.pool import Live, Waiting
 from tables.processor import PartitionProcessor

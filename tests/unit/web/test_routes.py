@@ -12,7 +12,7 @@ from protocols.states import Tick, V2State, V4State
 from protocols.ticks import sqrt_ratio_at_tick
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from streams.kafka.records import Head, Header, Listed, Snapshot, Update
-from streams.kafka.topic_setup import partition_of, topics
+from streams.kafka.topics import partition_of, topics
 from tables.partition import Partition
 from tables.processor import PartitionProcessor
 from web.routes import Web, errors_as_json
