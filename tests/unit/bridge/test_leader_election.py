@@ -5,7 +5,7 @@ import random
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
-from streams.bridge.leader_assignor import LeaderAssignor
+from streams.bridge.leader_election import LeaderAssignor
 
 
 def rebalanced(members: dict[str, LeaderAssignor]) -> str:
