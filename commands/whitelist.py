@@ -47,7 +47,7 @@ def publish(force: bool, as_json: bool) -> None:
 @whitelist.command()
 def run() -> None:
     """Publish again and again, hourly unless the file says otherwise, and when someone asks for the list."""
-    importlib.import_module("running").until_stopped("whitelist.service")
+    importlib.import_module("commands.process").until_stopped("whitelist.service")
 
 
 @whitelist.command()
@@ -57,8 +57,8 @@ def show(what: str | None, as_json: bool) -> None:
     """The last build's decisions and their reasons: on all pools, on one, or on those with a token."""
     made = _last_build()
     if what is not None:
-        looking_up, lists = importlib.import_module("whitelist.looking_up"), importlib.import_module("whitelist.lists")
-        made = looking_up.with_decision_on(made, lists.Place(settings()), what)
+        lookup = importlib.import_module("whitelist.pools.decision_lookup")
+        made = lookup.with_decision_on(made, _store(), what)
     if as_json:
         _print_json(_reporting().as_json(made, what))
     else:
@@ -71,8 +71,8 @@ def show(what: str | None, as_json: bool) -> None:
 def diff(last: bool, as_json: bool) -> None:
     """What publishing would change, and why. Publishes nothing."""
     made = _last_build() if last else asyncio.run(_service().build_once(settings()))
-    lists, publishing = importlib.import_module("whitelist.lists"), importlib.import_module("whitelist.publishing")
-    change = publishing.change(lists.Place(settings()).published(), made.published)
+    messages = importlib.import_module("whitelist.publication.messages")
+    change = messages.change(_store().published(), made.published)
     if as_json:
         _print_json(_reporting().change_as_json(made, change))
     else:
@@ -80,7 +80,7 @@ def diff(last: bool, as_json: bool) -> None:
 
 
 def _last_build() -> Any:
-    made = importlib.import_module("whitelist.lists").Place(settings()).build()
+    made = _store().build()
     if made is None:
         raise click.ClickException(f"nothing is built for {settings().chain} yet: `./arena whitelist build` does")
     return made
@@ -91,7 +91,11 @@ def _service() -> Any:
 
 
 def _reporting() -> Any:
-    return importlib.import_module("whitelist.reporting")
+    return importlib.import_module("whitelist.publication.report")
+
+
+def _store() -> Any:
+    return importlib.import_module("whitelist.publication.store").WhitelistStore(settings())
 
 
 def _print_json(value: Any) -> None:
