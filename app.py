@@ -1,4 +1,4 @@
-"""The worker's Faust application: one table, which all three topics are folded into."""
+"""The worker's Faust application: one table that the three source topics are folded into, and its HTTP server."""
 
 import logging
 import ssl
@@ -40,10 +40,8 @@ class Arena(DurableApp):
 
 
 def source(topic: str) -> faust.TopicT:
-    """A topic of chunks, not yet decoded."""
-    return app.topic(
-        getattr(names, topic), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    """A topic whose records stay bytes: the processor decodes them."""
+    return app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
 def credentials(settings: Settings) -> Any:
@@ -75,8 +73,8 @@ app = Arena(
     web_port=configured.web_port,
     web_application_options={"middlewares": [errors_as_json]},
 )
-folder = PartitionProcessor(names, configured.memory_blocks)
-pools = app.durable_table("pools", folder, contiguous={names.chain, names.snapshots})
-ownership = Ownership(app, pools, [names.whitelist, names.chain, names.snapshots])
-web = Web(folder, ownership, configured.chain, configured.partitions)
+processor = PartitionProcessor(names, configured.memory_blocks)
+pool_table = app.durable_table("pools", processor, contiguous={names.chain, names.snapshots})
+ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
+web = Web(processor, ownership, configured.chain, configured.partitions)
 app.web.web_app.add_routes(web.routes())

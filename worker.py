@@ -1,9 +1,7 @@
-"""What a worker imports, one line each, so that nothing is left out silently: `faust -A worker worker`."""
+"""What `faust -A worker worker` runs: one import per module of agents, so that none is left out silently."""
 
-import agents.chain
-import agents.snapshots
-import agents.whitelist
-import agents.wishes
+import agents.snapshot_requests
+import agents.source_topics
 from app import app
 
 __all__ = ["agents", "app"]

@@ -33,7 +33,7 @@ class Misdirected(Undecodable):
 
 
 class PartitionProcessor:
-    """The folder of the worker's one table (see tables/durable)."""
+    """The processor of the worker's one table (see tables/durable)."""
 
     def __init__(self, topics: Topics, memory_blocks: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.partitions: dict[int, Partition] = {}

@@ -52,13 +52,13 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
         super().__init__(id, **{**DEFAULTS, **options})
         quieten(logging.getLogger("aiokafka"))
 
-    def durable_table(self, name: str, folder: Processor, contiguous: Iterable[str]) -> DurableTable:
+    def durable_table(self, name: str, processor: Processor, contiguous: Iterable[str]) -> DurableTable:
         """Topics that are not `contiguous` may be compacted. Once per application."""
         conf = self.conf
         self.durable = DurableTable(
             self,
             name=name,
-            folder=folder,
+            processor=processor,
             contiguous=contiguous,
             partitions=conf.topic_partitions,
             extra_topic_configs={

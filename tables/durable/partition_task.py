@@ -52,7 +52,7 @@ class Surroundings(Protocol):
 
     changelog: str
     contiguous: frozenset[str]
-    folder: Processor
+    processor: Processor
 
     def producer(self) -> AIOKafkaProducer: ...
 
@@ -84,7 +84,7 @@ class PartitionTask:
         self.open = True
         """Nothing is written any more once this is False."""
         self.seek = 0
-        self._folder = around.folder
+        self._processor = around.processor
         self._around = around
         self._begun = False
         self._closing = False
@@ -115,7 +115,7 @@ class PartitionTask:
             await self._assert(stale)
             if not self.open:
                 return
-            self._folder.recovered(self.partition, self.database)
+            self._processor.recovered(self.partition, self.database)
             self._begun = True
             for topic, first, end in gone:
                 await self._lose(topic, first, end)
@@ -140,7 +140,7 @@ class PartitionTask:
         self.open = False
         if self._begun:
             self._begun = False
-            self._folder.revoked(self.partition)
+            self._processor.revoked(self.partition)
 
     @asynccontextmanager
     async def _busy(self) -> AsyncIterator[None]:
@@ -169,7 +169,7 @@ class PartitionTask:
         if fetched.end <= self.offsets[topic] or not await self._continues(fetched):
             return
         chunk = fetched.after(self.offsets[topic])
-        folded = self._folder.fold(self.partition, self.database, chunk)
+        folded = self._processor.fold(self.partition, self.database, chunk)
         await self._write(folded, {**self.offsets, topic: fetched.end})
 
     async def _continues(self, fetched: Fetched) -> bool:
@@ -199,7 +199,7 @@ class PartitionTask:
 
     async def _lose(self, topic: str, first: int, end: int) -> None:
         log.error("%s partition %d: records %d to %d are gone unread", topic, self.partition, first, end - 1)
-        folded = self._folder.missing(self.partition, self.database, topic, first, end - 1)
+        folded = self._processor.missing(self.partition, self.database, topic, first, end - 1)
         await self._write(folded, {**self.offsets, topic: end})
 
     async def _assert(self, keys: Iterable[bytes]) -> None:
@@ -242,7 +242,7 @@ class PartitionTask:
         merge = self.database.merge(theirs, offset, ours)
         foreign = [key for key in merge.won if not key.startswith(OWN)]
         if foreign and self._begun:
-            self._folder.outdated(self.partition, foreign)
+            self._processor.outdated(self.partition, foreign)
         if any(self._supersedes(row) for row in theirs):
             log.error("partition %d: another worker has taken it over", self.partition)
             self._end()

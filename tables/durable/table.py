@@ -67,7 +67,7 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
         app: faust.App,
         *,
         name: str,
-        folder: Processor,
+        processor: Processor,
         contiguous: Iterable[str],
         partitions: int,
         **options: Any,
@@ -83,15 +83,15 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
             standby_buffer_size=1,
             **options,
         )
-        self.folder = folder
+        self.processor = processor
         self.contiguous = frozenset(contiguous)
         self._lanes: dict[int, PartitionTask] = {}
         self._opening: dict[int, PartitionTask] = {}
         self._term = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def accept(self, event: EventT) -> None:
-        """Takes an event of an agent's stream; the partition's lane applies it in its turn."""
+    def accept(self, event: EventT) -> None:
+        """Queues the chunk of an agent's event for the task of its partition."""
         fetched: Fetched = event.message.value
         if lane := self._lanes.get(fetched.chunk.partition):
             lane.accept(fetched)

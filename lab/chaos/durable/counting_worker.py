@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import faust
 from aiokafka.client import AIOKafkaClient
 from mode import CrashingSupervisor
 
@@ -36,7 +37,7 @@ if os.environ.get("COUNT_BROKERS") == "fenced":
 
 
 class Counts:
-    """The folder. A row: `n` records counted, last `name`, `at` the offset of the last record of each topic."""
+    """The processor. A row: `n` records counted, last `name`, `at` the offset of the last record of each topic."""
 
     def __init__(self) -> None:
         self.cache: dict[int, dict[bytes, dict[str, Any]]] = {}
@@ -107,23 +108,14 @@ counts = Counts()
 table = app.durable_table("counts", counts, contiguous={ADDS, MORE})
 
 
-def source(name: str) -> Any:
+def source(name: str) -> faust.TopicT:
     return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-@app.agent(source(ADDS), name="adds", supervisor_strategy=CrashingSupervisor)
-async def follow_adds(chunks: Any) -> None:
-    async for event in chunks.events():
-        await table.accept(event)
+async def follow(chunks: faust.StreamT[bytes]) -> None:
+    async for chunk in chunks.events():
+        table.accept(chunk)
 
 
-@app.agent(source(MORE), name="more", supervisor_strategy=CrashingSupervisor)
-async def follow_more(chunks: Any) -> None:
-    async for event in chunks.events():
-        await table.accept(event)
-
-
-@app.agent(source(NAMES), name="names", supervisor_strategy=CrashingSupervisor)
-async def follow_names(chunks: Any) -> None:
-    async for event in chunks.events():
-        await table.accept(event)
+for topic in (ADDS, MORE, NAMES):
+    app.agent(source(topic), name=topic.rpartition(".")[2], supervisor_strategy=CrashingSupervisor)(follow)

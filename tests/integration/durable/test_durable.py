@@ -197,7 +197,7 @@ async def test_a_record_of_many_megabytes_comes_through(scene: Scene) -> None:
     await scene.exact()
 
 
-async def test_records_taken_by_retention_are_told_to_the_folder(scene: Scene) -> None:
+async def test_records_taken_by_retention_are_given_to_the_processor(scene: Scene) -> None:
     worker = scene.worker("w").start()
     await scene.fed(1000)
     await scene.exact()

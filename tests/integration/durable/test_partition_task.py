@@ -21,7 +21,7 @@ SOURCE, COMPACTED = "source", "compacted"
 
 
 class Sums:
-    """A folder: of each key how many records, and the offset of the last; a value `x` deletes, `big` writes 5 MB."""
+    """A processor: of each key how many records, and the offset of the last; a value `x` deletes, `big` writes 5 MB."""
 
     def __init__(self, said: str) -> None:
         self.said = said
@@ -62,7 +62,7 @@ class Around:
 
     def __init__(self, kafka: str, name: str, producer: AIOKafkaProducer) -> None:
         self.changelog = f"{name}.changelog"
-        self.folder = Sums(f"{name}.said")
+        self.processor = Sums(f"{name}.said")
         self.earliest_offset = 0
         self.seeks: list[tuple[str, int]] = []
         self.errors: list[BaseException] = []
@@ -276,7 +276,7 @@ async def test_records_that_retention_took_are_told(bench: Bench) -> None:
     lane.accept(fetched((8, b"a", b"+"), start=5))
     await applied(lane, 9)
 
-    assert around.folder.told[1:] == [("missing", SOURCE, 0, 4), ("missing", SOURCE, 5, 7)]
+    assert around.processor.told[1:] == [("missing", SOURCE, 0, 4), ("missing", SOURCE, 5, 7)]
     assert lane.database.get(b"lost") == b"5@7"
     assert lane.database.get(b"a") == b"1@8"
 
@@ -316,7 +316,7 @@ async def test_a_zombie_does_not_win_over_the_owner(bench: Bench) -> None:
     assert dict(owner.database.scan(b"")) == expected
     assert await bench.rebuilt() == expected
     assert not zombie.open
-    assert zombie_around.folder.told[-1] == ("revoked",)
+    assert zombie_around.processor.told[-1] == ("revoked",)
     assert not around.gone
 
 
@@ -348,7 +348,7 @@ async def test_a_zombies_row_that_the_owner_never_wrote_is_told_as_foreign(bench
     owner.accept(fetched((1, b"b", b"+")))
     await applied(owner, 2)
 
-    assert ("outdated", {b"b"}) in around.folder.told
+    assert ("outdated", {b"b"}) in around.processor.told
     assert dict(owner.database.scan(b"")) == {b"a": b"1@0", b"b": b"1@1"}
     assert await bench.rebuilt() == {b"a": b"1@0", b"b": b"1@1"}
 
@@ -363,7 +363,7 @@ async def test_a_closed_lane_writes_nothing(bench: Bench) -> None:
     await asyncio.sleep(0.2)
 
     assert len(await bench.changelog()) == before
-    assert around.folder.told == [("recovered", {}), ("revoked",)]
+    assert around.processor.told == [("recovered", {}), ("revoked",)]
 
 
 async def test_the_chunk_in_hand_is_finished_and_the_queue_dropped(bench: Bench) -> None:
@@ -389,4 +389,4 @@ async def test_a_lane_closed_while_it_takes_over_leaves_the_database_as_it_was(b
     await beginning
 
     assert lane.database.offset == -1
-    assert around.folder.told == []
+    assert around.processor.told == []

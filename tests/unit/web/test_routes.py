@@ -86,15 +86,15 @@ def filled(index: int) -> Partition:
 class Cluster:
     def __init__(self) -> None:
         self.owners = [Owners({0, 1}), Owners({2, 3})]
-        self.folders = [PartitionProcessor(topics("test"), 64), PartitionProcessor(topics("test"), 64)]
+        self.processors = [PartitionProcessor(topics("test"), 64), PartitionProcessor(topics("test"), 64)]
         self.runners: list[web.AppRunner] = []
         self.webs: list[Web] = []
 
     async def start(self) -> None:
-        for owners, folder in zip(self.owners, self.folders, strict=True):
-            folder.partitions = {index: filled(index) for index in owners.mine}
+        for owners, processor in zip(self.owners, self.processors, strict=True):
+            processor.partitions = {index: filled(index) for index in owners.mine}
             application = web.Application(middlewares=[errors_as_json])
-            self.webs.append(Web(folder, owners, "test", PARTITIONS))
+            self.webs.append(Web(processor, owners, "test", PARTITIONS))
             application.add_routes(self.webs[-1].routes())
             runner = web.AppRunner(application)
             await runner.setup()
