@@ -11,6 +11,8 @@ import sys
 import time
 import traceback
 from collections import Counter
+from random import Random
+from typing import Protocol
 
 from lab.fuzz.messages import Whitelists, Wishing
 from lab.fuzz.records import Records
@@ -18,7 +20,15 @@ from lab.fuzz.wire import Streams
 from streams.bridge.feed_reader import ControlWire, SeedWire
 
 LOT = 40
-KINDS = {
+
+
+class Target(Protocol):
+    """An edge of the system that random input is thrown at."""
+
+    async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None: ...
+
+
+KINDS: dict[str, Target] = {
     "control": Streams(ControlWire),
     "seed": Streams(SeedWire),
     "records": Records(),

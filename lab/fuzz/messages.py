@@ -7,10 +7,11 @@ and no pool that was held goes without a message that says so. Any exception but
 import json
 from collections import Counter
 from random import Random
+from typing import get_args
 
 from lab.fuzz import mutation
 from lab.fuzz.wire import Finding
-from protocols.types import PoolId, PoolMetadata, Token
+from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
 from streams.kafka import records
 from streams.kafka.records import Listed, SnapshotRequest, Undecodable, encode_record
 from streams.nats.whitelist_decoder import Rejected
@@ -54,8 +55,8 @@ class Wishing:
                 counts["wishes read"] += 1
             except Undecodable:
                 counts["wishes refused"] += 1
-            for protocol in ("v2", "v3", "v4"):
-                taken = wishes.take(protocol, 10, random.randint(0, 10**6), float(at))  # type: ignore[arg-type]
+            for protocol in get_args(ProtocolName):
+                taken = wishes.take(protocol, 10, random.randint(0, 10**6), float(at))
                 wishes.put_back(taken, float(at))
 
 

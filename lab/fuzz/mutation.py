@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1)
 STRANGE: tuple[Any, ...] = (
@@ -33,7 +35,7 @@ def of_bytes(random: Random, data: bytes, foreign: Sequence[bytes] = ()) -> byte
     return change()
 
 
-def of_pieces(random: Random, pieces: Sequence[bytes]) -> list[bytes]:
+def of_pieces(random: Random, pieces: Sequence[T]) -> list[T]:
     """Whole frames are lost, doubled, or change places."""
     changed = list(pieces)
     at, other = random.randrange(len(changed)), random.randrange(len(changed))

@@ -94,7 +94,8 @@ class Worker:
             pool = self.partition.pools.get(key)
             if pool is None or isinstance(pool.life, Live) != naive.initialized:
                 raise Finding(f"{key} is not live in the end: {pool.life if pool else 'not there'}")
-            if naive.initialized and views.at(self.partition, pool, None).state != naive.whole:
+            found = views.at(self.partition, pool, None)
+            if naive.initialized and (found is None or found.state != naive.whole):
                 raise Finding(f"{key} is wrong in the end")
 
 
@@ -162,7 +163,7 @@ def _damage(random: Random, raw: dict[Source, list[Raw]], counts: Counter[str]) 
     at = random.randrange(len(records_))
     before = records_[at]
     if source == "chain" and random.random() < 0.2:
-        records_[:] = [Raw(*each) for each in mutation.of_pieces(random, records_)] if len(records_) > 1 else records_
+        records_[:] = mutation.of_pieces(random, records_) if len(records_) > 1 else records_
         counts["displaced"] += 1
         return "displaced"
     key, value = before

@@ -13,8 +13,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from protocols import relevant, v2, v3
-from protocols.events import Event, LiquidityChange, Swap, Sync
-from protocols.types import PoolId, PoolMetadata, Token
+from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
+from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
 from settings import Settings
 from streams.bridge import process as bridge
 from streams.exex.control import (
@@ -25,6 +25,8 @@ from streams.exex.control import (
     ReorgComplete,
     ReorgRange,
     ReorgStart,
+    Skipped,
+    UpdateType,
     encode,
 )
 from streams.kafka.clients import fetch_limits, producer
@@ -48,8 +50,8 @@ V3_POOLS = [PoolId(f"0x{0xB000 + number:040x}") for number in range(2)]
 POOLS = [*V2_POOLS, *V3_POOLS]
 TOKENS = [Token(f"0x{number:040x}", 18) for number in (0xC1, 0xC2)]
 METADATA = [
-    *(PoolMetadata(pool, "v2", *TOKENS) for pool in V2_POOLS),
-    *(PoolMetadata(pool, "v3", *TOKENS, fee=3000, tick_spacing=60) for pool in V3_POOLS),
+    *(PoolMetadata(pool, "v2", TOKENS[0], TOKENS[1]) for pool in V2_POOLS),
+    *(PoolMetadata(pool, "v3", TOKENS[0], TOKENS[1], fee=3000, tick_spacing=60) for pool in V3_POOLS),
 ]
 
 Updates = dict[PoolId, tuple[Event, ...]]
@@ -184,6 +186,7 @@ class Feed:
         await self.listened()
         for message in messages:
             self._seq += 1
+            assert not isinstance(message, Skipped)
             await self.write(encode(msgspec.structs.replace(message, stream_seq=self._seq)))
 
     def lose(self, messages: int) -> None:
@@ -211,8 +214,9 @@ def told(header: NodeHeader, updates: Updates, reverted: bool = False) -> list[M
 
 
 def _update(header: NodeHeader, place: int, pool: PoolId, event: Event, reverted: bool) -> PoolUpdate:
-    kind = "mint" if isinstance(event, LiquidityChange) else "swap"
-    protocol = "v2" if isinstance(event, Sync) else "v3"
+    kind: UpdateType = "mint" if isinstance(event, LiquidityChange) else "swap"
+    protocol: ProtocolName = "v2" if isinstance(event, Sync) else "v3"
+    assert not isinstance(event, Initialize)
     return PoolUpdate(0, pool, protocol, kind, header.number, header.timestamp, place, 0, reverted, event)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import nats as nats_client
+from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from lab.devnet.chain.contracts import Pool
@@ -107,7 +108,7 @@ def _block(begin: BeginBlock, messages: Any) -> Told:
         updates.append(message)
     assert isinstance(message, EndBlock)
     assert (message.block_number, message.num_updates) == (begin.block_number, len(updates))
-    places = [(update.tx_index, update.log_index, update.pool, update.event) for update in updates]
+    places: list[Place] = [(update.tx_index, update.log_index, update.pool, update.event) for update in updates]
     return Told(begin.block_number, begin.block_timestamp, begin.base_fee_per_gas, places)
 
 
@@ -148,7 +149,7 @@ def truth(rpc: Rpc, first: int, last: int, pools: Iterable[PoolId]) -> list[Told
     for number in range(first, last + 1):
         header = rpc.call("eth_getBlockByNumber", hex(number), False)
         receipts = rpc.batch([("eth_getTransactionReceipt", [each]) for each in header["transactions"]])
-        places = [
+        places: list[Place] = [
             (int(receipt["transactionIndex"], 16), index, decoded.pool, decoded.event)
             for receipt in receipts
             for index, raw in enumerate(receipt["logs"])
@@ -171,7 +172,7 @@ def said(chain: str) -> Said:
 class Publisher:
     """Says the list whenever asked, as a whitelist publisher does."""
 
-    def __init__(self, client: nats_client.NATS, chain: str) -> None:
+    def __init__(self, client: NatsClient, chain: str) -> None:
         self._client = client
         self._chain = chain
         self.pools: list[PoolMetadata] = []
@@ -221,7 +222,8 @@ class Fed(logging.Handler):
 async def feeding(settings: Settings) -> AsyncIterator[Fed]:
     fed, watch = Fed(), logging.getLogger(feed_watch.__name__)
     watch.addHandler(fed)
-    level, _ = watch.level, watch.setLevel(logging.INFO)
+    level = watch.level
+    watch.setLevel(logging.INFO)
     task = asyncio.create_task(feed.run(settings))
     async with asyncio.timeout(60):
         while not settings.exex_socket.exists():

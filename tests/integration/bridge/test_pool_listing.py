@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,7 +42,9 @@ def nested(pool: PoolId, protocol: str = "v2", **more: object) -> dict[str, obje
 
 
 @asynccontextmanager
-async def publisher(settings: Settings, pools: Sequence[dict[str, object]]) -> AsyncIterator[Callable[..., object]]:
+async def publisher(
+    settings: Settings, pools: Sequence[dict[str, object]]
+) -> AsyncIterator[Callable[..., Awaitable[None]]]:
     """Says its list whenever it is asked, and what else it is told to."""
     client = await nats_client.connect(settings.nats)
 

@@ -214,16 +214,16 @@ async def test_a_bridge_killed_again_and_again_says_every_block(settings: Settin
     dice = random.Random(3)
     first, *_, last = await chain.busy(2)
     await published(settings, await blocks_entries(settings, chain, first.number, last.number))
+    before = last.number
     for _ in range(3):
         await chain.busy(100)
         async with bridge_process(settings):
-            before = last.number
             async with asyncio.timeout(60):
                 while not any(part.blocks and part.blocks[-1][0].block.number > before for part in topic.partitions):
                     await topic.read()
             await asyncio.sleep(dice.random() * 0.3)
         await topic.read()
-        last = topic.partitions[0].blocks[-1][0].block
+        before = topic.partitions[0].blocks[-1][0].block.number
     head = await chain.mine(*chain.some())
 
     async with bridging(settings):

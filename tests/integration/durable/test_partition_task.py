@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tables.durable.changelog import read_rows, stamped
-from tables.durable.chunks import Chunk, Fetched, Folded, Rows
+from tables.durable.chunks import Chunk, Fetched, Folded, Processor, Rows
 from tables.durable.database import POSITION, Database, Stamped
 from tables.durable.partition_task import Gone, MissingRecords, PartitionTask, ReservedKey
 from tables.durable.stamps import read_position
@@ -62,7 +62,8 @@ class Around:
 
     def __init__(self, kafka: str, name: str, producer: AIOKafkaProducer) -> None:
         self.changelog = f"{name}.changelog"
-        self.processor = Sums(f"{name}.said")
+        self.sums = Sums(f"{name}.said")
+        self.processor: Processor = self.sums
         self.earliest_offset = 0
         self.seeks: list[tuple[str, int]] = []
         self.errors: list[BaseException] = []
@@ -127,7 +128,7 @@ class Bench:
         try:
             consumer.assign([place])
             end = (await consumer.end_offsets([place]))[place]
-            rows = []
+            rows: list[Stamped] = []
             while len(rows) < end:
                 for records in (await consumer.getmany(timeout_ms=500)).values():
                     rows += records if topic else [stamped(each) for each in records]
@@ -276,7 +277,7 @@ async def test_records_that_retention_took_are_told(bench: Bench) -> None:
     lane.accept(fetched((8, b"a", b"+"), start=5))
     await applied(lane, 9)
 
-    assert around.processor.told[1:] == [("missing", SOURCE, 0, 4), ("missing", SOURCE, 5, 7)]
+    assert around.sums.told[1:] == [("missing", SOURCE, 0, 4), ("missing", SOURCE, 5, 7)]
     assert lane.database.get(b"lost") == b"5@7"
     assert lane.database.get(b"a") == b"1@8"
 
@@ -316,7 +317,7 @@ async def test_a_zombie_does_not_win_over_the_owner(bench: Bench) -> None:
     assert dict(owner.database.scan(b"")) == expected
     assert await bench.rebuilt() == expected
     assert not zombie.open
-    assert zombie_around.processor.told[-1] == ("revoked",)
+    assert zombie_around.sums.told[-1] == ("revoked",)
     assert not around.gone
 
 
@@ -348,7 +349,7 @@ async def test_a_zombies_row_that_the_owner_never_wrote_is_told_as_foreign(bench
     owner.accept(fetched((1, b"b", b"+")))
     await applied(owner, 2)
 
-    assert ("outdated", {b"b"}) in around.processor.told
+    assert ("outdated", {b"b"}) in around.sums.told
     assert dict(owner.database.scan(b"")) == {b"a": b"1@0", b"b": b"1@1"}
     assert await bench.rebuilt() == {b"a": b"1@0", b"b": b"1@1"}
 
@@ -363,7 +364,7 @@ async def test_a_closed_lane_writes_nothing(bench: Bench) -> None:
     await asyncio.sleep(0.2)
 
     assert len(await bench.changelog()) == before
-    assert around.processor.told == [("recovered", {}), ("revoked",)]
+    assert around.sums.told == [("recovered", {}), ("revoked",)]
 
 
 async def test_the_chunk_in_hand_is_finished_and_the_queue_dropped(bench: Bench) -> None:
@@ -389,4 +390,4 @@ async def test_a_lane_closed_while_it_takes_over_leaves_the_database_as_it_was(b
     await beginning
 
     assert lane.database.offset == -1
-    assert around.processor.told == []
+    assert around.sums.told == []

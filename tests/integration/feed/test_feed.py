@@ -9,7 +9,7 @@ import pytest
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import ReorgKind, World
 from protocols import Decoded, v2
-from protocols.events import Initialize, LiquidityChange
+from protocols.events import Event, Initialize, LiquidityChange
 from protocols.types import Log, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.exex.control import Slot0Final, V2ReservesFinal, encode
@@ -336,7 +336,7 @@ def log(transaction_index: int, log_index: int) -> Log:
 def test_the_first_price_is_not_told_and_the_log_index_counts_within_the_transaction() -> None:
     logs = [log(0, 0), log(0, 1), log(3, 2), log(3, 3), log(3, 4)]
     pool = PoolId("0x" + "aa" * 20)
-    events = [Initialize(2**96, 0), LiquidityChange(-10, 10, 5), LiquidityChange(-10, 10, 0)]
+    events: list[Event] = [Initialize(2**96, 0), LiquidityChange(-10, 10, 5), LiquidityChange(-10, 10, 0)]
 
     block = feed_block(
         HEADER, logs, [(each, Decoded("v3", pool, pool, event)) for each, event in zip(logs[2:], events, strict=True)]

@@ -1,6 +1,7 @@
 import asyncio
 import time
 import uuid
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -15,7 +16,7 @@ from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, ensure
 from streams.kafka.topics import partition_of, topics
 
 
-def own(kafka: str, **changes: object) -> Settings:
+def own(kafka: str, **changes: Any) -> Settings:
     return Settings(chain=f"t{uuid.uuid4().hex[:8]}", kafka=kafka, partitions=3, **changes)
 
 

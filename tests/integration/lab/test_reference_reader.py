@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from eth_typing import HexStr
 from web3 import HTTPProvider, Web3
 
 from lab.devnet.chain.contracts import Pool
@@ -32,13 +33,13 @@ def test_the_judge_reads_what_web3_reads(world: World) -> None:
         if pool.protocol == "v4" or pool.fee == 2500:
             continue  # no getters; PancakeSwap's slot0 has another shape
         truth = world.judge.truth(pool, block_hash)
-        fields, ticks = _by_web3(web3, pool, block_hash, [tick for tick, _, _ in truth.ticks])
+        fields, ticks = _by_web3(web3, pool, HexStr(block_hash), [tick for tick, _, _ in truth.ticks])
 
         assert truth.fields == fields
         assert list(truth.ticks) == ticks
 
 
-def _by_web3(web3: Web3, pool: Pool, block_hash: str, ticks: list[int]) -> tuple[dict[str, int], list[Any]]:
+def _by_web3(web3: Web3, pool: Pool, block_hash: HexStr, ticks: list[int]) -> tuple[dict[str, int], list[Any]]:
     abi = artifact(PAIR if pool.protocol == "v2" else POOL)["abi"]
     functions = web3.eth.contract(address=Web3.to_checksum_address(pool.address), abi=abi).functions
     if pool.protocol == "v2":

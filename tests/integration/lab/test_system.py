@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.devnet.chain.world import World
+from lab.devnet.chain.world import ReorgKind, World
 from lab.devnet.reference.consistency import ConsistencyChecker, Served, verdicts
 from lab.devnet.servers import whitelist_publisher as listing
 from lab.devnet.servers.processes import free_port
@@ -44,7 +44,7 @@ class Trial:
             time.sleep(self.random.choice((0.0, 0.05, 0.2)))
 
     def reorg(self) -> None:
-        kind = self.random.choice(("rewound", "replaced"))
+        kind: ReorgKind = self.random.choice(("rewound", "replaced"))
         self.world.reorg(self.random.randint(1, DEEPEST), kind=kind, longer_by=self.random.randint(0, 2))
 
     def settle(self, served: Served | None = None) -> None:

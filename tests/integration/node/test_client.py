@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -13,6 +14,11 @@ from streams.node.client import NodeUnavailable, RpcError, connect
 from tests.support.rpc_proxy import proxied
 
 pytestmark = pytest.mark.servers
+
+
+def number(block: Any) -> int:
+    return int(block["number"], 16)
+
 
 UNKNOWN = "0x" + "11" * 32
 
@@ -107,7 +113,7 @@ async def test_an_answer_of_megabytes_arrives_whole(node_addresses: dict[str, st
         answers = await node.batch([("eth_getBlockByNumber", ["latest", False])] * 2000)
 
     assert len(answers) == 2000
-    assert {block["number"] for block in answers} == {"0x1"}
+    assert {number(each) for each in answers} == {1}
 
 
 @TRANSPORTS
@@ -120,7 +126,7 @@ async def test_many_requests_at_a_time_get_their_own_answers(node_addresses: dic
         )
 
     assert [header and header.number for header in headers] == list(range(40))
-    assert [int(block["number"], 16) for block, _ in batches] == list(range(40))
+    assert [number(block) for block, _ in batches] == list(range(40))
 
 
 async def test_a_node_that_is_not_there_is_unavailable(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import msgspec
 import nats as nats_client
@@ -29,6 +30,7 @@ from streams.kafka.records import (
     decode_snapshot,
     encode_record,
 )
+from streams.kafka.topic_setup import ensure
 from streams.kafka.topics import topics
 from streams.node.client import connect
 from streams.node.pinned import NodeCapabilities, Pinned
@@ -116,8 +118,11 @@ class Bench:
         return found
 
 
+Running = Callable[..., AbstractAsyncContextManager[Bench]]
+
+
 @pytest.fixture
-def bench(kafka: str, nats: str, chain_name: str, world: World) -> Callable[..., object]:
+def bench(kafka: str, nats: str, chain_name: str, world: World) -> Running:
     @asynccontextmanager
     async def running(config: BatchConfig | None = None, **changes: object) -> AsyncIterator[Bench]:
         given = {
@@ -130,7 +135,7 @@ def bench(kafka: str, nats: str, chain_name: str, world: World) -> Callable[...,
         }
         settings = Settings(**given)  # type: ignore[arg-type]
         task = asyncio.create_task(scraper.run(settings, config))
-        await scraper.ensure(settings)
+        await ensure(settings)
         records = AIOKafkaConsumer(topics(chain_name).snapshots, bootstrap_servers=kafka, auto_offset_reset="earliest")
         await records.start()
         try:
@@ -157,21 +162,24 @@ async def chains_own(world: World, answers: dict[PoolId, SnapshotRecord]) -> dic
     return found
 
 
-async def test_every_wish_is_answered_by_the_chains_own_state(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+async def test_every_wish_is_answered_by_the_chains_own_state(bench: Running, world: World) -> None:
     wishes = [wish(pool, world.chain.tip.number) for pool in world.pools]
 
     counted_before = REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count") or 0
     async with bench() as running:
         answers = await running.answered(wishes)
 
-    assert REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count") > counted_before
+    counted = REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count")
+    assert counted is not None and counted > counted_before
     assert len(answers) == 13
     assert answers == await chains_own(world, answers)
     assert {record.block for record in answers.values()} == {Block(world.chain.tip.number, world.chain.tip.hash)}
 
 
-async def test_the_reference_block_of_each_batch_is_told(bench, world: World, nats: str, chain_name: str) -> None:  # type: ignore[no-untyped-def]
-    heard = []
+async def test_the_reference_block_of_each_batch_is_told(
+    bench: Running, world: World, nats: str, chain_name: str
+) -> None:
+    heard: list[Any] = []
     client = await nats_client.connect(nats)
     subscription = await client.subscribe(f"whitelist.snapshots.{chain_name}.reference_block")
     v3 = [wish(pool) for pool in world.pools if pool.protocol == "v3"]
@@ -194,7 +202,7 @@ async def test_the_reference_block_of_each_batch_is_told(bench, world: World, na
         assert each["metadata"]["total_batches"] >= each["metadata"]["batch_number"]
 
 
-async def test_a_wish_repeated_is_read_once(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+async def test_a_wish_repeated_is_read_once(bench: Running, world: World) -> None:
     first, second = world.pools[:2]
 
     async with bench() as running:
@@ -206,7 +214,7 @@ async def test_a_wish_repeated_is_read_once(bench, world: World) -> None:  # typ
     assert [record.pool for record in published] == [second.id]
 
 
-async def test_a_wish_for_a_block_to_come_waits_for_it_and_holds_nobody_up(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+async def test_a_wish_for_a_block_to_come_waits_for_it_and_holds_nobody_up(bench: Running, world: World) -> None:
     first, second = (pool for pool in world.pools[:2])
     later = world.chain.tip.number + 2
 
@@ -223,7 +231,7 @@ async def test_a_wish_for_a_block_to_come_waits_for_it_and_holds_nobody_up(bench
     assert {first.id: in_time[0]} == await chains_own(world, {first.id: in_time[0]})
 
 
-async def test_what_has_no_state_is_answered_with_the_reason(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+async def test_what_has_no_state_is_answered_with_the_reason(bench: Running, world: World) -> None:
     good = wish(world.pools[0])
     bad = msgspec.structs.replace(good, pool=msgspec.structs.replace(good.pool, id=PoolId("0x" + "77" * 20)))
 
@@ -236,8 +244,8 @@ async def test_what_has_no_state_is_answered_with_the_reason(bench, world: World
 
 
 async def test_a_record_that_is_no_wish_is_kept_as_a_dead_letter(
-    bench, world: World, kafka: str, chain_name: str
-) -> None:  # type: ignore[no-untyped-def]
+    bench: Running, world: World, kafka: str, chain_name: str
+) -> None:
     letters = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
     good = wish(world.pools[0])
 
@@ -256,7 +264,7 @@ async def test_a_record_that_is_no_wish_is_kept_as_a_dead_letter(
 
 
 @pytest.mark.parametrize("protocol", ["v2", "v3", "v4"])
-async def test_a_reorg_during_the_scrape_begins_the_batch_again(bench, world: World, protocol: str) -> None:  # type: ignore[no-untyped-def]
+async def test_a_reorg_during_the_scrape_begins_the_batch_again(bench: Running, world: World, protocol: str) -> None:
     pools = [pool for pool in world.pools if pool.protocol == protocol]
     pair = world.pools[0]
     feed(world, pair)
@@ -287,8 +295,8 @@ async def test_a_reorg_during_the_scrape_begins_the_batch_again(bench, world: Wo
 
 
 async def test_a_node_that_is_away_is_waited_for_with_one_line(
-    bench, world: World, caplog: pytest.LogCaptureFixture
-) -> None:  # type: ignore[no-untyped-def]
+    bench: Running, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     wishes = [wish(pool) for pool in world.pools]
 
     async with proxied(world.chain.rpc.url) as proxy, bench(rpc=proxy.url) as running:
@@ -307,7 +315,9 @@ async def test_a_node_that_is_away_is_waited_for_with_one_line(
     assert said[0].startswith("The node does not answer (http://127.0.0.1:")
 
 
-async def test_nats_away_costs_nothing_but_a_line(bench, world: World, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]
+async def test_nats_away_costs_nothing_but_a_line(
+    bench: Running, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         async with bench(nats="nats://127.0.0.1:9") as running:
             answers = await running.answered([wish(world.pools[0])])
@@ -316,7 +326,7 @@ async def test_nats_away_costs_nothing_but_a_line(bench, world: World, caplog: p
     assert any("could not be told on whitelist.snapshots" in record.getMessage() for record in caplog.records)
 
 
-async def test_a_failed_pool_is_tried_again_and_stops_no_other(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+async def test_a_failed_pool_is_tried_again_and_stops_no_other(bench: Running, world: World) -> None:
     pairs = [pool for pool in world.pools if pool.protocol == "v2"]
     failures = 2
 
@@ -340,7 +350,7 @@ async def test_a_failed_pool_is_tried_again_and_stops_no_other(bench, world: Wor
     assert failures == 0
 
 
-async def test_wait_for_next_block_reads_one_batch_per_block(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+async def test_wait_for_next_block_reads_one_batch_per_block(bench: Running, world: World) -> None:
     pairs = [pool for pool in world.pools if pool.protocol == "v2"]
     config = BatchConfig(v2_batch_size=1, wait_for_next_block=True, adaptive=False)
 
@@ -355,7 +365,7 @@ async def test_wait_for_next_block_reads_one_batch_per_block(bench, world: World
     assert second[0].block.number == first[0].block.number + 1
 
 
-async def test_one_protocol_after_the_other_answers_every_wish_too(bench, world: World) -> None:  # type: ignore[no-untyped-def]
+async def test_one_protocol_after_the_other_answers_every_wish_too(bench: Running, world: World) -> None:
     wishes = [wish(pool) for pool in world.pools]
 
     async with bench(BatchConfig(parallel=False)) as running:
@@ -365,7 +375,7 @@ async def test_one_protocol_after_the_other_answers_every_wish_too(bench, world:
 
 
 @pytest.mark.parametrize("pin", ["safe", "finalized"])
-async def test_a_pinned_scraper_reads_at_that_block(bench, world: World, pin: str) -> None:  # type: ignore[no-untyped-def]
+async def test_a_pinned_scraper_reads_at_that_block(bench: Running, world: World, pin: str) -> None:
     async with connect(world.chain.rpc.url) as node:
         head = await node.header(pin)
 

@@ -34,7 +34,7 @@ from streams.exex.violations import (
 )
 
 POOLS = [PoolId(f"0x{number:040x}") for number in range(1, 4)]
-Updates = list[tuple[PoolId, Event]]
+Updates = list[tuple[PoolId, Sync | Swap | LiquidityChange]]
 
 
 def numbered(messages: Iterable[Message], first: int = 1) -> list[Message]:
@@ -105,7 +105,8 @@ updates_of_a_block = st.lists(st.tuples(st.sampled_from(POOLS), events), max_siz
 def scripts(draw: st.DrawFn) -> tuple[list[list[Message]], list[Step]]:
     """What a feed tells, step by step, and what it means."""
     chain: list[tuple[int, Updates]] = [(100, draw(updates_of_a_block))]
-    told, meant = [block(*chain[0])], [fed(*chain[0])]
+    told = [block(*chain[0])]
+    meant: list[Step] = [fed(*chain[0])]
     for _ in range(draw(st.integers(1, 8))):
         depth = draw(st.integers(0, min(3, len(chain) - 1)))
         tip = chain[-1][0]

@@ -42,6 +42,9 @@ UNFOLLOWED = {
     or golden["fields"].get("protocol", "V2") not in ("V2", "V3", "V4")
 }
 """Read by their length, never written."""
+PLAIN: dict[str, type[BeginBlock | EndBlock | ReorgComplete | Ping | Pong]] = {
+    kind.__name__: kind for kind in (BeginBlock, EndBlock, ReorgComplete, Ping, Pong)
+}
 SOUND = [frame for name, frame in FRAMES.items() if name != RETIRED]
 
 
@@ -55,16 +58,13 @@ def message_of(fields: dict[str, Any]) -> Message | Ping | Pong:
                 ReorgRange(*numbers(fields, f"{side}_first", f"{side}_last", f"{side}_count"))
                 for side in ("old", "new")
             )
-            return ReorgStart(*numbers(fields, "stream_seq"), old, new)
+            return ReorgStart(int(fields["stream_seq"]), old, new)
         case "ReorgEpilogue":
-            tip = numbers(fields, "stream_seq", "final_tip_block", "final_tip_timestamp")
-            return ReorgEpilogue(*tip, final_of(fields))
+            seq, block, timestamp = numbers(fields, "stream_seq", "final_tip_block", "final_tip_timestamp")
+            return ReorgEpilogue(seq, block, timestamp, final_of(fields))
         case name:
-            kind = {"BeginBlock": BeginBlock, "EndBlock": EndBlock, "ReorgComplete": ReorgComplete}
-            others = {"Ping": Ping, "Pong": Pong}
-            return (kind | others)[name](
-                **{field: plain(value) for field, value in fields.items() if field != "message"}
-            )
+            kind = PLAIN[name]
+            return kind(**{field: plain(value) for field, value in fields.items() if field != "message"})
 
 
 def plain(value: str | bool | None) -> Any:
@@ -86,9 +86,10 @@ def update_of(fields: dict[str, Any]) -> PoolUpdate | Skipped:
             event = LiquidityChange(*numbers(fields, "tick_lower", "tick_upper", "liquidity_delta"))
         case _:
             return Skipped(*numbers(fields, "stream_seq", "update_tag"))
-    place = numbers(fields, "block_number", "block_timestamp", "tx_index", "log_index", "is_revert")
-    kind = (fields["protocol"].lower(), fields["update_type"].lower())
-    return PoolUpdate(int(fields["stream_seq"]), fields["pool_id"], *kind, *place, event)
+    number, timestamp, tx, log = numbers(fields, "block_number", "block_timestamp", "tx_index", "log_index")
+    protocol, update_type = fields["protocol"].lower(), fields["update_type"].lower()
+    seq, revert = int(fields["stream_seq"]), bool(fields["is_revert"])
+    return PoolUpdate(seq, fields["pool_id"], protocol, update_type, number, timestamp, tx, log, revert, event)
 
 
 def final_of(fields: dict[str, Any]) -> Slot0Final | V2ReservesFinal | FluidStateFinal:

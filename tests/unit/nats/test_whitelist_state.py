@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -55,8 +56,8 @@ def flat(pool: PoolMetadata, **changes: Any) -> dict[str, Any]:
 
 def of_flat(pool: PoolMetadata) -> PoolMetadata:
     """What a flat entry can say of the pool."""
-    tokens = (Token(token.address, token.decimals) for token in (pool.token0, pool.token1))
-    return PoolMetadata(pool.id, pool.protocol, *tokens, pool.fee, pool.tick_spacing)
+    token0, token1 = (Token(token.address, token.decimals) for token in (pool.token0, pool.token1))
+    return PoolMetadata(pool.id, pool.protocol, token0, token1, pool.fee, pool.tick_spacing)
 
 
 def message(pools: list[Any] | None = None, **fields: Any) -> bytes:
@@ -281,7 +282,10 @@ REFUSED = [
 @pytest.mark.parametrize(("kind", "payload", "reason"), REFUSED)
 def test_a_message_that_cannot_be_followed_is_refused_whole(kind: str, payload: bytes, reason: str) -> None:
     """Replacing by a list without a readable pool is refused by the list that the subject replaces."""
-    readers = [lambda: full(holding(PAIR), kind, payload), lambda: minimal(MinimalList({A: "v2"}), kind, payload)]
+    readers: list[Callable[[], object]] = [
+        lambda: full(holding(PAIR), kind, payload),
+        lambda: minimal(MinimalList({A: "v2"}), kind, payload),
+    ]
     if reason.startswith("without"):
         readers = readers[:1] if kind == "full" else readers[1:]
     for reader in readers:

@@ -160,7 +160,7 @@ async def test_blocks_in_memory_can_be_asked_for(cluster: Cluster) -> None:
         {"tick": -10, "liquidity_gross": "5", "liquidity_net": "5"},
         {"tick": 10, "liquidity_gross": "5", "liquidity_net": "-5"},
     ]
-    assert [each["tick"] for each in ticks_after["ticks"]] == [-20, -10, 10, 20]  # type: ignore[index,attr-defined]
+    assert [each["tick"] for each in ticks_after["ticks"]] == [-20, -10, 10, 20]  # type: ignore[attr-defined]
 
 
 async def test_other_blocks_are_refused_with_the_range_that_can_be_had(cluster: Cluster) -> None:
@@ -202,7 +202,7 @@ async def test_pages_of_all_workers_join_without_holes(cluster: Cluster) -> None
     cursor = ""
     for _ in range(10):
         _, page = await cluster.get(f"/pools/?limit=6&cursor={cursor}", worker=1)
-        found += [pool["id"] for pool in page["pools"]]  # type: ignore[index,attr-defined]
+        found += [pool["id"] for pool in page["pools"]]  # type: ignore[attr-defined]
         if page["next"] is None:
             break
         cursor = str(page["next"])
@@ -225,8 +225,8 @@ async def test_status_tells_of_every_partition(cluster: Cluster) -> None:
     _, body = await cluster.get("/status/", worker=1)
 
     rows = body["partitions"]
-    assert [row["partition"] for row in rows] == [0, 1, 2, 3]  # type: ignore[index,attr-defined]
-    assert {row["head"]["number"] for row in rows} == {3}  # type: ignore[index,attr-defined]
+    assert [row["partition"] for row in rows] == [0, 1, 2, 3]  # type: ignore[attr-defined]
+    assert {row["head"]["number"] for row in rows} == {3}  # type: ignore[attr-defined]
     assert body["pools"] == {"live": 20, "waiting": 1}
     assert body["reasons"] == {"listed": 1}
 

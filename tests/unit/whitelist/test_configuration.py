@@ -23,7 +23,8 @@ def test_the_defaults_are_those_of_the_file_that_comes_along() -> None:
 
     assert found == bare
     assert {factory.kind for factory in found.factories} == {"v2", "v3", "v4"}
-    assert all(address == address.lower() for address in (each.address for each in (*found.factories, *found.trusted)))
+    addresses = [factory.address for factory in found.factories] + [token.address for token in found.trusted]
+    assert all(address == address.lower() for address in addresses)
     assert [each.symbol for each in found.trusted if each.is_wrapped_native] == ["WETH"]
 
 

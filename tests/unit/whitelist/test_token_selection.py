@@ -20,7 +20,7 @@ from whitelist.tokens.selection import Chain, Chosen, SourceResults, chain_of, c
 A, B, C = (f"0x{digit * 40}" for digit in "abc")
 ETHEREUM = Chain("ethereum", frozenset({1}))
 FACTORIES = (Factory("v2", A),)
-EVERYWHERE = {"ethereum": A, "base": C}
+EVERYWHERE: dict[str, str | None] = {"ethereum": A, "base": C}
 
 
 def chosen(heard: SourceResults, chain: Chain = ETHEREUM, **changes: object) -> Chosen:
@@ -98,7 +98,7 @@ def test_what_is_blocked_makes_no_symbol_doubtful() -> None:
     found = chosen(SourceResults(coins, listed, ["X", "Y"]), blocked=(B,))
 
     assert found.tokens[A] == ("token_lists", "hyperliquid")
-    assert (found.tokens.keys(), found.unresolved) == ({A}, {})
+    assert (set(found.tokens), found.unresolved) == ({A}, {})
 
 
 def test_the_most_transferred_are_so_many() -> None:
@@ -109,7 +109,7 @@ def test_the_most_transferred_are_so_many() -> None:
     ("chain_id", "platform", "ids"),
     [(1, "ethereum", {1}), (8453, "base", {8453}), (31337, "ethereum", {1, 31337})],
 )
-def test_a_chain_is_known_by_its_node(chain_id: int, platform: str, ids: set[int]) -> None:
+def test_a_chain_is_known_by_its_node(chain_id: int, platform: str, ids: frozenset[int]) -> None:
     found = chain_of(chain_id, Configuration(factories=FACTORIES))
 
     assert (found.platform, found.ids) == (platform, ids)
