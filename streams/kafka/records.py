@@ -10,6 +10,7 @@ import msgspec
 from protocols.events import Event
 from protocols.states import State
 from protocols.types import ADDRESS, LARGEST_TICK_SPACING, Block, Natural, PoolId, PoolMetadata, can_be, pool_id
+from streams.json_input import InvalidJson, decode_json
 
 T = TypeVar("T")
 HEX = "hex:"
@@ -200,6 +201,6 @@ def _expect_sound(pool: PoolMetadata) -> None:
 
 def _read(decoder: msgspec.json.Decoder[T], value: bytes) -> T:
     try:
-        return decoder.decode(value)
-    except ValueError as error:  # msgspec's own, and UnicodeDecodeError
+        return decode_json(decoder, value)
+    except InvalidJson as error:
         raise Undecodable(str(error)) from error

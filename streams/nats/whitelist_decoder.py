@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from protocols.types import LARGEST_TICK_SPACING, POOL_ID_LENGTH, PoolId, PoolMetadata, ProtocolName, Token, can_be
+from streams.json_input import decode_json
 
 HEX = re.compile(r"0[xX](?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
 PROTOCOLS: dict[str, ProtocolName] = {"v2": "v2", "v3": "v3", "v4": "v4"}
@@ -96,7 +97,7 @@ def decode_message(subject: str, payload: bytes, chain: str) -> Message:
     """Raises Refused."""
     kind = _subject_kind(subject, chain)
     try:
-        envelope = _envelopes.decode(payload)
+        envelope = decode_json(_envelopes, payload)
     except ValueError as error:
         raise Rejected(f"{subject}: {error}") from error
     if envelope.chain is not None and envelope.chain != chain:
@@ -146,7 +147,7 @@ def _part(subject: str, envelope: _Envelope) -> Part | None:
 def pool(entry: msgspec.Raw) -> PoolMetadata:
     """Raises Unreadable."""
     try:
-        read = _pools.decode(entry)
+        read = decode_json(_pools, entry)
     except ValueError as error:
         raise Undecodable(str(error)) from error
     protocol = protocol_name(read.protocol)
@@ -170,7 +171,7 @@ def pool(entry: msgspec.Raw) -> PoolMetadata:
 def pool_id(entry: msgspec.Raw) -> PoolId:
     """Of an entry that is an id, or a pool that may be unreadable for the rest. Raises Unreadable."""
     try:
-        return _identifier(_identified.decode(entry))
+        return _identifier(decode_json(_identified, entry))
     except ValueError as error:
         raise Undecodable(str(error)) from error
 

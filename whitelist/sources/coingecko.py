@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from streams.json_input import InvalidJson, decode_json
 from whitelist.sources.addresses import address
-from whitelist.sources.query import UNREADABLE, Question, SourceFailed
+from whitelist.sources.query import Question, SourceFailed
 
 QUESTION = Question("/api/v3/coins/list?include_platform=true")
 
@@ -30,8 +31,8 @@ _coins = msgspec.json.Decoder(list[Coin])
 def read(body: bytes) -> list[Coin]:
     """Raises SourceFailed, also for a list on which no coin has an address: the question or the answer is not whole."""
     try:
-        coins = _coins.decode(body)
-    except UNREADABLE as error:
+        coins = decode_json(_coins, body)
+    except InvalidJson as error:
         raise SourceFailed(f"the answer is no list of coins: {error}") from error
     if not any(coin.is_anywhere for coin in coins):
         raise SourceFailed(f"the answer names {len(coins)} coins and not one address")

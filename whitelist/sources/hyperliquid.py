@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from whitelist.sources.query import UNREADABLE, Question, SourceFailed
+from streams.json_input import InvalidJson, decode_json
+from whitelist.sources.query import Question, SourceFailed
 
 QUESTION = Question("/info", b'{"type":"metaAndAssetCtxs"}')
 _THOUSANDS = re.compile("k([A-Z][A-Z0-9]+)")
@@ -35,8 +36,8 @@ _answers = msgspec.json.Decoder(tuple[_Meta, list[_Context]])
 def read(body: bytes) -> list[str]:
     """Raises SourceFailed."""
     try:
-        meta, contexts = _answers.decode(body)
-    except UNREADABLE as error:
+        meta, contexts = decode_json(_answers, body)
+    except InvalidJson as error:
         raise SourceFailed(f"the answer is no metaAndAssetCtxs: {error}") from error
     if len(meta.universe) != len(contexts):
         raise SourceFailed(f"the answer has {len(meta.universe)} perpetuals and contexts for {len(contexts)}")

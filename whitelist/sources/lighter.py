@@ -4,7 +4,8 @@ import re
 
 import msgspec
 
-from whitelist.sources.query import UNREADABLE, Question, SourceFailed
+from streams.json_input import InvalidJson, decode_json
+from whitelist.sources.query import Question, SourceFailed
 
 QUESTION = Question("/api/v1/funding-rates")
 _THOUSANDS = re.compile("1000([A-Z][A-Z0-9]+)")
@@ -25,8 +26,8 @@ _answers = msgspec.json.Decoder(_Rates)
 def read(body: bytes) -> list[str]:
     """Raises SourceFailed."""
     try:
-        rates = _answers.decode(body).funding_rates
-    except UNREADABLE as error:
+        rates = decode_json(_answers, body).funding_rates
+    except InvalidJson as error:
         raise SourceFailed(f"the answer has no funding rates: {error}") from error
     symbols = {_symbol(rate.symbol) for rate in rates if rate.exchange.lower() == "lighter"}
     if not symbols:

@@ -4,9 +4,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for an answer that is none: the last of them for one that is nested without end."""
-
 
 class SourceFailed(Exception):
     """The source gave no answer that can be used."""

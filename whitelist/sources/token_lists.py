@@ -2,8 +2,9 @@
 
 import msgspec
 
+from streams.json_input import InvalidJson, decode_json
 from whitelist.sources.addresses import address
-from whitelist.sources.query import UNREADABLE, Question, SourceFailed
+from whitelist.sources.query import Question, SourceFailed
 
 QUESTION = Question()
 """To whatever URL the list has."""
@@ -25,8 +26,8 @@ _lists = msgspec.json.Decoder(_TokenList)
 def read(body: bytes) -> list[ListedToken]:
     """Raises SourceFailed."""
     try:
-        tokens = _lists.decode(body).tokens
-    except UNREADABLE as error:
+        tokens = decode_json(_lists, body).tokens
+    except InvalidJson as error:
         raise SourceFailed(f"the answer is no token list: {error}") from error
     if not tokens:
         raise SourceFailed("the token list is empty")

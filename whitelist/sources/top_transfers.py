@@ -6,6 +6,7 @@ from collections import Counter
 import msgspec
 from eth_hash.auto import keccak
 
+from streams.json_input import InvalidJson, decode_json
 from streams.node.client import Node, NodeUnavailable, RpcError
 from whitelist.pools.log_ranges import LogsRefused, Width, logs_within
 from whitelist.sources.query import SourceFailed
@@ -37,8 +38,8 @@ async def ask(node: Node, last: int, blocks: int, timeout_s: float) -> bytes:
 def read(body: bytes) -> dict[str, int]:
     """Raises SourceFailed."""
     try:
-        counts = _counts.decode(body)
-    except msgspec.MsgspecError as error:
+        counts = decode_json(_counts, body)
+    except InvalidJson as error:
         raise SourceFailed(f"the counts cannot be read: {error}") from error
     if not counts:
         raise SourceFailed("no transfer was found")

@@ -49,7 +49,15 @@ def test_a_block_number_that_cannot_be_is_refused(number: object) -> None:
     "read", [records.decode_listed, records.decode_snapshot_request, records.decode_chain, records.decode_snapshot]
 )
 @pytest.mark.parametrize(
-    "value", [b"", b"\xff", b'{"type":"\xb0"}', b'{"type":"head","block":"\xc3\x28"}', b"[" * 10_000]
+    "value",
+    [
+        b"",
+        b"\xff",
+        b'{"type":"\xb0"}',
+        b'{"type":"head","block":"\xc3\x28"}',
+        b"[" * 10_000,
+        b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    ],
 )
 def test_bytes_that_are_no_json_of_the_topic_are_refused(read: object, value: bytes) -> None:
     assert callable(read)

@@ -303,6 +303,20 @@ def test_garbage_is_refused(garbage: bytes, kind: str) -> None:
         assert set(held.pools) == {A}
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("kind", ["full", "minimal", "add", "remove"])
+@pytest.mark.parametrize("payload", [DEEP, b'{"unknown":' + DEEP + b"}", b'{"pools":[' + DEEP + b"]}"])
+def test_a_deeply_nested_message_is_refused_and_the_list_stays(kind: str, payload: bytes) -> None:
+    for reader in (lambda: full(holding(PAIR), kind, payload), lambda: minimal(MinimalList({A: "v2"}), kind, payload)):
+        try:
+            held = reader()
+        except Rejected:
+            continue
+        assert set(held.pools) == {A}
+
+
 def many(count: int) -> list[PoolMetadata]:
     return [PoolMetadata(PoolId(f"0x{i:040x}"), "v3", USDC, WETH, 500, 10, FACTORY) for i in range(1, count + 1)]
 
