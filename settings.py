@@ -20,8 +20,14 @@ class Settings(BaseSettings):
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_tls: bool = False
+    """Connect to Kafka over TLS and trust the system's certificate authorities; implied by the three that follow."""
     kafka_tls_ca: Path | None = None
-    """A PEM file; set, Kafka is spoken to over TLS."""
+    """A PEM file: the certificate authorities to trust instead of the system's."""
+    kafka_tls_certificate: Path | None = None
+    """A PEM file: the client certificate and its chain."""
+    kafka_tls_key: Path | None = None
+    """A PEM file: the client certificate's private key, where it is not in the same file."""
     kafka_replication: int = 1
     kafka_patience_s: float = 60.0
     """A process that starts waits so long for Kafka to answer, then ends."""

@@ -5,7 +5,9 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiokafka import AIOKafkaProducer
 
@@ -19,20 +21,67 @@ BATCH_BYTES = 512 * 2**10
 STOP_TIMEOUT_S = 5.0
 
 
+class InsecureKafka(Exception):
+    """The settings would send a password in clear, or name a certificate that cannot be used."""
+
+
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Where Kafka is and how to be let in: the options that every aiokafka client takes."""
+    """Address and credentials: the options that every aiokafka client takes. Raises InsecureKafka."""
+    context = tls_context(settings)
+    encryption = "PLAINTEXT" if context is None else "SSL"
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka,
-        "security_protocol": _security_protocol(settings),
+        "security_protocol": encryption if settings.kafka_username is None else f"SASL_{encryption}",
+        "ssl_context": context,
     }
-    if settings.kafka_tls_ca is not None:
-        options["ssl_context"] = ssl.create_default_context(cafile=str(settings.kafka_tls_ca))
     if settings.kafka_username is not None:
         password = settings.kafka_password
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         options["sasl_plain_username"] = settings.kafka_username
         options["sasl_plain_password"] = password.get_secret_value() if password else ""
     return options
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """None where Kafka is reached without TLS. Raises InsecureKafka."""
+    certificate, key = settings.kafka_tls_certificate, settings.kafka_tls_key
+    if not settings.kafka_tls and settings.kafka_tls_ca is None and certificate is None:
+        _refuse_clear_password(settings)
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.kafka_tls_ca)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key, password="")  # else OpenSSL asks for it on the terminal
+    except OSError as error:  # ssl.SSLError too
+        raise InsecureKafka(f"the TLS files for Kafka cannot be used ({_files(settings)}): {error}") from error
+    return context
+
+
+def _refuse_clear_password(settings: Settings) -> None:
+    """Also for SCRAM: an exchange that can be read is open to guessing, and nothing says who answers."""
+    if settings.kafka_username is None:
+        return
+    if remote := [server for server in settings.kafka.split(",") if not _is_loopback(server)]:
+        raise InsecureKafka(
+            f"the Kafka password would go in clear to {remote[0]}; set ARENA_KAFKA_TLS=true, or ARENA_KAFKA_TLS_CA"
+        )
+
+
+def _is_loopback(server: str) -> bool:
+    host = urlsplit(f"//{server.strip()}").hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _files(settings: Settings) -> str:
+    named = {
+        "ARENA_KAFKA_TLS_CA": settings.kafka_tls_ca,
+        "ARENA_KAFKA_TLS_CERTIFICATE": settings.kafka_tls_certificate,
+        "ARENA_KAFKA_TLS_KEY": settings.kafka_tls_key,
+    }
+    return ", ".join(f"{name}={path}" for name, path in named.items() if path is not None)
 
 
 def fetch_limits() -> dict[str, int]:
@@ -67,8 +116,3 @@ async def producing(settings: Settings, stop_timeout_s: float = STOP_TIMEOUT_S) 
             log.warning("Kafka at %s did not take what was still to be sent; it is dropped", settings.kafka)
             await sender._sender.close()  # no public way out of a flush that cannot end
             await sender.client.close()
-
-
-def _security_protocol(settings: Settings) -> str:
-    encryption = "PLAINTEXT" if settings.kafka_tls_ca is None else "SSL"
-    return encryption if settings.kafka_username is None else f"SASL_{encryption}"
