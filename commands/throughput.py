@@ -10,7 +10,7 @@ from protocols.states import V2State
 from protocols.types import Block, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.node.client import Node, NodeUnavailable
-from streams.node.pinned import BlockGone, NodeCapabilities, Pinned, probe_capabilities
+from streams.node.pinned import BlockGone, NodeCapabilities, PinnedState, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.scraper.config import PROTOCOLS, BatchConfig
 from streams.snapshots.contract_checks import Failed, Missing
@@ -62,7 +62,7 @@ class Meter:
         self._node = node
         self._settings = settings
         self._config = config
-        self._abilities: NodeCapabilities | None = None
+        self._capabilities: NodeCapabilities | None = None
 
     def batches(self, pools: Sequence[PoolMetadata]) -> list[tuple[Phase, Sequence[PoolMetadata]]]:
         """Of one round. V2 has one phase only, for there is one state only."""
@@ -98,9 +98,11 @@ class Meter:
         if header is None:
             raise NodeUnavailable(f"the node has no {self._config.pin} block")
         block = Block(header.number, header.hash)
-        self._abilities = self._abilities or await probe_capabilities(self._node, block)
+        self._capabilities = self._capabilities or await probe_capabilities(self._node, block)
         managers = {pool.id: await pool_manager(self._node, pool, self._settings) for pool in pools}
-        return list((await read_pools(Pinned(self._node, block, self._abilities), pools, managers, phase)).values())
+        return list(
+            (await read_pools(PinnedState(self._node, block, self._capabilities), pools, managers, phase)).values()
+        )
 
 
 def rates(timings: Sequence[Timing], config: BatchConfig) -> list[Rate]:

@@ -11,7 +11,7 @@ import msgspec
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.node.client import Node
-from streams.node.pinned import BlockGone, Pinned, probe_capabilities
+from streams.node.pinned import BlockGone, PinnedState, probe_capabilities
 from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import Missing
 from whitelist.configuration import Configuration, Sources
@@ -83,7 +83,7 @@ class _Builder(msgspec.Struct, frozen=True):
             hearing = Hearing(self.configuration, Kept(self.place.answers), self.node, head.number, young_s)
             heard, answers = await hearing.hear()
         chosen = choose(heard, self.configuration, chain)
-        pinned = Pinned(self.node, head, await probe_capabilities(self.node, head))
+        pinned = PinnedState(self.node, head, await probe_capabilities(self.node, head))
         with STEP_SECONDS.labels("tokens").time():
             facts = await read_tokens(pinned, chosen.tokens)
         tokens = _tokens(chosen, facts, self.configuration)
@@ -133,7 +133,7 @@ class _Builder(msgspec.Struct, frozen=True):
         return Block(header.number, header.hash)
 
     async def _decided(
-        self, pinned: Pinned, rules: Rules, tokens: Mapping[str, ListedToken]
+        self, pinned: PinnedState, rules: Rules, tokens: Mapping[str, ListedToken]
     ) -> tuple[list[Listed], list[Rejected]]:
         candidates = self.found.trading([*tokens, NATIVE], self._factories)
         forbidden = {pool.id: reason for pool in candidates if (reason := rules.forbids(pool)) is not None}

@@ -26,7 +26,7 @@ from protocols.storage import (
 )
 from protocols.types import Block, PoolId
 from streams.node.client import Node
-from streams.node.pinned import NodeCapabilities, Pinned, Request
+from streams.node.pinned import Call, NodeCapabilities, PinnedState
 from streams.snapshots.pool_reader import read_pools
 
 CALLS_PER_REQUEST = 400
@@ -50,9 +50,9 @@ Load = Callable[[Sequence[tuple[str, int]]], Awaitable[list[int]]]
 """Storage words: of an address, at a slot."""
 
 
-class Standing(Pinned):
-    def __init__(self, node: Node, block: Block, abilities: NodeCapabilities) -> None:
-        super().__init__(node, block, abilities)
+class Standing(PinnedState):
+    def __init__(self, node: Node, block: Block, capabilities: NodeCapabilities) -> None:
+        super().__init__(node, block, capabilities)
         self._at = LATEST
 
 
@@ -182,7 +182,7 @@ async def _multicall(subject: Subject, calls: Sequence[tuple[str, bytes]], answe
     return answers
 
 
-async def _batched(node: Node, calls: Sequence[Request]) -> list[Any]:
+async def _batched(node: Node, calls: Sequence[Call]) -> list[Any]:
     answers: list[Any] = []
     for at in range(0, len(calls), CALLS_PER_REQUEST):
         answers += await node.batch(calls[at : at + CALLS_PER_REQUEST])

@@ -8,8 +8,8 @@ import msgspec
 
 from protocols.types import Log
 from streams.node.metrics import CALLS, REQUESTS
-from streams.node.rpc import Answer, Calls, Http, Transport
-from streams.node.rpc_socket import Socket
+from streams.node.rpc import Calls, HttpTransport, Response, Transport
+from streams.node.rpc_socket import SocketTransport
 
 
 class RpcError(Exception):
@@ -36,7 +36,7 @@ class NodeHeader(msgspec.Struct, frozen=True):
     """Wei per gas; None before London."""
 
 
-class PlacedLog(msgspec.Struct, frozen=True):
+class BlockLog(msgspec.Struct, frozen=True):
     block: int
     log: Log
 
@@ -78,11 +78,11 @@ class Node:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NodeUnavailable(f"{self.rpc} gave logs that cannot be read: {error!r}") from error
 
-    async def logs_within(self, question: Mapping[str, Any], first: int, last: int) -> list[PlacedLog]:
-        """In their order. `question`: address and topics as `eth_getLogs` takes them. RpcError for too wide a range."""
-        raw = await self.call("eth_getLogs", [{**question, "fromBlock": hex(first), "toBlock": hex(last)}])
+    async def logs_in_range(self, log_filter: Mapping[str, Any], first: int, last: int) -> list[BlockLog]:
+        """In order. `log_filter`: address and topics as `eth_getLogs` takes them. RpcError for too wide a range."""
+        raw = await self.call("eth_getLogs", [{**log_filter, "fromBlock": hex(first), "toBlock": hex(last)}])
         try:
-            return [PlacedLog(int(item["blockNumber"], 16), _log(item)) for item in raw]
+            return [BlockLog(int(item["blockNumber"], 16), _log(item)) for item in raw]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NodeUnavailable(f"{self.rpc} gave logs that cannot be read: {error!r}") from error
 
@@ -116,7 +116,7 @@ class Node:
         if int(block.get("logsBloom") or "0x0", 16):
             raise NodeUnavailable(f"{self.rpc} has block {block_hash} but not its logs yet")
 
-    async def _exchange(self, calls: Calls) -> list[Answer]:
+    async def _exchange(self, calls: Calls) -> list[Response]:
         CALLS.inc(len(calls))
         try:
             answers = await self._transport.exchange(calls)
@@ -130,7 +130,7 @@ class Node:
 @asynccontextmanager
 async def connect(rpc: str, timeout_s: float = 30.0) -> AsyncIterator[Node]:
     """http(s)://, ws(s):// or the path of an IPC socket; connects at the first request."""
-    over = Http if rpc.startswith(("http://", "https://")) else Socket
+    over = HttpTransport if rpc.startswith(("http://", "https://")) else SocketTransport
     node = Node(rpc, over(rpc, timeout_s))
     try:
         yield node
@@ -138,14 +138,14 @@ async def connect(rpc: str, timeout_s: float = 30.0) -> AsyncIterator[Node]:
         await node.close()
 
 
-def _result(answer: Answer) -> Any:
+def _result(answer: Response) -> Any:
     result = _result_or_error(answer)
     if isinstance(result, RpcError):
         raise result
     return result
 
 
-def _result_or_error(answer: Answer) -> Any | RpcError:
+def _result_or_error(answer: Response) -> Any | RpcError:
     error = answer.get("error")
     if error is None:
         return answer.get("result")

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
-from streams.node.rpc_socket import Socket
+from streams.node.rpc_socket import SocketTransport
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ async def heads(node: Node, ws: str | None, poll_s: float = POLL_S) -> AsyncGene
 
 
 async def _subscribed(node: Node, source: str, last: NodeHeader | None) -> AsyncGenerator[NodeHeader, None]:
-    socket = Socket(source, timeout_s=10.0)
+    socket = SocketTransport(source, timeout_s=10.0)
     subscription = Node(source, socket)
     missed = 0
     try:
@@ -68,7 +68,7 @@ async def _subscribed(node: Node, source: str, last: NodeHeader | None) -> Async
         await socket.close()
 
 
-async def _notified(socket: Socket, subscription: Node) -> NodeHeader | None:
+async def _notified(socket: SocketTransport, subscription: Node) -> NodeHeader | None:
     """The newest head that was told; None if nothing is told for a while."""
     try:
         message = await asyncio.wait_for(socket.notifications.get(), CHECK_S)

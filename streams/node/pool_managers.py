@@ -27,15 +27,15 @@ WELL_KNOWN = {
 """By chain id, as docs.uniswap.org/contracts/v4/deployments names them."""
 
 
-class Found(msgspec.Struct):
-    """What a node has answered so far; only what is found is remembered, for a pool may still be created."""
+class ManagerCache(msgspec.Struct):
+    """What a node has answered so far; only what is cache is remembered, for a pool may still be created."""
 
     chain_asked: bool = False
     of_chain: str | None = None
     of_pools: dict[PoolId, str] = {}
 
 
-_found: WeakKeyDictionary[Node, Found] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Node, ManagerCache] = WeakKeyDictionary()
 
 
 async def pool_manager(node: Node, pool: PoolMetadata, settings: Settings) -> str | None:
@@ -47,11 +47,11 @@ async def pool_manager(node: Node, pool: PoolMetadata, settings: Settings) -> st
         return None
     if named := pool.factory or settings.v4_pool_manager:
         return named.lower()
-    found = _found.setdefault(node, Found())
-    if not found.chain_asked:
-        found.of_chain = await _well_known(node)
-        found.chain_asked = True
-    return found.of_chain or found.of_pools.get(pool.id) or await _emitter(node, pool.id, found)
+    cache = _caches.setdefault(node, ManagerCache())
+    if not cache.chain_asked:
+        cache.of_chain = await _well_known(node)
+        cache.chain_asked = True
+    return cache.of_chain or cache.of_pools.get(pool.id) or await _emitter(node, pool.id, cache)
 
 
 async def _well_known(node: Node) -> str | None:
@@ -61,7 +61,7 @@ async def _well_known(node: Node) -> str | None:
     return manager
 
 
-async def _emitter(node: Node, pool: PoolId, found: Found) -> str | None:
+async def _emitter(node: Node, pool: PoolId, cache: ManagerCache) -> str | None:
     topics = ["0x" + INITIALIZE.topic0.hex(), pool]
     try:
         logs = await node.call("eth_getLogs", [{"fromBlock": "0x0", "toBlock": "latest", "topics": topics}])
@@ -73,5 +73,5 @@ async def _emitter(node: Node, pool: PoolId, found: Found) -> str | None:
         log.warning("%s all claim to have created pool %s; set ARENA_V4_POOL_MANAGER", sorted(emitters), pool)
     if len(emitters) != 1:
         return None
-    found.of_pools[pool] = emitters.pop()
-    return found.of_pools[pool]
+    cache.of_pools[pool] = emitters.pop()
+    return cache.of_pools[pool]

@@ -10,24 +10,24 @@ import msgspec
 from streams.node.metrics import RECEIVED, SENT
 
 Calls = Sequence[tuple[str, list[Any]]]
-Answer = dict[str, Any]
+Response = dict[str, Any]
 
 
 class Transport(Protocol):
-    async def exchange(self, calls: Calls) -> list[Answer]:
+    async def exchange(self, calls: Calls) -> list[Response]:
         """The answers in the order of the calls; a single answer without id if the node refuses the batch as such."""
 
     async def close(self) -> None: ...
 
 
-class Http:
+class HttpTransport:
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = url
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._ids = itertools.count(1)
 
-    async def exchange(self, calls: Calls) -> list[Answer]:
+    async def exchange(self, calls: Calls) -> list[Response]:
         ids = [next(self._ids) for _ in calls]
         status, body = await self._post(encode(ids, calls))
         try:
@@ -54,7 +54,7 @@ class Http:
         except TimeoutError as error:
             raise ConnectionError(f"no answer within {self._timeout.total:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionError(sentence(error)) from error
+            raise ConnectionError(error_text(error)) from error
 
 
 def encode(ids: list[int], calls: Calls) -> bytes:
@@ -69,7 +69,7 @@ def _is_answer(answers: Any) -> bool:
     return all(isinstance(answer, dict) for answer in answers) if isinstance(answers, list) else "jsonrpc" in answers
 
 
-def _in_order(ids: list[int], answers: list[Answer]) -> list[Answer]:
+def _in_order(ids: list[int], answers: list[Response]) -> list[Response]:
     if len(answers) == 1 and answers[0].get("id") is None:
         return answers
     by_id = {answer.get("id"): answer for answer in answers}
@@ -79,5 +79,5 @@ def _in_order(ids: list[int], answers: list[Answer]) -> list[Answer]:
     return [by_id[request_id] for request_id in ids]
 
 
-def sentence(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     return str(error) or type(error).__name__

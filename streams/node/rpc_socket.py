@@ -16,12 +16,12 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import WebSocketException
 
 from streams.node.metrics import RECEIVED, SENT
-from streams.node.rpc import Answer, Calls, encode, sentence
+from streams.node.rpc import Calls, Response, encode, error_text
 
 READ_SIZE = 1 << 18
 
 
-class Channel(Protocol):
+class Connection(Protocol):
     async def send(self, message: bytes) -> None: ...
 
     def messages(self) -> AsyncIterator[Any]:
@@ -30,21 +30,21 @@ class Channel(Protocol):
     async def close(self) -> None: ...
 
 
-class Socket:
-    """Many requests at a time over one channel, matched by id; what answers no request is a notification."""
+class SocketTransport:
+    """Many requests at a time over one connection, matched by id; what answers no request is a notification."""
 
     def __init__(self, target: str, timeout_s: float) -> None:
         self._target = target
         self._timeout_s = timeout_s
-        self._channel: Channel | None = None
+        self._connection: Connection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
-        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._pending: dict[int, asyncio.Future[Response]] = {}
         self._ids = itertools.count(1)
-        self.notifications: asyncio.Queue[Answer | ConnectionError] = asyncio.Queue()
+        self.notifications: asyncio.Queue[Response | ConnectionError] = asyncio.Queue()
 
-    async def exchange(self, calls: Calls) -> list[Answer]:
-        channel = await self._open()
+    async def exchange(self, calls: Calls) -> list[Response]:
+        connection = await self._open()
         ids = [next(self._ids) for _ in calls]
         futures = [asyncio.get_running_loop().create_future() for _ in calls]
         self._pending.update(zip(ids, futures, strict=True))
@@ -52,13 +52,13 @@ class Socket:
             async with asyncio.timeout(self._timeout_s):
                 request = encode(ids, calls)
                 SENT.inc(len(request))
-                await channel.send(request)
+                await connection.send(request)
                 return list(await asyncio.gather(*futures))
         except TimeoutError as error:
             raise ConnectionError(f"no answer within {self._timeout_s:g} s") from error
         except (WebSocketException, OSError) as error:
-            await self._abandon(channel, ConnectionError(sentence(error)))
-            raise ConnectionError(sentence(error)) from error
+            await self._drop(connection, ConnectionError(error_text(error)))
+            raise ConnectionError(error_text(error)) from error
         finally:
             for request_id, future in zip(ids, futures, strict=True):
                 del self._pending[request_id]
@@ -69,37 +69,37 @@ class Socket:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
-        if self._channel is not None:
-            await self._channel.close()
+        if self._connection is not None:
+            await self._connection.close()
 
-    async def _open(self) -> Channel:
+    async def _open(self) -> Connection:
         async with self._opening:
-            if self._channel is None:
+            if self._connection is None:
                 try:
                     async with asyncio.timeout(self._timeout_s):
-                        self._channel = await _channel(self._target)
+                        self._connection = await _connect(self._target)
                 except (WebSocketException, OSError) as error:
-                    raise ConnectionError(sentence(error)) from error
-                self._reader = asyncio.create_task(self._read(self._channel), name=f"answers of {self._target}")
-            return self._channel
+                    raise ConnectionError(error_text(error)) from error
+                self._reader = asyncio.create_task(self._read(self._connection), name=f"answers of {self._target}")
+            return self._connection
 
-    async def _read(self, channel: Channel) -> None:
+    async def _read(self, connection: Connection) -> None:
         cause = "the node closed the connection"
         try:
-            async for message in channel.messages():
-                self._hand_out(message)
+            async for message in connection.messages():
+                self._dispatch(message)
         except (WebSocketException, OSError, ValueError, RecursionError) as error:
-            cause = sentence(error)
-        await self._abandon(channel, ConnectionError(cause))
+            cause = error_text(error)
+        await self._drop(connection, ConnectionError(cause))
 
-    async def _abandon(self, channel: Channel, error: ConnectionError) -> None:
-        """The next request connects again; all that wait for an answer on this channel get none."""
-        if self._channel is channel:
-            self._channel = None
+    async def _drop(self, connection: Connection, error: ConnectionError) -> None:
+        """The next request connects again; all that wait for an answer on this connection get none."""
+        if self._connection is connection:
+            self._connection = None
             self._fail(error)
-            await channel.close()
+            await connection.close()
 
-    def _hand_out(self, message: Any) -> None:
+    def _dispatch(self, message: Any) -> None:
         for answer in message if isinstance(message, list) else [message]:
             if not isinstance(answer, dict):
                 raise ValueError(f"the node sent JSON that is no answer: {str(answer)[:200]}")  # noqa: TRY004  not our bug
@@ -118,7 +118,7 @@ class Socket:
         self.notifications.put_nowait(error)
 
 
-class WebSocketChannel:
+class WebSocketConnection:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
 
@@ -134,7 +134,7 @@ class WebSocketChannel:
         await self._connection.close()
 
 
-class IpcChannel:
+class IpcConnection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
@@ -157,10 +157,10 @@ class IpcChannel:
         self._writer.close()
 
 
-async def _channel(target: str) -> Channel:
+async def _connect(target: str) -> Connection:
     if target.startswith(("ws://", "wss://")):
-        return WebSocketChannel(await connect_websocket(target, max_size=None))
-    return IpcChannel(*await asyncio.open_unix_connection(target))
+        return WebSocketConnection(await connect_websocket(target, max_size=None))
+    return IpcConnection(*await asyncio.open_unix_connection(target))
 
 
 def _complete_values(buffer: bytes) -> tuple[list[Any], bytes]:

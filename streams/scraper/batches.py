@@ -11,7 +11,7 @@ from protocols.types import Block, PoolId, ProtocolName
 from settings import Settings
 from streams.kafka.records import AUDIT, SnapshotRequest
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
-from streams.node.pinned import BlockGone, NodeCapabilities, Pinned, StateRefused, probe_capabilities
+from streams.node.pinned import BlockGone, NodeCapabilities, PinnedState, StateUnavailable, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.scraper.batch_size import Sizes
 from streams.scraper.config import PROTOCOLS, BatchConfig, BatchResult
@@ -41,7 +41,7 @@ class Scraper:
         self._announcer = announcer
         self._wishes = RequestQueue()
         self._news = {protocol: asyncio.Event() for protocol in PROTOCOLS}
-        self._abilities: NodeCapabilities | None = None
+        self._capabilities: NodeCapabilities | None = None
         self._finding = asyncio.Lock()
         self._sizes = Sizes(config)
         self._one_at_a_time = asyncio.Lock()
@@ -126,12 +126,12 @@ class Scraper:
     async def _read(self, block: Block, taken: Sequence[SnapshotRequest]) -> dict[PoolId, Outcome]:
         try:
             async with self._finding:
-                self._abilities = self._abilities or await probe_capabilities(self._node, block)
+                self._capabilities = self._capabilities or await probe_capabilities(self._node, block)
             pools = [wanted.pool for wanted in taken]
             managers = {pool.id: await pool_manager(self._node, pool, self._settings) for pool in pools}
-            return await read_pools(Pinned(self._node, block, self._abilities), pools, managers)
-        except StateRefused:
-            self._abilities = None
+            return await read_pools(PinnedState(self._node, block, self._capabilities), pools, managers)
+        except StateUnavailable:
+            self._capabilities = None
             raise
 
     def _put_back_failed(self, taken: Sequence[SnapshotRequest], outcomes: dict[PoolId, Outcome]) -> None:

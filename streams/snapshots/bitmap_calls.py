@@ -9,7 +9,7 @@ import msgspec
 from protocols.programs import READ, UnexpectedOutput, read_calldata, read_output
 from protocols.storage import Words
 from protocols.types import PoolId
-from streams.node.pinned import Answer, BlockGone, Pinned, Request
+from streams.node.pinned import BlockGone, Call, CallResult, PinnedState
 from streams.snapshots.contract_checks import Failed, Target
 
 log = logging.getLogger(__name__)
@@ -20,19 +20,19 @@ class Part(msgspec.Struct, frozen=True):
     words: range
 
 
-async def read_tick_bitmaps(pinned: Pinned, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
+async def read_tick_bitmaps(pinned: PinnedState, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
     """Raises BlockGone where nothing of the block's state can be read any more."""
     read: dict[PoolId, list[tuple[range, Words]]] = {target.pool.id: [] for target in targets}
     failed: dict[PoolId, Failed] = {}
-    waiting = [part for target in targets for part in _cut(target, pinned.abilities.words)]
+    waiting = [part for target in targets for part in _cut(target, pinned.capabilities.words_per_call)]
     while waiting:
-        answers = await pinned.answers([_request(pinned, part) for part in waiting])
+        answers = await pinned.batch([_request(pinned, part) for part in waiting])
         refused: list[tuple[Part, str]] = []
         for part, answer in zip(waiting, answers, strict=True):
             words = _output(answer)
             if isinstance(words, Words):
                 read[part.target.pool.id].append((part.words, words))
-                pinned.abilities.words_worked(len(part.words))
+                pinned.capabilities.words_worked(len(part.words))
             else:
                 refused.append((part, words))
         if refused:
@@ -46,13 +46,13 @@ def _cut(target: Target, most: int) -> list[Part]:
     return [Part(target, words[at : at + most]) for at in range(0, max(1, len(words)), most)]
 
 
-def _request(pinned: Pinned, part: Part) -> Request:
+def _request(pinned: PinnedState, part: Part) -> Call:
     target = part.target
     calldata = read_calldata(target.slots, part.words, target.tick_spacing, target.pool.protocol == "v3")
     return pinned.call(target.address, calldata, READ)
 
 
-def _output(answer: Answer) -> Words | str:
+def _output(answer: CallResult) -> Words | str:
     """What was read, or why not."""
     if isinstance(answer, Exception):
         return str(answer)
@@ -62,14 +62,14 @@ def _output(answer: Answer) -> Words | str:
         return str(error)
 
 
-def _halves(pinned: Pinned, part: Part, reason: str, failed: dict[PoolId, Failed]) -> list[Part]:
+def _halves(pinned: PinnedState, part: Part, reason: str, failed: dict[PoolId, Failed]) -> list[Part]:
     pool, count = part.target.pool.id, len(part.words)
     if count <= 1:
         what = f"bitmap word {part.words.start}" if count else "price and liquidity"
         failed[pool] = Failed(f"{what} of {pool}: {reason}")
     if pool in failed:
         return []
-    pinned.abilities.words_failed(count)
+    pinned.capabilities.words_failed(count)
     log.debug("%d bitmap words of %s in one call are too much for the node (%s), halving", count, pool, reason)
     return [Part(part.target, part.words[: count // 2]), Part(part.target, part.words[count // 2 :])]
 

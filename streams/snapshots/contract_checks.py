@@ -8,7 +8,7 @@ from protocols.states import V2State
 from protocols.storage import V3_UNISWAP, NotAPool, Slots, bitmap_words, v4_slots
 from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node.client import RpcError
-from streams.node.pinned import Answer, Pinned
+from streams.node.pinned import CallResult, PinnedState
 from streams.snapshots.multicall import multicall
 
 GET_RESERVES = bytes.fromhex("0902f1ac")
@@ -48,27 +48,27 @@ class Target(msgspec.Struct, frozen=True):
         return bitmap_words(self.tick_spacing) if self.with_ticks else range(0)
 
 
-async def v2_states(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, V2State | Missing | Failed]:
+async def v2_states(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, V2State | Missing | Failed]:
     """The getter tells all there is of a V2 pool, in whatever slot a fork keeps it."""
     answers = await multicall(pinned, [(pool.id, GET_RESERVES) for pool in pools])
     return {pool.id: await _v2_state(pinned, pool, answer) for pool, answer in zip(pools, answers, strict=True)}
 
 
-async def _v2_state(pinned: Pinned, pool: PoolMetadata, answer: Answer) -> V2State | Missing | Failed:
+async def _v2_state(pinned: PinnedState, pool: PoolMetadata, answer: CallResult) -> V2State | Missing | Failed:
     match integers(answer):
         case [reserve0, reserve1, _] if not (reserve0 | reserve1) >> 112:
             return V2State(reserve0, reserve1)
     return await _no_pool(pinned, pool.id, "getReserves()", answer)
 
 
-async def v3_targets(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, Target | Missing | Failed]:
+async def v3_targets(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, Target | Missing | Failed]:
     answers = await multicall(pinned, [(pool.id, getter) for getter in (TICK_SPACING, LIQUIDITY) for pool in pools])
     pairs = zip(answers[: len(pools)], answers[len(pools) :], strict=True)
     return {pool.id: await _v3_target(pinned, pool, *pair) for pool, pair in zip(pools, pairs, strict=True)}
 
 
 async def _v3_target(
-    pinned: Pinned, pool: PoolMetadata, spacing: Answer, liquidity: Answer
+    pinned: PinnedState, pool: PoolMetadata, spacing: CallResult, liquidity: CallResult
 ) -> Target | Missing | Failed:
     match integers(spacing), integers(liquidity):
         case [tick_spacing], [active]:
@@ -81,7 +81,7 @@ async def _v3_target(
 
 
 async def v4_targets(
-    pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
+    pinned: PinnedState, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
 ) -> dict[PoolId, Target | Missing | Failed]:
     known = [(pool, manager) for pool in pools if (manager := managers.get(pool.id)) and ADDRESS.fullmatch(manager)]
     answers = await multicall(pinned, [(manager, _extsload(v4_slots(pool.id).liquidity)) for pool, manager in known])
@@ -92,7 +92,9 @@ async def v4_targets(
     return targets
 
 
-async def _v4_target(pinned: Pinned, pool: PoolMetadata, manager: str, answer: Answer) -> Target | Missing | Failed:
+async def _v4_target(
+    pinned: PinnedState, pool: PoolMetadata, manager: str, answer: CallResult
+) -> Target | Missing | Failed:
     match integers(answer):
         case [liquidity]:
             return _target(pool, manager, v4_slots(pool.id), liquidity)
@@ -113,7 +115,7 @@ def _target(pool: PoolMetadata, address: str, slots: Slots, liquidity: int) -> T
     return Target(pool, address, slots, pool.tick_spacing, liquidity)
 
 
-def integers(answer: Answer) -> list[int]:
+def integers(answer: CallResult) -> list[int]:
     """The words of the answer; none where it is no whole number of them, no hex, or no answer."""
     if not isinstance(answer, str) or len(answer) < 66 or (len(answer) - 2) % 64:
         return []
@@ -123,10 +125,10 @@ def integers(answer: Answer) -> list[int]:
         return []
 
 
-async def _no_pool(pinned: Pinned, address: str, getter: str, answer: Answer) -> Missing | Failed:
+async def _no_pool(pinned: PinnedState, address: str, getter: str, answer: CallResult) -> Missing | Failed:
     if isinstance(answer, Exception) and not _is_the_contracts_doing(answer):
         return Failed(f"{address} was asked for {getter}: {answer}")
-    (code,) = await pinned.answers([pinned.code(address)])
+    (code,) = await pinned.batch([pinned.code(address)])
     if isinstance(code, Exception):
         return Failed(f"{address} was asked for its code: {code}")
     if code == "0x":

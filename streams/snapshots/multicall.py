@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from protocols.programs import ASK, Reply, UnexpectedOutput, ask_calldata, ask_output
-from streams.node.pinned import NOWHERE, Answer, Pinned
+from streams.node.pinned import NO_CODE_ADDRESS, CallResult, PinnedState
 
 log = logging.getLogger(__name__)
 
@@ -12,39 +12,41 @@ Question = tuple[str, bytes]
 """A contract's address, and the calldata, of 64 bytes at most."""
 
 
-async def multicall(pinned: Pinned, questions: Sequence[Question]) -> list[Answer]:
+async def multicall(pinned: PinnedState, questions: Sequence[Question]) -> list[CallResult]:
     """In order. Raises NodeUnavailable.
 
     What failed or said too much is asked again by a call of its own: the last one may just have run out of gas.
     """
-    answers: dict[int, Answer] = {}
-    if pinned.abilities.overrides:
+    answers: dict[int, CallResult] = {}
+    if pinned.capabilities.overrides:
         answers = await _together(pinned, questions)
     left = [at for at in range(len(questions)) if at not in answers]
-    plain = await pinned.answers([pinned.call(*questions[at]) for at in left])
+    plain = await pinned.batch([pinned.call(*questions[at]) for at in left])
     answers |= dict(zip(left, plain, strict=True))
     return [answers[at] for at in range(len(questions))]
 
 
-async def _together(pinned: Pinned, questions: Sequence[Question]) -> dict[int, Answer]:
-    size = pinned.abilities.questions
+async def _together(pinned: PinnedState, questions: Sequence[Question]) -> dict[int, CallResult]:
+    size = pinned.capabilities.multicall_calls
     chunks = [range(at, min(at + size, len(questions))) for at in range(0, len(questions), size)]
-    requests = [pinned.call(NOWHERE, ask_calldata(questions[chunk.start : chunk.stop]), ASK) for chunk in chunks]
-    answers: dict[int, Answer] = {}
-    for chunk, said in zip(chunks, await pinned.answers(requests), strict=True):
+    requests = [
+        pinned.call(NO_CODE_ADDRESS, ask_calldata(questions[chunk.start : chunk.stop]), ASK) for chunk in chunks
+    ]
+    answers: dict[int, CallResult] = {}
+    for chunk, said in zip(chunks, await pinned.batch(requests), strict=True):
         replies = _replies(said, len(chunk))
         if isinstance(replies, str):
-            pinned.abilities.questions_failed(len(chunk))
+            pinned.capabilities.multicall_failed(len(chunk))
             log.info("%d questions in one call are too many for the node (%s), trying fewer", len(chunk), replies)
             continue
-        pinned.abilities.questions_worked()
+        pinned.capabilities.multicall_worked()
         for at, reply in zip(chunk, replies, strict=True):
             if reply.success and reply.data is not None:
                 answers[at] = "0x" + reply.data.hex()
     return answers
 
 
-def _replies(said: Answer, questions: int) -> list[Reply] | str:
+def _replies(said: CallResult, questions: int) -> list[Reply] | str:
     """Or why there are none."""
     if isinstance(said, Exception):
         return str(said)

@@ -11,7 +11,7 @@ from protocols.states import State
 from protocols.storage import NotAPool, Words, state_of
 from protocols.ticks import InvariantViolation
 from protocols.types import ADDRESS, PoolId, PoolMetadata
-from streams.node.pinned import Pinned
+from streams.node.pinned import PinnedState
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import Failed, Missing, Target, v2_states, v3_targets, v4_targets
 from streams.snapshots.storage_slots import read_slots
@@ -24,7 +24,7 @@ Outcome = State | Missing | Failed
 
 
 async def read_pools(
-    pinned: Pinned,
+    pinned: PinnedState,
     pools: Sequence[PoolMetadata],
     managers: Mapping[PoolId, str | None],
     phase: Phase = "full_ticks",
@@ -39,7 +39,7 @@ async def read_pools(
     }
     if named:
         outcomes |= await _outcomes(pinned, named, managers, phase)
-    if named and await pinned.shifted():
+    if named and await pinned.has_shifted():
         outcomes |= await _outcomes(pinned, named, managers, phase)
     if any(isinstance(outcome, Failed) for outcome in outcomes.values()):
         await pinned.check_state()
@@ -48,7 +48,7 @@ async def read_pools(
 
 
 async def _outcomes(
-    pinned: Pinned, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None], phase: Phase
+    pinned: PinnedState, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None], phase: Phase
 ) -> dict[PoolId, Outcome]:
     match pools[0].protocol:
         case "v2":
@@ -60,14 +60,14 @@ async def _outcomes(
 
 
 async def _read_ticked(
-    pinned: Pinned, found: Mapping[PoolId, Target | Missing | Failed], phase: Phase
+    pinned: PinnedState, found: Mapping[PoolId, Target | Missing | Failed], phase: Phase
 ) -> dict[PoolId, Outcome]:
     targets = {
         pool: replace(target, with_ticks=phase == "full_ticks") if isinstance(target, Target) else target
         for pool, target in found.items()
     }
     readable = [target for target in targets.values() if isinstance(target, Target)]
-    read = await (read_tick_bitmaps if pinned.abilities.overrides else read_slots)(pinned, readable)
+    read = await (read_tick_bitmaps if pinned.capabilities.overrides else read_slots)(pinned, readable)
     return {
         pool: _outcome(target, read[pool]) if isinstance(target, Target) else target for pool, target in targets.items()
     }

@@ -7,7 +7,7 @@ from protocols.abi import WrongShape, arguments
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
 from protocols.v4 import INITIALIZE
 from streams.node.client import Node, RpcError
-from streams.node.pinned import Pinned, probe_capabilities
+from streams.node.pinned import PinnedState, probe_capabilities
 from streams.snapshots.contract_checks import TICK_SPACING, integers
 
 MOST_BLOCKS = 2_000
@@ -37,14 +37,14 @@ async def sample(node: Node, count: int) -> list[PoolMetadata]:
             break
         header = parent
     block = Block(newest.number, newest.hash)
-    pinned = Pinned(node, block, await probe_capabilities(node, block))
+    pinned = PinnedState(node, block, await probe_capabilities(node, block))
     v2 = [PoolMetadata(pool, "v2", COIN, COIN) for pool in found["v2"]]
     v4 = [await _v4(node, pool, manager, newest.number) for pool, manager in found["v4"].items()]
     return [*v2, *await _v3(pinned, list(found["v3"])), *(pool for pool in v4 if pool is not None)]
 
 
-async def _v3(pinned: Pinned, pools: Sequence[PoolId]) -> list[PoolMetadata]:
-    answers = await pinned.answers([pinned.call(pool, TICK_SPACING) for pool in pools])
+async def _v3(pinned: PinnedState, pools: Sequence[PoolId]) -> list[PoolMetadata]:
+    answers = await pinned.batch([pinned.call(pool, TICK_SPACING) for pool in pools])
     spacings = [integers(answer) for answer in answers]
     return [
         PoolMetadata(pool, "v3", COIN, COIN, tick_spacing=said[0])
@@ -57,7 +57,7 @@ async def _v4(node: Node, pool: PoolId, manager: str, last: int) -> PoolMetadata
     """None where the node does not tell the log of the pool's creation, which alone says its tick spacing."""
     question = {"address": manager, "topics": ["0x" + INITIALIZE.topic0.hex(), pool]}
     try:
-        (created,) = await node.logs_within(question, 0, last)
+        (created,) = await node.logs_in_range(question, 0, last)
         said = arguments(INITIALIZE, created.log)
     except (RpcError, WrongShape, ValueError):
         return None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from protocols.storage import NotAPool, Slots, Words, mapping_slot, tick_of, ticks_in, v3_slots
 from protocols.types import PoolId
-from streams.node.pinned import Answer, Pinned, Request
+from streams.node.pinned import Call, CallResult, PinnedState
 from streams.snapshots.contract_checks import Failed, Target, integers
 
 EXTSLOAD_MANY = bytes.fromhex("dbd035ff")
@@ -15,12 +15,12 @@ class SlotUnread(Exception):
     """The node did not tell a slot."""
 
 
-async def read_slots(pinned: Pinned, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
+async def read_slots(pinned: PinnedState, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
     """A layout that is no pool's is left to whoever makes a state of the words."""
     return {target.pool.id: await _read(pinned, target) for target in targets}
 
 
-async def _read(pinned: Pinned, target: Target) -> Words | Failed:
+async def _read(pinned: PinnedState, target: Target) -> Words | Failed:
     try:
         price, after_price = await _load(pinned, target, [target.slots.price, target.slots.price + 1])
         slots = _slots(target, price, after_price)
@@ -49,21 +49,21 @@ def _slots(target: Target, price: int, after_price: int) -> Slots | None:
         return None
 
 
-async def _load(pinned: Pinned, target: Target, slots: Sequence[int]) -> list[int]:
+async def _load(pinned: PinnedState, target: Target, slots: Sequence[int]) -> list[int]:
     if target.pool.protocol != "v4":
-        answers = await pinned.answers([pinned.storage(target.address, slot) for slot in slots])
+        answers = await pinned.batch([pinned.storage(target.address, slot) for slot in slots])
         return [_word(target, answer) for answer in answers]
     chunks = [slots[at : at + SLOTS_PER_CALL] for at in range(0, len(slots), SLOTS_PER_CALL)]
-    answers = await pinned.answers([_extsload(pinned, target.address, chunk) for chunk in chunks])
+    answers = await pinned.batch([_extsload(pinned, target.address, chunk) for chunk in chunks])
     return [word for chunk, answer in zip(chunks, answers, strict=True) for word in _array(target, answer, len(chunk))]
 
 
-def _extsload(pinned: Pinned, manager: str, slots: Sequence[int]) -> Request:
+def _extsload(pinned: PinnedState, manager: str, slots: Sequence[int]) -> Call:
     words = b"".join(word.to_bytes(32, "big") for word in (32, len(slots), *slots))
     return pinned.call(manager, EXTSLOAD_MANY + words)
 
 
-def _word(target: Target, answer: Answer) -> int:
+def _word(target: Target, answer: CallResult) -> int:
     if isinstance(answer, Exception):
         raise SlotUnread(f"{target.address} was asked for its storage: {answer}") from answer
     try:
@@ -72,7 +72,7 @@ def _word(target: Target, answer: Answer) -> int:
         raise SlotUnread(f"{target.address} was asked for its storage: {answer[:80]!r}") from error
 
 
-def _array(target: Target, answer: Answer, length: int) -> list[int]:
+def _array(target: Target, answer: CallResult, length: int) -> list[int]:
     """An ABI-encoded bytes32[]: offset, length, words."""
     if isinstance(answer, Exception):
         raise SlotUnread(f"{target.address} was asked for extsload(bytes32[]): {answer}") from answer

@@ -12,7 +12,7 @@ import msgspec
 
 from protocols.abi import WrongShape
 from protocols.types import Block, ProtocolName
-from streams.node.client import Node, PlacedLog
+from streams.node.client import BlockLog, Node
 from streams.node.pinned import BlockGone
 from streams.node.rate_limits import with_rate_limit_retry
 from whitelist.configuration import Factory
@@ -65,7 +65,7 @@ class Scanner(msgspec.Struct):
         self.progress(factory.address, blocks, blocks.stop)
 
 
-def _pools(protocol: ProtocolName, factory: str, logs: Sequence[PlacedLog]) -> list[tuple[int, DiscoveredPool]]:
+def _pools(protocol: ProtocolName, factory: str, logs: Sequence[BlockLog]) -> list[tuple[int, DiscoveredPool]]:
     pools = []
     for placed in logs:
         if placed.log.address != factory or placed.log.topics[:1] != (DECLARED[protocol].topic0,):

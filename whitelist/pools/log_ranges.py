@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from streams.node.client import Node, NodeUnavailable, PlacedLog, RpcError
+from streams.node.client import BlockLog, Node, NodeUnavailable, RpcError
 from streams.node.rate_limits import is_rate_limited, with_rate_limit_retry
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Width(msgspec.Struct):
 
 async def logs_within(
     node: Node, question: Question, first: int, last: int, width: Width
-) -> AsyncIterator[list[PlacedLog]]:
+) -> AsyncIterator[list[BlockLog]]:
     """The logs of blocks first to last, in order. Raises LogsRefused, NodeUnavailable."""
     while first <= last:
         end = min(first + width.blocks - 1, last)
@@ -53,14 +53,14 @@ async def logs_within(
             first = end + 1
 
 
-async def ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[PlacedLog] | None:
+async def ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[BlockLog] | None:
     """None where the range is too wide; `width` is less then. Raises LogsRefused, NodeUnavailable for a silent node."""
     return await with_rate_limit_retry(lambda: _ask(node, question, first, last, width))
 
 
-async def _ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[PlacedLog] | None:
+async def _ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[BlockLog] | None:
     try:
-        found = await node.logs_within(question, first, last)
+        found = await node.logs_in_range(question, first, last)
     except (RpcError, NodeUnavailable) as error:
         if is_rate_limited(error):
             raise

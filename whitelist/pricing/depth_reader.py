@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from protocols.types import PoolId, PoolMetadata, ProtocolName
-from streams.node.pinned import Pinned
+from streams.node.pinned import PinnedState
 from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import Failed, Missing
 from streams.snapshots.pool_reader import read_pools
@@ -20,7 +20,7 @@ class PoolUnread(Exception):
     """The node gave no answer for a pool."""
 
 
-async def depths(pinned: Pinned, pools: Sequence[PoolMetadata]) -> Mapping[PoolId, Depth | Missing | None]:
+async def depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Mapping[PoolId, Depth | Missing | None]:
     """None: nothing at its price. Raises PoolUnread, BlockGone, NodeUnavailable."""
     read: dict[PoolId, Depth | Missing | None] = {}
     for protocol in PROTOCOLS:
@@ -30,7 +30,7 @@ async def depths(pinned: Pinned, pools: Sequence[PoolMetadata]) -> Mapping[PoolI
     return read
 
 
-async def _batch(pinned: Pinned, pools: Sequence[PoolMetadata]) -> dict[PoolId, Depth | Missing | None]:
+async def _batch(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, Depth | Missing | None]:
     managers = {pool.id: pool.factory for pool in pools}
     read: dict[PoolId, Depth | Missing | None] = {}
     outcomes = await with_rate_limit_retry(lambda: read_pools(pinned, pools, managers, phase="filtering"))

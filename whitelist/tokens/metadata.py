@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from streams.node.client import NodeUnavailable, RpcError
-from streams.node.pinned import Answer, Pinned
+from streams.node.pinned import CallResult, PinnedState
 from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import THE_CONTRACTS_DOING, integers
 
@@ -30,7 +30,7 @@ class TokenUnread(Exception):
     """The node gave no answer."""
 
 
-async def read_tokens(pinned: Pinned, addresses: Iterable[str]) -> Mapping[str, TokenFacts | NoToken]:
+async def read_tokens(pinned: PinnedState, addresses: Iterable[str]) -> Mapping[str, TokenFacts | NoToken]:
     """Raises TokenUnread, BlockGone, NodeUnavailable.
 
     Where the node gives an error that may be its own, the token is asked again, once it is sure that the node does tell
@@ -67,14 +67,14 @@ def _expect_some_told(facts: Mapping[str, TokenFacts | NoToken | _Unclear]) -> N
         raise TokenUnread(f"asked for decimals() of any of {len(errors)} tokens the node says {errors[0]}")
 
 
-async def _read(pinned: Pinned, tokens: Sequence[str]) -> dict[str, TokenFacts | NoToken | _Unclear]:
+async def _read(pinned: PinnedState, tokens: Sequence[str]) -> dict[str, TokenFacts | NoToken | _Unclear]:
     requests = [pinned.call(token, question) for question in (DECIMALS, SYMBOL) for token in tokens]
-    answers = await with_rate_limit_retry(lambda: pinned.answers(requests))
+    answers = await with_rate_limit_retry(lambda: pinned.batch(requests))
     pairs = zip(answers[: len(tokens)], answers[len(tokens) :], strict=True)
     return {token: _facts(token, *pair) for token, pair in zip(tokens, pairs, strict=True)}
 
 
-def _facts(token: str, decimals: Answer, symbol: Answer) -> TokenFacts | NoToken | _Unclear:
+def _facts(token: str, decimals: CallResult, symbol: CallResult) -> TokenFacts | NoToken | _Unclear:
     if isinstance(decimals, Exception) and not _is_the_contracts_doing(decimals):
         return _Unclear(decimals, NoToken(f"asked for decimals() of {token} the node says {decimals}"))
     match integers(decimals):
@@ -92,7 +92,7 @@ def _is_the_contracts_doing(error: Exception) -> bool:
     return error.code == 3 or any(word in str(error).lower() for word in THE_CONTRACTS_DOING)
 
 
-def _symbol(answer: Answer) -> str | None:
+def _symbol(answer: CallResult) -> str | None:
     """A string, or the bytes32 of the first tokens."""
     if isinstance(answer, Exception):
         return None

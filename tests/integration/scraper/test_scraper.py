@@ -33,7 +33,7 @@ from streams.kafka.records import (
 from streams.kafka.topic_setup import ensure
 from streams.kafka.topics import topics
 from streams.node.client import connect
-from streams.node.pinned import NodeCapabilities, Pinned
+from streams.node.pinned import NodeCapabilities, PinnedState
 from streams.scraper import process as scraper
 from streams.scraper.config import BatchConfig
 from streams.snapshots.pool_reader import read_pools
@@ -156,7 +156,7 @@ async def chains_own(world: World, answers: dict[PoolId, SnapshotRecord]) -> dic
     async with connect(world.chain.rpc.url) as node:
         for pool in (each for each in world.pools if each.id in answers):
             block = answers[pool.id].block
-            pinned = Pinned(node, block, NodeCapabilities(overrides=False, by_hash=True))
+            pinned = PinnedState(node, block, NodeCapabilities(overrides=False, by_hash=True))
             state = (await read_pools(pinned, [wish(pool).pool], {pool.id: pool.factory}))[pool.id]
             found[pool.id] = Snapshot(pool.id, block, state)  # type: ignore[arg-type]
     return found

@@ -18,7 +18,14 @@ from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.storage import V3_PANCAKE, V3_UNISWAP, Slots, mapping_slot, tick_of, v4_slots
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from streams.node.client import Node, NodeUnavailable, RpcError, connect
-from streams.node.pinned import MOST_QUESTIONS, BlockGone, NodeCapabilities, Pinned, StateRefused, probe_capabilities
+from streams.node.pinned import (
+    MAX_MULTICALL_CALLS,
+    BlockGone,
+    NodeCapabilities,
+    PinnedState,
+    StateUnavailable,
+    probe_capabilities,
+)
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import EXTSLOAD, GET_RESERVES, LIQUIDITY, TICK_SPACING, Failed, Missing, Target
 from streams.snapshots.multicall import multicall
@@ -139,10 +146,10 @@ async def read(
     node: Node,
     block: Block,
     pools: list[PoolMetadata],
-    abilities: NodeCapabilities | None = None,
+    capabilities: NodeCapabilities | None = None,
     phase: Phase = "full_ticks",
 ) -> dict[PoolId, Outcome]:
-    pinned = Pinned(node, block, abilities or await probe_capabilities(node, block))
+    pinned = PinnedState(node, block, capabilities or await probe_capabilities(node, block))
     outcomes: dict[PoolId, Outcome] = {}
     for protocol in ("v2", "v3", "v4"):
         of_protocol = [pool for pool in pools if pool.protocol == protocol]
@@ -237,10 +244,10 @@ MODES = [
 async def test_a_node_that_refuses_gives_the_same_states(world: World, rule, overrides: bool, by_hash: bool) -> None:  # type: ignore[no-untyped-def]
     pools = [listed(pool) for pool in world.pools]
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        abilities = await probe_capabilities(node, world.block)
-        states = await read(node, world.block, pools, abilities)
+        capabilities = await probe_capabilities(node, world.block)
+        states = await read(node, world.block, pools, capabilities)
 
-    assert (abilities.overrides, abilities.by_hash) == (overrides, by_hash)
+    assert (capabilities.overrides, capabilities.by_hash) == (overrides, by_hash)
     async with node_of(world) as node:
         assert states == await read(node, world.block, pools)
 
@@ -266,9 +273,9 @@ async def test_filtering_ends_when_the_program_never_runs(world: World) -> None:
         return error("execution timeout") if is_program and len(call["params"][0]["data"]) > 100 else None
 
     async with node_of(world) as node:
-        abilities = await probe_capabilities(node, world.block)
+        capabilities = await probe_capabilities(node, world.block)
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        states = await read(node, world.block, [listed(pool) for pool in pools], abilities, "filtering")
+        states = await read(node, world.block, [listed(pool) for pool in pools], capabilities, "filtering")
 
     assert {pool: type(state) for pool, state in states.items()} == {pool.id: Failed for pool in pools}
 
@@ -280,11 +287,11 @@ def _overridden(call: Call) -> list[Call]:
 async def test_a_gas_cap_makes_the_ranges_smaller(world: World) -> None:
     pools = [listed(pool) for pool in world.pools if pool.protocol != "v2"]
     async with proxied(world.rpc.url, gas_cap(1_500_000)) as proxy, connect(proxy.url) as node:
-        abilities = await probe_capabilities(node, world.block)
-        states = await read(node, world.block, pools, abilities)
+        capabilities = await probe_capabilities(node, world.block)
+        states = await read(node, world.block, pools, capabilities)
 
-    assert abilities.overrides
-    assert 64 <= abilities.words < 1000
+    assert capabilities.overrides
+    assert 64 <= capabilities.words_per_call < 1000
     async with node_of(world) as node:
         assert states == await read(node, world.block, pools)
 
@@ -292,10 +299,10 @@ async def test_a_gas_cap_makes_the_ranges_smaller(world: World) -> None:
 async def test_what_worked_is_remembered(world: World) -> None:
     pools = [listed(of(world, "v3")[0])]
     async with proxied(world.rpc.url, gas_cap(1_500_000)) as proxy, connect(proxy.url) as node:
-        abilities = await probe_capabilities(node, world.block)
-        await read(node, world.block, pools, abilities)
+        capabilities = await probe_capabilities(node, world.block)
+        await read(node, world.block, pools, capabilities)
         first = len(proxy.batches)
-        await read(node, world.block, pools, abilities)
+        await read(node, world.block, pools, capabilities)
 
     assert len(proxy.batches) - first < first
 
@@ -303,10 +310,10 @@ async def test_what_worked_is_remembered(world: World) -> None:
 async def test_a_limit_of_calls_makes_the_batches_smaller(world: World) -> None:
     pools = [listed(pool) for pool in world.pools]
     async with proxied(world.rpc.url, refuse_overrides, largest_batch=10) as proxy, connect(proxy.url) as node:
-        abilities = await probe_capabilities(node, world.block)
-        states = await read(node, world.block, pools, abilities)
+        capabilities = await probe_capabilities(node, world.block)
+        states = await read(node, world.block, pools, capabilities)
 
-    assert abilities.calls <= 10
+    assert capabilities.batch_calls <= 10
     assert max(proxy.batches[-50:]) <= 10
     async with node_of(world) as node:
         assert states == await read(node, world.block, pools)
@@ -325,11 +332,11 @@ async def test_an_error_for_one_pool_is_that_pools_alone(world: World, together:
         return error("internal error", -32603) if is_refused or is_its_own else None
 
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        abilities = NodeCapabilities(overrides=True, by_hash=True)
-        states = await read(node, world.block, [listed(pool) for pool in pools], abilities)
+        capabilities = NodeCapabilities(overrides=True, by_hash=True)
+        states = await read(node, world.block, [listed(pool) for pool in pools], capabilities)
 
     assert states.pop(pools[1].id) == Failed(f"{what.format(pools[1].id)}: internal error (code -32603)")
-    assert (abilities.questions == MOST_QUESTIONS) == together
+    assert (capabilities.multicall_calls == MAX_MULTICALL_CALLS) == together
     assert states == {pool.id: chains_own(world, pool) for pool in pools if pool != pools[1]}
 
 
@@ -341,11 +348,15 @@ async def test_questions_to_many_contracts_have_the_answers_that_each_gives_alon
     slots = [EXTSLOAD + slot.to_bytes(32, "big") for slot in range(3)]
     questions = [(address, data) for address in addresses for data in [*getters, *slots]]
     async with node_of(world) as node:
-        together = await multicall(Pinned(node, world.block, NodeCapabilities(overrides=True, by_hash=True)), questions)
-        few = await multicall(
-            Pinned(node, world.block, NodeCapabilities(overrides=True, by_hash=True, questions=7)), questions
+        together = await multicall(
+            PinnedState(node, world.block, NodeCapabilities(overrides=True, by_hash=True)), questions
         )
-        alone = await multicall(Pinned(node, world.block, NodeCapabilities(overrides=False, by_hash=True)), questions)
+        few = await multicall(
+            PinnedState(node, world.block, NodeCapabilities(overrides=True, by_hash=True, multicall_calls=7)), questions
+        )
+        alone = await multicall(
+            PinnedState(node, world.block, NodeCapabilities(overrides=False, by_hash=True)), questions
+        )
 
     assert list(map(str, together)) == list(map(str, few)) == list(map(str, alone))
     assert any(isinstance(each, RpcError) for each in together)
@@ -367,7 +378,7 @@ async def test_what_runs_out_of_gas_among_others_is_no_failure_of_the_contract(w
                 call["params"][0]["gas"] = hex(gas)
 
         async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-            pinned = Pinned(node, Block(tip.number, tip.hash), NodeCapabilities(overrides=True, by_hash=True))
+            pinned = PinnedState(node, Block(tip.number, tip.hash), NodeCapabilities(overrides=True, by_hash=True))
             said = await multicall(pinned, questions)
         assert said[1] == "0x" + (7).to_bytes(32, "big").hex(), gas
 
@@ -379,11 +390,11 @@ async def test_a_node_that_takes_few_questions_at_once_gets_fewer(world: World) 
 
     pools = [listed(pool) for pool in of(world, "v3")]
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        abilities = NodeCapabilities(overrides=True, by_hash=True, questions=8)
-        first = await read(node, world.block, pools, abilities)
-        then = await read(node, world.block, pools, abilities)
+        capabilities = NodeCapabilities(overrides=True, by_hash=True, multicall_calls=8)
+        first = await read(node, world.block, pools, capabilities)
+        then = await read(node, world.block, pools, capabilities)
 
-    assert abilities.questions < 8
+    assert capabilities.multicall_calls < 8
     assert first == then == {pool.id: chains_own(world, pool) for pool in of(world, "v3")}
 
 
@@ -488,11 +499,11 @@ async def test_the_state_is_that_of_the_block_asked_for(world: World) -> None:
         first = await read(node, before, [listed(pool)])
         chain.succeed([_change(world, pool, -pool.tick_spacing, pool.tick_spacing, 10**9)])
 
-        for abilities in (
+        for capabilities in (
             NodeCapabilities(overrides=True, by_hash=True),
             NodeCapabilities(overrides=False, by_hash=False),
         ):
-            assert await read(node, before, [listed(pool)], abilities) == first
+            assert await read(node, before, [listed(pool)], capabilities) == first
         assert await read(node, Block(chain.tip.number, chain.tip.hash), [listed(pool)]) != first
     chain.rewind(1)
 
@@ -541,7 +552,7 @@ async def test_a_block_that_never_was_is_gone(world: World) -> None:
 
 async def test_a_node_that_answers_for_blocks_that_never_were_is_not_believed(world: World) -> None:
     async with proxied(world.rpc.url, ignore_blocks) as proxy, connect(proxy.url) as node:
-        with pytest.raises(StateRefused, match="blocks that never were"):
+        with pytest.raises(StateUnavailable, match="blocks that never were"):
             await probe_capabilities(node, world.block)
 
 
@@ -550,9 +561,9 @@ async def test_a_node_that_has_forgotten_the_state_says_so(world: World) -> None
         return error("missing trie node") if call["method"] in ("eth_call", "eth_getStorageAt", "eth_getCode") else None
 
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
-        with pytest.raises(StateRefused):
+        with pytest.raises(StateUnavailable):
             await probe_capabilities(node, world.block)
-        with pytest.raises(StateRefused, match="missing trie node"):
+        with pytest.raises(StateUnavailable, match="missing trie node"):
             await read(
                 node,
                 world.block,
@@ -627,10 +638,12 @@ async def test_any_bitmap_is_walked_as_slot_by_slot(world: World, slots: Slots) 
     async with node_of(world) as node:
         block = Block(world.chain.tip.number, world.chain.tip.hash)
         for most in (8192, 100):
-            read = (await read_tick_bitmaps(Pinned(node, block, NodeCapabilities(True, True, words=most)), [target]))[
-                pool
-            ]
+            read = (
+                await read_tick_bitmaps(
+                    PinnedState(node, block, NodeCapabilities(True, True, words_per_call=most)), [target]
+                )
+            )[pool]
             assert not isinstance(read, Failed)
             assert read.liquidity == 77
             assert read.ticks == tuple(tick_of(tick, content) for tick, content in expected.items())
-        assert await read_slots(Pinned(node, block, NodeCapabilities(False, True)), [target]) == {pool: read}
+        assert await read_slots(PinnedState(node, block, NodeCapabilities(False, True)), [target]) == {pool: read}

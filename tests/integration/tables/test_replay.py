@@ -12,7 +12,7 @@ from protocols.folding import Whole, apply, whole
 from protocols.states import State, V2State, V3State, V4State
 from protocols.types import Block, PoolId, PoolMetadata
 from streams.node.client import Node, connect
-from streams.node.pinned import BlockGone, Pinned, probe_capabilities
+from streams.node.pinned import BlockGone, PinnedState, probe_capabilities
 from streams.snapshots.pool_reader import read_pools
 
 pytestmark = pytest.mark.servers
@@ -90,7 +90,7 @@ async def _replay(node: Node, number: int, pools: dict[PoolId, PoolMetadata], st
 
 
 async def _read(node: Node, block: Block, pools: dict[PoolId, PoolMetadata]) -> dict[PoolId, object]:
-    pinned = Pinned(node, block, await probe_capabilities(node, block))
+    pinned = PinnedState(node, block, await probe_capabilities(node, block))
     read: dict[PoolId, object] = {}
     for protocol in ("v2", "v3", "v4"):
         of_protocol = [pool for pool in pools.values() if pool.protocol == protocol]

@@ -12,7 +12,7 @@ from lab.devnet.servers import start as servers
 from protocols.types import Block
 from streams.node import rate_limits as patience
 from streams.node.client import NodeUnavailable, connect
-from streams.node.pinned import BlockGone, Pinned, probe_capabilities
+from streams.node.pinned import BlockGone, PinnedState, probe_capabilities
 from tests.support.rpc_proxy import Call, Rule, error, proxied
 from whitelist.tokens.metadata import DECIMALS, SYMBOL, NoToken, TokenFacts, TokenUnread, read_tokens
 
@@ -34,7 +34,7 @@ def tokens(chain: Chain) -> list[str]:
 async def read(chain: Chain, tokens: list[str], rule: Rule) -> Mapping[str, TokenFacts | NoToken]:
     async with proxied(chain.rpc.url, rule) as proxy, connect(proxy.url) as node:
         block = Block(chain.tip.number, chain.tip.hash)
-        return await read_tokens(Pinned(node, block, await probe_capabilities(node, block)), tokens)
+        return await read_tokens(PinnedState(node, block, await probe_capabilities(node, block)), tokens)
 
 
 def saying(token: str, answers: Mapping[bytes, Call]) -> Rule:
