@@ -109,8 +109,8 @@ def demo(**wishes: Any) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def profile(**wishes: Any) -> None:
     """How fast the node's pools are read, and how large batches may be. Reads the list's pools, and only reads."""
-    profiling = importlib.import_module("profiling")
-    profiling.run(settings(), profiling.Wishes(**wishes))
+    profiling = importlib.import_module("commands.profile")
+    profiling.run(settings(), profiling.ProfileOptions(**wishes))
 
 
 @arena.command()

@@ -10,7 +10,7 @@ from protocols.states import V2State
 from protocols.types import Block, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.node.client import Node, NodeUnavailable
-from streams.node.pinned import BlockGone, NodeCapabilities, PinnedState, probe_capabilities
+from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.scraper.config import PROTOCOLS, BatchConfig
 from streams.snapshots.contract_checks import Failed, Missing

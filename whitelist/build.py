@@ -11,7 +11,7 @@ import msgspec
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.node.client import Node
-from streams.node.pinned import BlockGone, PinnedState, probe_capabilities
+from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
 from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import Missing
 from whitelist.configuration import Configuration, Sources

@@ -16,7 +16,7 @@ from streams.nats.jetstream import NotKept, publish
 from streams.nats.subscriber import RESEED, connected, where
 from streams.nats.whitelist_encoder import Outgoing, Said, TooLarge
 from streams.node.client import NodeUnavailable, RpcError, connect
-from streams.node.pinned import BlockGone
+from streams.node.pinned_state import BlockGone
 from whitelist.build import Unbuilt, build
 from whitelist.configuration import Configuration, configured
 from whitelist.metrics import BUILDS, CHANGES, MESSAGES, RESEEDS, STEP_SECONDS, told

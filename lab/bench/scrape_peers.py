@@ -26,7 +26,7 @@ from protocols.storage import (
 )
 from protocols.types import Block, PoolId
 from streams.node.client import Node
-from streams.node.pinned import Call, NodeCapabilities, PinnedState
+from streams.node.pinned_state import Call, NodeCapabilities, PinnedState
 from streams.snapshots.pool_reader import read_pools
 
 CALLS_PER_REQUEST = 400

@@ -8,8 +8,8 @@ import msgspec
 
 from protocols.types import Log
 from streams.node.metrics import CALLS, REQUESTS
-from streams.node.rpc import Calls, HttpTransport, Response, Transport
-from streams.node.rpc_socket import SocketTransport
+from streams.node.transport.http import Calls, HttpTransport, Response, Transport
+from streams.node.transport.socket import SocketTransport
 
 
 class RpcError(Exception):

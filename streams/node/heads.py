@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
-from streams.node.rpc_socket import SocketTransport
+from streams.node.transport.socket import SocketTransport
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from streams.node.client import NodeUnavailable, RpcError
-from streams.node.pinned import TOO_FAST
+from streams.node.pinned_state import TOO_FAST
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from protocols.types import Block, PoolId, ProtocolName
 from settings import Settings
 from streams.kafka.records import AUDIT, SnapshotRequest
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
-from streams.node.pinned import BlockGone, NodeCapabilities, PinnedState, StateUnavailable, probe_capabilities
+from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, StateUnavailable, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.scraper.batch_size import Sizes
 from streams.scraper.config import PROTOCOLS, BatchConfig, BatchResult

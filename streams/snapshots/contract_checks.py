@@ -8,7 +8,7 @@ from protocols.states import V2State
 from protocols.storage import V3_UNISWAP, NotAPool, Slots, bitmap_words, v4_slots
 from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node.client import RpcError
-from streams.node.pinned import CallResult, PinnedState
+from streams.node.pinned_state import CallResult, PinnedState
 from streams.snapshots.multicall import multicall
 
 GET_RESERVES = bytes.fromhex("0902f1ac")

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from protocols.programs import ASK, Reply, UnexpectedOutput, ask_calldata, ask_output
-from streams.node.pinned import NO_CODE_ADDRESS, CallResult, PinnedState
+from streams.node.pinned_state import NO_CODE_ADDRESS, CallResult, PinnedState
 
 log = logging.getLogger(__name__)
 

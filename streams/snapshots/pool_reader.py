@@ -11,7 +11,7 @@ from protocols.states import State
 from protocols.storage import NotAPool, Words, state_of
 from protocols.ticks import InvariantViolation
 from protocols.types import ADDRESS, PoolId, PoolMetadata
-from streams.node.pinned import PinnedState
+from streams.node.pinned_state import PinnedState
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import Failed, Missing, Target, v2_states, v3_targets, v4_targets
 from streams.snapshots.storage_slots import read_slots

@@ -7,7 +7,7 @@ from protocols.abi import WrongShape, arguments
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
 from protocols.v4 import INITIALIZE
 from streams.node.client import Node, RpcError
-from streams.node.pinned import PinnedState, probe_capabilities
+from streams.node.pinned_state import PinnedState, probe_capabilities
 from streams.snapshots.contract_checks import TICK_SPACING, integers
 
 MOST_BLOCKS = 2_000

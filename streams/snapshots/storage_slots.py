@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from protocols.storage import NotAPool, Slots, Words, mapping_slot, tick_of, ticks_in, v3_slots
 from protocols.types import PoolId
-from streams.node.pinned import Call, CallResult, PinnedState
+from streams.node.pinned_state import Call, CallResult, PinnedState
 from streams.snapshots.contract_checks import Failed, Target, integers
 
 EXTSLOAD_MANY = bytes.fromhex("dbd035ff")

@@ -13,7 +13,7 @@ import msgspec
 from protocols.abi import WrongShape
 from protocols.types import Block, ProtocolName
 from streams.node.client import BlockLog, Node
-from streams.node.pinned import BlockGone
+from streams.node.pinned_state import BlockGone
 from streams.node.rate_limits import with_rate_limit_retry
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import DECLARED, DiscoveredPool, created

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from protocols.types import PoolId, PoolMetadata, ProtocolName
-from streams.node.pinned import PinnedState
+from streams.node.pinned_state import PinnedState
 from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import Failed, Missing
 from streams.snapshots.pool_reader import read_pools

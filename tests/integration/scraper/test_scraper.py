@@ -33,7 +33,7 @@ from streams.kafka.records import (
 from streams.kafka.topic_setup import ensure
 from streams.kafka.topics import topics
 from streams.node.client import connect
-from streams.node.pinned import NodeCapabilities, PinnedState
+from streams.node.pinned_state import NodeCapabilities, PinnedState
 from streams.scraper import process as scraper
 from streams.scraper.config import BatchConfig
 from streams.snapshots.pool_reader import read_pools

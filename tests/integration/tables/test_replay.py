@@ -12,7 +12,7 @@ from protocols.folding import Whole, apply, whole
 from protocols.states import State, V2State, V3State, V4State
 from protocols.types import Block, PoolId, PoolMetadata
 from streams.node.client import Node, connect
-from streams.node.pinned import BlockGone, PinnedState, probe_capabilities
+from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
 from streams.snapshots.pool_reader import read_pools
 
 pytestmark = pytest.mark.servers

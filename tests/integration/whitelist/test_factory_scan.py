@@ -13,7 +13,7 @@ from lab.devnet.servers import start as servers
 from protocols.types import Block, PoolId
 from streams.node import rate_limits as patience
 from streams.node.client import NodeUnavailable, connect
-from streams.node.pinned import BlockGone
+from streams.node.pinned_state import BlockGone
 from tests.support.rpc_proxy import Call, error, proxied
 from whitelist.configuration import Factory
 from whitelist.pools.factory_scan import UNSETTLED_BLOCKS, Scanner

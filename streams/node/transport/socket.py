@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import WebSocketException
 
 from streams.node.metrics import RECEIVED, SENT
-from streams.node.rpc import Calls, Response, encode, error_text
+from streams.node.transport.http import Calls, Response, encode, error_text
 
 READ_SIZE = 1 << 18
 
