@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     scraper_block_time_s: float = 12.0
     """Of the chain: a batch of snapshots is as large as can be read in 80 % of it."""
     scraper_adaptive: bool = True
-    """The batches' sizes follow what the node does; else they stay as streams/scraper/config.py has them."""
+    """The batches' sizes follow what the node does; else they stay as streams/scraper/batch_size.py has them."""
     scraper_parallel: bool = True
     """V2, V3 and V4 pools are read side by side."""
     scraper_pin: Pin = "latest"

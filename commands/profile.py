@@ -16,7 +16,7 @@ from protocols.types import PoolMetadata
 from settings import Settings
 from streams.bridge.pool_listing import recorded
 from streams.node.client import connect
-from streams.scraper.config import PROTOCOLS, BatchConfig, batch_config
+from streams.scraper.batch_size import PROTOCOLS, BatchConfig, batch_config
 from streams.snapshots.sampling import sample
 
 ELSEWHERE = "; --sample finds some in the node's logs"

@@ -12,7 +12,7 @@ from settings import Settings
 from streams.node.client import Node, NodeUnavailable
 from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, probe_capabilities
 from streams.node.pool_managers import pool_manager
-from streams.scraper.config import PROTOCOLS, BatchConfig
+from streams.scraper.batch_size import PROTOCOLS, BatchConfig
 from streams.snapshots.contract_checks import Failed, Missing
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
 

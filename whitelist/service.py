@@ -12,9 +12,9 @@ from nats.errors import Error as NatsError
 
 from settings import Settings
 from streams.kafka.groups import run_until_first_exit
-from streams.nats.jetstream import NotKept, publish
-from streams.nats.subscriber import RESEED, connected, where
-from streams.nats.whitelist_encoder import Outgoing, Said, TooLarge
+from streams.nats.jetstream import NotStored, publish
+from streams.nats.subscriber import RESEED_SUBJECT, connect_nats, server_addresses
+from streams.nats.whitelist_encoder import Envelope, OutgoingMessage, TooLarge
 from streams.node.client import NodeUnavailable, RpcError, connect
 from streams.node.pinned_state import BlockGone
 from whitelist.build import Unbuilt, build
@@ -45,12 +45,12 @@ class NothingListed(Exception):
 
 class NatsAway(Exception):
     def __init__(self, settings: Settings, error: BaseException) -> None:
-        super().__init__(f"NATS at {where(settings)}: {error or type(error).__name__}; nothing is published")
+        super().__init__(f"NATS at {server_addresses(settings)}: {error or type(error).__name__}; nothing is published")
 
 
 FAILURES = (
     *(Busy, Unreadable, Unbuilt, BlockGone, NodeUnavailable, RpcError, LogsRefused, PoolUnread, TokenUnread),
-    *(PoolsUnreadable, NotKept, NatsAway, NothingListed, TooLarge, TooManyRemoved, OSError),
+    *(PoolsUnreadable, NotStored, NatsAway, NothingListed, TooLarge, TooManyRemoved, OSError),
 )
 """What is told in a sentence and tried again: the world outside may be better by then."""
 
@@ -136,7 +136,7 @@ async def _answer(settings: Settings, asked: asyncio.Event) -> None:
             async with _nats(settings) as client:
                 down = False
                 await _answer_on(client, settings, asked)
-        except (NatsAway, NatsError, NotKept, TooLarge, Unreadable, OSError, TimeoutError) as error:
+        except (NatsAway, NatsError, NotStored, TooLarge, Unreadable, OSError, TimeoutError) as error:
             if not down:
                 log.warning("Requests for the list are not heard: %s", error)
             down = True
@@ -149,7 +149,7 @@ async def _answer_on(client: Client, settings: Settings, asked: asyncio.Event) -
     async def request(message: Msg) -> None:
         requests.set()
 
-    await client.subscribe(RESEED, cb=request)
+    await client.subscribe(RESEED_SUBJECT, cb=request)
     await client.flush()
     while client.is_connected:
         try:
@@ -166,7 +166,7 @@ async def _answer_on(client: Client, settings: Settings, asked: asyncio.Event) -
         await asyncio.sleep(ANSWER_EVERY_S)
 
 
-async def _say(client: Client, settings: Settings, outgoing: list[Outgoing]) -> None:
+async def _say(client: Client, settings: Settings, outgoing: list[OutgoingMessage]) -> None:
     await publish(client, settings.chain, outgoing)
     for message in outgoing:
         MESSAGES.labels(message.subject).inc()
@@ -175,13 +175,13 @@ async def _say(client: Client, settings: Settings, outgoing: list[Outgoing]) -> 
 @asynccontextmanager
 async def _nats(settings: Settings) -> AsyncIterator[Client]:
     try:
-        async with connected(settings) as client:
+        async with connect_nats(settings) as client:
             yield client
     except (NatsError, OSError, TimeoutError) as error:
         raise NatsAway(settings, error) from error
 
 
-def _said(settings: Settings, published: Published) -> Said:
+def _said(settings: Settings, published: Published) -> Envelope:
     """With the time of the list, not of the message: its `snapshot_id` says the same."""
     at = datetime.fromtimestamp(published.snapshot_id / 1000, UTC)
-    return Said(settings.chain, at.isoformat(), published.snapshot_id)
+    return Envelope(settings.chain, at.isoformat(), published.snapshot_id)

@@ -15,12 +15,12 @@ from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
 from streams.kafka import records
 from streams.kafka.records import Listed, SnapshotRequest, Undecodable, encode_record
 from streams.nats.whitelist_decoder import Rejected
-from streams.nats.whitelist_encoder import Outgoing, Said, adding, removing, replacing
+from streams.nats.whitelist_encoder import Envelope, OutgoingMessage, encode_add, encode_full, encode_remove
 from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
 from streams.scraper.snapshot_requests import RequestQueue
 
 CHAIN = "fuzz"
-SAID = Said(CHAIN, "2026-01-01T00:00:00+00:00", 1)
+SAID = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1)
 PARTS = 1_500
 """Bytes per message, so that lists come in parts."""
 
@@ -57,7 +57,7 @@ class Wishing:
                 counts["wishes refused"] += 1
             for protocol in get_args(ProtocolName):
                 taken = wishes.take(protocol, 10, random.randint(0, 10**6), float(at))
-                wishes.put_back(taken, float(at))
+                wishes.requeue(taken, float(at))
 
 
 def _heard(held: FullList, subject: str, payload: bytes) -> FullList:
@@ -71,17 +71,21 @@ def _heard(held: FullList, subject: str, payload: bytes) -> FullList:
     return found
 
 
-def _said(random: Random, pools: list[PoolMetadata]) -> list[Outgoing]:
+def _said(random: Random, pools: list[PoolMetadata]) -> list[OutgoingMessage]:
     some = random.sample(pools, random.randint(1, len(pools)))
     most = random.choice((PARTS, 1 << 20))
     flat = {"pools": [{"pool_address": pool.id, "protocol": pool.protocol} for pool in some]}
     return random.choice(
         (
-            replacing(SAID, some, most),
-            adding(SAID, some, most),
-            removing(SAID, [pool.id for pool in some], most),
-            [Outgoing(f"whitelist.pools.{CHAIN}.minimal", json.dumps({"pools": [pool.id for pool in some]}).encode())],
-            [Outgoing(f"whitelist.pools.{CHAIN}.full", json.dumps(flat).encode())],
+            encode_full(SAID, some, most),
+            encode_add(SAID, some, most),
+            encode_remove(SAID, [pool.id for pool in some], most),
+            [
+                OutgoingMessage(
+                    f"whitelist.pools.{CHAIN}.minimal", json.dumps({"pools": [pool.id for pool in some]}).encode()
+                )
+            ],
+            [OutgoingMessage(f"whitelist.pools.{CHAIN}.full", json.dumps(flat).encode())],
         )
     )
 

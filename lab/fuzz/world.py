@@ -15,7 +15,7 @@ from streams.bridge.chain_publisher import ChainPublisher
 from streams.exex import control as exex
 from streams.exex.assembly import FedBlock
 from streams.exex.control import PoolUpdate
-from streams.feed.blocks import FeedBlock, Said, block_messages, reorg_messages
+from streams.feed.blocks import FeedBlock, FeedMessage, block_messages, reorg_messages
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Head, Header
 from streams.node.client import Node, NodeHeader, NodeUnavailable
@@ -100,7 +100,7 @@ def told(world: World) -> list[bytes]:
     return [exex.encode(msgspec.structs.replace(each, stream_seq=seq)) for seq, each in enumerate(messages, 1)]
 
 
-def _steps(world: World) -> Iterator[Sequence[Said]]:
+def _steps(world: World) -> Iterator[Sequence[FeedMessage]]:
     path: list[Mined] = []
     for head in (record for record in world.chain if isinstance(record, Head)):
         mined = world.nodes[head.block.hash]

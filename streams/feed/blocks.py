@@ -1,6 +1,6 @@
-"""What the feed says of one block, and of a reorg as a whole: the messages, without their place in the stream.
+"""The feed's messages for one block and for a whole reorg, not numbered yet.
 
-The data of blocks that are taken back are said as they were, newest first, never inverted.
+The updates of reverted blocks are sent as they were, newest first, with is_revert set and nothing inverted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,9 +27,9 @@ from streams.node.client import NodeHeader
 LARGEST_I128 = 2**127 - 1
 SMALLEST_I128 = -(2**127)
 
-Final = Slot0Final | V2ReservesFinal
-Said = BeginBlock | PoolUpdate | EndBlock | ReorgStart | ReorgEpilogue | ReorgComplete
-"""stream_seq is 0 until it is sent."""
+FinalState = Slot0Final | V2ReservesFinal
+FeedMessage = BeginBlock | PoolUpdate | EndBlock | ReorgStart | ReorgEpilogue | ReorgComplete
+"""stream_seq is 0 until the server sends the message."""
 
 
 class FeedBlock(msgspec.Struct, frozen=True):
@@ -39,11 +39,13 @@ class FeedBlock(msgspec.Struct, frozen=True):
 
 
 def feed_block(header: NodeHeader, logs: Sequence[Log], relevant: Iterable[tuple[Log, Decoded]]) -> FeedBlock:
-    """`logs` are all of the block's: the wire counts log_index within the transaction."""
-    first_of: dict[int, int] = {}
+    """`logs`: all logs of the block, because the wire counts log_index within the transaction."""
+    first_index: dict[int, int] = {}
     for log in logs:
-        first_of[log.transaction_index] = min(log.log_index, first_of.get(log.transaction_index, log.log_index))
-    updates = (_update(header, log, log.log_index - first_of[log.transaction_index], of) for log, of in relevant)
+        first_index[log.transaction_index] = min(log.log_index, first_index.get(log.transaction_index, log.log_index))
+    updates = (
+        _update(header, log, log.log_index - first_index[log.transaction_index], decoded) for log, decoded in relevant
+    )
     return FeedBlock(header, tuple(update for update in updates if update is not None))
 
 
@@ -75,7 +77,7 @@ def _update_type(decoded: Decoded) -> UpdateType:
             return "swap"
 
 
-def block_messages(block: FeedBlock, *, is_revert: bool = False) -> list[Said]:
+def block_messages(block: FeedBlock, *, is_revert: bool = False) -> list[FeedMessage]:
     header = block.header
     updates: Iterable[PoolUpdate] = block.updates
     if is_revert:
@@ -85,9 +87,9 @@ def block_messages(block: FeedBlock, *, is_revert: bool = False) -> list[Said]:
 
 
 def reorg_messages(
-    ancestor: NodeHeader, old: Sequence[FeedBlock], new: Sequence[FeedBlock], finals: Iterable[Final]
-) -> list[Said]:
-    """`old` and `new` ascend from the ancestor; without `new` the chain got shorter."""
+    ancestor: NodeHeader, old: Sequence[FeedBlock], new: Sequence[FeedBlock], finals: Iterable[FinalState]
+) -> list[FeedMessage]:
+    """`old` and `new` ascend from the ancestor; `new` is empty where the chain got shorter."""
     tip = new[-1].header if new else ancestor
     return [
         ReorgStart(0, _range(old), _range(new)),

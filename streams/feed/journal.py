@@ -1,7 +1,7 @@
-"""What the feed has told, kept on disk: started again, it goes on with the block after the last, and with its list.
+"""The feed's journal on disk: after a restart the feed continues with the next block and with the filters it had.
 
-The journal gets a line for every block told; a torn or foreign line ends what is believed of it. Where nothing can be
-believed the feed starts at the chain's head, and says why. It never ends because of its files.
+Each emitted block is a line; reading stops at the first torn or foreign line. With no valid line the feed starts at the
+chain's head and logs why. Errors of these files never stop the feed.
 """
 
 import logging
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 KEPT_BLOCKS = 256
 
 
-class Opening(msgspec.Struct, frozen=True, tag="of"):
+class JournalHeader(msgspec.Struct, frozen=True, tag="of"):
     chain: str
     genesis: str
-    """The hash of block 0, so that a chain begun afresh is not taken for the old one."""
+    """The hash of block 0: tells a restarted development chain from the one before."""
 
 
 class EmittedBlock(msgspec.Struct, frozen=True, tag="told"):
@@ -34,105 +34,106 @@ class EmittedBlock(msgspec.Struct, frozen=True, tag="told"):
     """The block's updates in the control protocol."""
 
 
-class Back(msgspec.Struct, frozen=True, tag="back"):
-    """The blocks after this one were taken back."""
+class Rewind(msgspec.Struct, frozen=True, tag="back"):
+    """A reorg: the blocks after the one with the hash `to` are no longer on the chain."""
 
     to: str
 
 
 class FilterSet(msgspec.Struct, frozen=True):
-    """Which logs are told."""
+    """Which logs are emitted."""
 
     pools: dict[PoolId, ProtocolName | None] = {}
-    """None: an address whose protocol the list does not say."""
+    """None: the whitelist does not say the protocol."""
     managers: dict[PoolId, str] = {}
-    """Whose logs count for a V4 pool."""
+    """V4 pools: the address of the PoolManager."""
 
 
-class ActiveFilter(msgspec.Struct, frozen=True):
+class ActiveFilter(msgspec.Struct, frozen=True, rename={"filters": "watched"}):
     from_block: int
-    """The first block that was told by this list."""
-    watched: FilterSet
+    """The first block emitted with these filters."""
+    filters: FilterSet
 
 
-_lines: msgspec.json.Decoder[Opening | EmittedBlock | Back] = msgspec.json.Decoder(Opening | EmittedBlock | Back)
-_list: msgspec.json.Decoder[ActiveFilter] = msgspec.json.Decoder(ActiveFilter)
+Line = JournalHeader | EmittedBlock | Rewind
+
+_line_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+_filter_decoder: msgspec.json.Decoder[ActiveFilter] = msgspec.json.Decoder(ActiveFilter)
 
 
 class Journal:
     def __init__(self, settings: Settings, kept_blocks: int = KEPT_BLOCKS) -> None:
         name = f"exex-{settings.chain}-{settings.exex_socket.stem}"
         self._path = settings.data / f"{name}.journal"
-        self._list_path = settings.data / f"{name}.list"
+        self._filter_path = settings.data / f"{name}.list"
         self._chain = settings.chain
         self._kept_blocks = kept_blocks
         self._genesis: str | None = None
-        self._lines = 0
+        self._line_count = 0
         self._is_failing = False
 
     def load(self, genesis: str) -> list[FeedBlock]:
-        """Ascending, each the parent of the next; from now on the journal is of this chain."""
+        """The kept blocks, ascending, each the parent of the next. `genesis`: the hash of block 0."""
         self._genesis = genesis
-        told = self._believed()[-self._kept_blocks :]
-        self.rewrite(told)
-        return told
+        blocks = self._read_valid_blocks()[-self._kept_blocks :]
+        self.rewrite(blocks)
+        return blocks
 
-    def list_in_force(self) -> ActiveFilter | None:
+    def load_filter(self) -> ActiveFilter | None:
         try:
-            return _list.decode(self._list_path.read_bytes())
+            return _filter_decoder.decode(self._filter_path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            log.warning("%s is no list of this feed's, so it waits for the one on NATS: %s", self._list_path, error)
+            log.warning("%s cannot be read, the feed waits for the whitelist on NATS: %s", self._filter_path, error)
             return None
 
-    def keep_list(self, in_force: ActiveFilter) -> None:
-        self._replace(self._list_path, msgspec.json.encode(in_force))
+    def save_filter(self, active: ActiveFilter) -> None:
+        self._replace(self._filter_path, msgspec.json.encode(active))
 
-    def add(self, blocks: Sequence[FeedBlock], all_told: Sequence[FeedBlock], back_to: str | None = None) -> None:
-        """`all_told`: everything remembered now, `blocks` at its end; `back_to`: where they branch off, in a reorg."""
-        added: list[EmittedBlock | Back] = [Back(back_to)] if back_to else []
-        added += [_told(block) for block in blocks]
-        if self._lines > 2 * self._kept_blocks or self._is_failing:
-            self.rewrite(all_told)
+    def add(self, blocks: Sequence[FeedBlock], kept: Sequence[FeedBlock], ancestor: str | None = None) -> None:
+        """`kept`: all blocks kept now, the last of them `blocks`. `ancestor`: its hash, in a reorg."""
+        added: list[Line] = [Rewind(ancestor)] if ancestor else []
+        added += [_line_of(block) for block in blocks]
+        if self._line_count > 2 * self._kept_blocks or self._is_failing:
+            self.rewrite(kept)
         else:
             self._append(b"".join(msgspec.json.encode(line) + b"\n" for line in added))
-            self._lines += len(added)
+            self._line_count += len(added)
 
-    def rewrite(self, told: Sequence[FeedBlock]) -> None:
-        lines = [Opening(self._chain, self._genesis or ""), *(_told(block) for block in told)]
+    def rewrite(self, blocks: Sequence[FeedBlock]) -> None:
+        lines = [JournalHeader(self._chain, self._genesis or ""), *(_line_of(block) for block in blocks)]
         self._replace(self._path, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-        self._lines = len(lines)
+        self._line_count = len(lines)
 
-    def _believed(self) -> list[FeedBlock]:
+    def _read_valid_blocks(self) -> list[FeedBlock]:
         try:
             first, *lines = self._path.read_bytes().splitlines()
-            opening = _lines.decode(first)
+            header = _line_decoder.decode(first)
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
-            log.warning("%s is no journal of this feed's, so it starts at the head: %s", self._path, error)
+            log.warning("%s cannot be read, the feed starts at the chain's head: %s", self._path, error)
             return []
-        if opening != Opening(self._chain, self._genesis or ""):
-            log.warning("%s is of another chain (%s), so the feed starts at the head", self._path, opening)
+        if header != JournalHeader(self._chain, self._genesis or ""):
+            log.warning("%s belongs to another chain (%s), the feed starts at the chain's head", self._path, header)
             return []
-        told: list[FeedBlock] = []
+        blocks: list[FeedBlock] = []
         for line in lines:
             try:
-                told = _after(told, _lines.decode(line))
+                blocks = _apply_line(blocks, _line_decoder.decode(line))
             except (ValueError, BadFrame) as error:
-                log.warning(
-                    "%s can be read up to block %s: %s", self._path, told[-1].header.number if told else None, error
-                )
+                last = blocks[-1].header.number if blocks else None
+                log.warning("%s is valid up to block %s: %s", self._path, last, error)
                 break
-        return told
+        return blocks
 
     def _append(self, lines: bytes) -> None:
         try:
             with self._path.open("ab") as file:
                 file.write(lines)
         except OSError as error:
-            self._failed(error)
+            self._report_failure(error)
 
     def _replace(self, path: Path, content: bytes) -> None:
         written = path.with_name(f"{path.name}.new")
@@ -142,34 +143,34 @@ class Journal:
             written.replace(path)
             self._is_failing = False
         except OSError as error:
-            self._failed(error)
+            self._report_failure(error)
 
-    def _failed(self, error: OSError) -> None:
+    def _report_failure(self, error: OSError) -> None:
         if not self._is_failing:
-            log.error("What is told cannot be kept (%s); started again now, the feed would begin at the head", error)
+            log.error("The journal cannot be written (%s); after a restart now the feed would start at the head", error)
         self._is_failing = True
 
 
-def _after(told: list[FeedBlock], line: Opening | EmittedBlock | Back) -> list[FeedBlock]:
+def _apply_line(blocks: list[FeedBlock], line: Line) -> list[FeedBlock]:
     """Raises ValueError, BadFrame."""
     match line:
         case EmittedBlock(header, frames):
-            if told and told[-1].header.hash != header.parent:
-                raise ValueError(f"block {header.number} does not follow block {told[-1].header.number}")
-            return [*told, FeedBlock(header, _updates(header, frames))]
-        case Back(to):
-            hashes = [block.header.hash for block in told]
-            return told[: hashes.index(to) + 1]
-        case Opening():
-            raise ValueError("it begins again in the middle")
+            if blocks and blocks[-1].header.hash != header.parent:
+                raise ValueError(f"block {header.number} does not follow block {blocks[-1].header.number}")
+            return [*blocks, FeedBlock(header, _decode_updates(header, frames))]
+        case Rewind(to):
+            hashes = [block.header.hash for block in blocks]
+            return blocks[: hashes.index(to) + 1]
+        case JournalHeader():
+            raise ValueError("a second header in the middle")
 
 
-def _told(block: FeedBlock) -> EmittedBlock:
+def _line_of(block: FeedBlock) -> EmittedBlock:
     return EmittedBlock(block.header, b"".join(encode(update) for update in block.updates))
 
 
-def _updates(header: NodeHeader, frames: bytes) -> tuple[PoolUpdate, ...]:
+def _decode_updates(header: NodeHeader, frames: bytes) -> tuple[PoolUpdate, ...]:
     updates = tuple(each for each in Decoder().feed(frames) if isinstance(each, PoolUpdate))
     if len(b"".join(encode(update) for update in updates)) != len(frames):
-        raise ValueError(f"the updates of block {header.number} are cut")
+        raise ValueError(f"the updates of block {header.number} are incomplete")
     return updates

@@ -1,4 +1,4 @@
-"""Which logs the feed is to pass on, as the whitelist on NATS says: what is known now, changed between blocks."""
+"""Which logs the feed emits: follows the whitelist on NATS and finds the PoolManagers of its V4 pools."""
 
 import asyncio
 import logging
@@ -17,74 +17,74 @@ from streams.node.pool_managers import pool_manager
 log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
-COIN = Token(NATIVE)
+NATIVE_TOKEN = Token(NATIVE)
 
 
 class LogFilter:
     def __init__(self, node: Node, settings: Settings, restored: FilterSet | None = None) -> None:
-        """`restored`: what was watched when the feed ended; it holds until a whole list is heard."""
-        self.watched = restored or FilterSet()
-        """Replaced as a whole, never changed."""
+        """`restored`: the filters of the process before, valid until a full list arrives."""
+        self.filters = restored or FilterSet()
+        """Replaced as a whole, never modified."""
         self._node = node
         self._settings = settings
         self._is_restored = restored is not None
-        self._minimal = MinimalList(pools=self.watched.pools)
+        self._minimal = MinimalList(pools=self.filters.pools)
         self._full = FullList()
         self._changed = asyncio.Event()
         self._node_failed = False
 
-    async def listen(self) -> None:
-        """Reads the lists for ever."""
+    async def follow_whitelist(self) -> None:
+        """For ever."""
         async with aclosing(subscribe(self._settings)) as messages:
             async for message in messages:
-                self._read(message)
+                self._apply(message)
 
-    async def resolve(self) -> None:
-        """Finds the PoolManagers of what is listed, for ever; asks again for those not found."""
+    async def resolve_pool_managers(self) -> None:
+        """For ever: looks up the PoolManager of each V4 pool, again and again where it is not found."""
         while True:
             await self._changed.wait()
             self._changed.clear()
-            pools = {**self._minimal.pools, **{pool: said.protocol for pool, said in self._full.pools.items()}}
+            pools = {**self._minimal.pools, **{pool: metadata.protocol for pool, metadata in self._full.pools.items()}}
             singletons = [pool for pool, protocol in pools.items() if protocol == "v4"]
-            managers = {pool: self.watched.managers[pool] for pool in singletons if pool in self.watched.managers}
-            self._watch(pools, managers)
+            managers = {pool: self.filters.managers[pool] for pool in singletons if pool in self.filters.managers}
+            self._set_filters(pools, managers)
             missing = [pool for pool in singletons if pool not in managers or pool in self._full.pools]
-            managers |= await self._managers(missing)
-            self._watch(pools, managers)
+            managers |= await self._find_pool_managers(missing)
+            self._set_filters(pools, managers)
             if len(managers) < len(singletons):
                 asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
 
-    def _read(self, message: Received) -> None:
+    def _apply(self, message: Received) -> None:
         chain = self._settings.chain
         try:
             minimal = apply_minimal(self._minimal, message.subject, message.payload, chain)
             full = apply_full(self._full, message.subject, message.payload, chain)
-        except Rejected as refused:
-            log.warning("A whitelist message is refused, the last list stays: %s", refused)
+        except Rejected as error:
+            log.warning("A whitelist message is rejected, the last list stays: %s", error)
             return
         for reason in {*minimal.skipped, *full.skipped}:
-            log.warning("Skipped in a whitelist message: %s", reason)
+            log.warning("A whitelist message has an entry that is skipped: %s", reason)
         if self._is_restored and minimal.pools is self._minimal.pools and full.pools and not self._full.pools:
-            minimal = MinimalList()  # a full list alone stands in the place of what was restored
+            minimal = MinimalList()  # a publisher of full lists only: its list replaces the restored one
         self._is_restored = self._is_restored and minimal.pools is self._minimal.pools
         self._minimal, self._full = minimal, full
         self._changed.set()
 
-    def _watch(self, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]) -> None:
-        watched = FilterSet(dict(pools), dict(managers))
-        if watched != self.watched:
-            log.info("Watching %d pools; the PoolManager of %d V4 pools is known", len(pools), len(managers))
-        self.watched = watched
+    def _set_filters(self, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]) -> None:
+        filters = FilterSet(dict(pools), dict(managers))
+        if filters != self.filters:
+            log.info("The filter has %d pools and the PoolManagers of %d V4 pools", len(pools), len(managers))
+        self.filters = filters
 
-    async def _managers(self, pools: list[PoolId]) -> dict[PoolId, str]:
+    async def _find_pool_managers(self, pools: list[PoolId]) -> dict[PoolId, str]:
         managers = {}
         for pool in pools:
-            metadata = self._full.pools.get(pool) or PoolMetadata(pool, "v4", COIN, COIN)
+            metadata = self._full.pools.get(pool) or PoolMetadata(pool, "v4", NATIVE_TOKEN, NATIVE_TOKEN)
             try:
                 manager = await pool_manager(self._node, metadata, self._settings)
             except (NodeUnavailable, RpcError) as error:
                 if not self._node_failed:
-                    log.warning("The PoolManager of %s and others cannot be looked up now: %s", pool, error)
+                    log.warning("The PoolManager of %s and others cannot be looked up: %s", pool, error)
                 self._node_failed = True
                 break
             self._node_failed = False

@@ -5,7 +5,7 @@ import logging
 from contextlib import aclosing
 
 from settings import Settings
-from streams.feed.emitted_chain import FedChain, Replaced
+from streams.feed.emitted_chain import BlockReplaced, EmittedChain
 from streams.feed.journal import Journal
 from streams.feed.log_filter import LogFilter
 from streams.feed.metrics import HEAD, NODE_HEAD, TRIES
@@ -24,20 +24,22 @@ async def run(settings: Settings) -> None:
     """Until cancelled, whatever node and NATS do. Raises SocketTaken."""
     async with connect(settings.rpc) as node, serve(settings.exex_socket, settings.exex_buffer_bytes) as server:
         journal = Journal(settings)
-        in_force = journal.list_in_force()
-        watch = LogFilter(node, settings, in_force.watched if in_force else None)
-        chain = FedChain(node, watch, server, journal)
-        await run_until_first_exit(watch.listen(), watch.resolve(), _follow(node, settings.rpc_ws, chain))
+        active = journal.load_filter()
+        log_filter = LogFilter(node, settings, active.filters if active else None)
+        chain = EmittedChain(node, log_filter, server, journal)
+        await run_until_first_exit(
+            log_filter.follow_whitelist(), log_filter.resolve_pool_managers(), _follow(node, settings.rpc_ws, chain)
+        )
 
 
-async def _follow(node: Node, ws: str | None, chain: FedChain) -> None:
+async def _follow(node: Node, ws: str | None, chain: EmittedChain) -> None:
     async with aclosing(heads(node, ws)) as newest:
         async for head in newest:
             NODE_HEAD.set(head.number)
-            await _reach(node, chain, head)
+            await _emit_up_to(node, chain, head)
 
 
-async def _reach(node: Node, chain: FedChain, head: NodeHeader) -> None:
+async def _emit_up_to(node: Node, chain: EmittedChain, head: NodeHeader) -> None:
     """Follows the head, or the one that took its place meanwhile.
 
     Where heads come from another node than the logs, the latter may not have the block yet and call an older one its
@@ -47,7 +49,7 @@ async def _reach(node: Node, chain: FedChain, head: NodeHeader) -> None:
     while True:
         try:
             await chain.follow(head)
-        except (Replaced, NodeUnavailable, RpcError) as error:
+        except (BlockReplaced, NodeUnavailable, RpcError) as error:
             TRIES.inc()
             if delay_s == FIRST_DELAY_S:
                 log.warning("Block %d cannot be read: %s. Trying again from the newest head", head.number, error)

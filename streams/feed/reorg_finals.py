@@ -1,4 +1,4 @@
-"""Price or reserves of pools at the tip of a reorg, read from the node at its hash."""
+"""Reads the price or the reserves of pools at the tip of a reorg, pinned to its hash."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from protocols.states import V4State
 from protocols.storage import NotAPool, Words, state_of, v4_slots
 from protocols.types import PoolId, ProtocolName
 from streams.exex.control import Slot0Final, V2ReservesFinal
-from streams.feed.blocks import Final
+from streams.feed.blocks import FinalState
 from streams.node.client import Node, RpcError
 
 log = logging.getLogger(__name__)
@@ -22,10 +22,10 @@ BATCH = 100
 Calls = list[tuple[str, list[Any]]]
 
 
-async def finals(
+async def read_final_states(
     node: Node, pools: Mapping[PoolId, ProtocolName], managers: Mapping[PoolId, str], block_hash: str
-) -> list[Final]:
-    """Of the pools that have a state there; one created in blocks that are gone has none. Raises NodeUnavailable."""
+) -> list[FinalState]:
+    """Leaves out pools without a state there, such as one created in a reverted block. Raises NodeUnavailable."""
     calls = {pool: _calls(pool, protocol, managers.get(pool), block_hash) for pool, protocol in pools.items()}
     answers = iter(await _answers(node, [call for of_pool in calls.values() for call in of_pool]))
     read = (_final(pool, pools[pool], [next(answers) for _ in of_pool]) for pool, of_pool in calls.items())
@@ -33,7 +33,7 @@ async def finals(
 
 
 async def _answers(node: Node, calls: Calls) -> list[Any]:
-    """An RpcError stands for each answer of a batch that the node refuses."""
+    """Where the node refuses a whole batch, its RpcError stands for each answer."""
     answers: list[Any] = []
     for batch in (calls[at : at + BATCH] for at in range(0, len(calls), BATCH)):
         try:
@@ -57,7 +57,7 @@ def _calls(pool: PoolId, protocol: ProtocolName, manager: str | None, block_hash
             return []
 
 
-def _final(pool: PoolId, protocol: ProtocolName, answers: Sequence[Any]) -> Final | None:
+def _final(pool: PoolId, protocol: ProtocolName, answers: Sequence[Any]) -> FinalState | None:
     if errors := [answer for answer in answers if isinstance(answer, RpcError)]:
         log.warning("No final state of %s for the reorg's epilogue: %s", pool, errors[0])
         return None
@@ -72,7 +72,7 @@ def _final(pool: PoolId, protocol: ProtocolName, answers: Sequence[Any]) -> Fina
     return None
 
 
-def _v4_final(pool: PoolId, price: int, liquidity: int) -> Final | None:
+def _v4_final(pool: PoolId, price: int, liquidity: int) -> FinalState | None:
     try:
         state = state_of("v4", Words(price, 0, liquidity, ()))
     except NotAPool as error:

@@ -1,4 +1,4 @@
-"""The Unix socket of the feed: whoever connects gets every step from then on, whole, or is disconnected."""
+"""Serves the feed on a Unix socket: each client gets every step from its connect on, or is disconnected."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from streams.exex.control import encode
-from streams.feed.blocks import Said
+from streams.feed.blocks import FeedMessage
 
 log = logging.getLogger(__name__)
 
@@ -18,24 +18,24 @@ READ_BYTES = 1 << 12
 
 
 class SocketTaken(Exception):
-    """Another process serves the socket, or what stands there is none."""
+    """Another process serves the socket, or the path is not a socket."""
 
 
-class Server:
+class FeedServer:
     def __init__(self, buffer_bytes: int) -> None:
         self._buffer_bytes = buffer_bytes
         self._clients: set[asyncio.StreamWriter] = set()
         self._stream_seq = 0
-        self._came = asyncio.Event()
+        self._has_connected = asyncio.Event()
 
-    async def client_came(self, patience_s: float) -> None:
-        """Waits for the first one, but no longer than that."""
+    async def wait_for_client(self, timeout_s: float) -> None:
+        """Until the first client connects, or the time is over."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await self._came.wait()
+            async with asyncio.timeout(timeout_s):
+                await self._has_connected.wait()
 
-    def send(self, messages: Sequence[Said]) -> None:
-        """One step: a client gets all of it or, if it is too far behind, nothing more. Waits for nobody."""
+    def send(self, messages: Sequence[FeedMessage]) -> None:
+        """One step: a client gets all of it, or is disconnected if it is too far behind. Never waits."""
         frames = bytearray()
         for message in messages:
             self._stream_seq += 1
@@ -50,20 +50,20 @@ class Server:
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.add(writer)
-        self._came.set()
-        log.info("A client came; %d are connected", len(self._clients))
+        self._has_connected.set()
+        log.info("A client connected, now %d", len(self._clients))
         with suppress(OSError):
             while await reader.read(READ_BYTES):
                 pass
         if writer in self._clients:
             self._clients.discard(writer)
-            log.info("A client went; %d are connected", len(self._clients))
+            log.info("A client disconnected, now %d", len(self._clients))
         writer.close()
 
     def _write(self, client: asyncio.StreamWriter, frames: bytes) -> None:
         waiting = client.transport.get_write_buffer_size()
         if waiting > self._buffer_bytes:
-            log.warning("A client is disconnected: %d bytes wait for it, at most %d may", waiting, self._buffer_bytes)
+            log.warning("A client is disconnected: %d bytes wait for it, the limit is %d", waiting, self._buffer_bytes)
             self._clients.discard(client)
             client.transport.abort()
         elif not client.is_closing():
@@ -71,11 +71,11 @@ class Server:
 
 
 @asynccontextmanager
-async def serve(socket: Path, buffer_bytes: int) -> AsyncIterator[Server]:
+async def serve(socket: Path, buffer_bytes: int) -> AsyncIterator[FeedServer]:
     """Raises SocketTaken, and OSError where the socket cannot be made."""
     await _expect_free(socket)
     socket.parent.mkdir(parents=True, exist_ok=True)
-    server = Server(buffer_bytes)
+    server = FeedServer(buffer_bytes)
     listener = await asyncio.start_unix_server(server.accept, socket)
     inode = socket.stat().st_ino
     log.info("The feed is served at %s", socket)
@@ -90,13 +90,13 @@ async def serve(socket: Path, buffer_bytes: int) -> AsyncIterator[Server]:
 
 
 async def _expect_free(socket: Path) -> None:
-    """What a process that is gone left behind is removed."""
+    """Removes the socket of a process that is gone. Raises SocketTaken."""
     try:
         mode = socket.stat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise SocketTaken(f"{socket} exists and is no socket; remove it or set ARENA_EXEX_SOCKET to another path")
+        raise SocketTaken(f"{socket} exists and is not a socket; remove it or set ARENA_EXEX_SOCKET to another path")
     try:
         _, writer = await asyncio.open_unix_connection(socket)
     except ConnectionRefusedError:

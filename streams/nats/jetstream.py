@@ -1,4 +1,4 @@
-"""What is published so that who comes late gets it too: JetStream keeps the last message of each subject."""
+"""Publishes through JetStream, which keeps the last message of each subject for later subscribers."""
 
 import logging
 from collections.abc import Sequence
@@ -7,32 +7,34 @@ from nats.aio.client import Client
 from nats.js.api import StreamConfig
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
 
-from streams.nats.whitelist_encoder import Outgoing
+from streams.nats.whitelist_encoder import OutgoingMessage
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 5.0
 
 
-class NotKept(Exception):
-    """NATS does not keep what was to be published."""
+class NotStored(Exception):
+    """JetStream does not store the messages."""
 
 
-async def publish(client: Client, chain: str, messages: Sequence[Outgoing]) -> None:
-    """In order, each acknowledged. Raises NotKept, nats.errors.Error, TimeoutError."""
+async def publish(client: Client, chain: str, messages: Sequence[OutgoingMessage]) -> None:
+    """In order, each acknowledged. Raises NotStored, nats.errors.Error, TimeoutError."""
     stream = client.jetstream(timeout=TIMEOUT_S)
     try:
         await _ensure(client, chain)
         for message in messages:
             await stream.publish(message.subject, message.payload)
     except (NoStreamResponseError, ServiceUnavailableError) as error:
-        raise NotKept("NATS has no JetStream (nats-server -js), and without it who comes late gets no list") from error
+        raise NotStored(
+            "NATS runs without JetStream (nats-server -js), so later subscribers would get no list"
+        ) from error
     except APIError as error:
-        raise NotKept(f"JetStream refuses: {error.description} (code {error.err_code})") from error
+        raise NotStored(f"JetStream refuses: {error.description} (code {error.err_code})") from error
 
 
 async def _ensure(client: Client, chain: str) -> None:
-    """A stream that takes the chain's subjects already is used as it is."""
+    """An existing stream that takes the chain's subjects is used as it is."""
     stream = client.jetstream(timeout=TIMEOUT_S)
     missing = []
     for subject in (f"whitelist.pools.{chain}", f"whitelist.tokens.{chain}"):

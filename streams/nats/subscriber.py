@@ -1,4 +1,4 @@
-"""What is said about the whitelist on NATS, for ever: what a stream retains first, then whatever comes."""
+"""Subscribes to the whitelist on NATS for ever: the messages that JetStream retains first, then live ones."""
 
 import asyncio
 import logging
@@ -20,8 +20,8 @@ from streams.nats.whitelist_decoder import subjects
 
 log = logging.getLogger(__name__)
 
-RESEED = "whitelist.reseed"
-"""Asks publishers to say the full list again."""
+RESEED_SUBJECT = "whitelist.reseed"
+"""Asks publishers to publish the full list again."""
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 5.0
 CONNECT_TIMEOUT_S = 5
@@ -38,13 +38,13 @@ class ConnectionLost(Exception):
     """The connection ended, or messages were lost on it."""
 
 
-News = asyncio.Queue[Received | ConnectionLost]
+Inbox = asyncio.Queue[Received | ConnectionLost]
 
 
 async def subscribe(settings: Settings) -> AsyncGenerator[Received, None]:
-    """Every message on the chain's whitelist subjects; connects again for ever, and starts over with what is retained.
+    """Every message on the chain's whitelist subjects. Each new connection begins with the retained messages.
 
-    A message may come again; each subject's messages come in the order they were published.
+    A message may come twice; those of one subject come in the order they were published.
     """
     delay_s, down = FIRST_DELAY_S, False
     while True:
@@ -57,15 +57,17 @@ async def subscribe(settings: Settings) -> AsyncGenerator[Received, None]:
         except (NatsError, OSError, TimeoutError, ConnectionLost) as error:
             if not down:
                 cause = str(error) or type(error).__name__
-                log.warning("NATS at %s: %s; trying again every %.2f s", where(settings), cause, LONGEST_DELAY_S)
+                log.warning(
+                    "NATS at %s: %s; trying again every %.2f s", server_addresses(settings), cause, LONGEST_DELAY_S
+                )
             down = True
         await asyncio.sleep(delay_s)
         delay_s = min(2 * delay_s, LONGEST_DELAY_S)
 
 
 @asynccontextmanager
-async def connected(settings: Settings, **options: Any) -> AsyncIterator[Client]:
-    """One connection, not mended when it breaks. Raises nats.errors.Error, OSError, TimeoutError."""
+async def connect_nats(settings: Settings, **options: Any) -> AsyncIterator[Client]:
+    """One connection without reconnect. Raises nats.errors.Error, OSError, TimeoutError."""
     tls = None if settings.nats_tls_ca is None else ssl.create_default_context(cafile=settings.nats_tls_ca)
     client = await nats.connect(
         settings.nats,
@@ -84,16 +86,16 @@ async def connected(settings: Settings, **options: Any) -> AsyncIterator[Client]
         await client.close()
 
 
-def where(settings: Settings) -> str:
-    """The servers' addresses without the credentials that may be in them."""
+def server_addresses(settings: Settings) -> str:
+    """The servers' addresses, without credentials."""
     return ",".join(urlsplit(url).netloc.rpartition("@")[2] or url for url in settings.nats.split(","))
 
 
 @asynccontextmanager
-async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, News]]:
-    live: News = asyncio.Queue()
+async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, Inbox]]:
+    live: Inbox = asyncio.Queue()
 
-    async def keep(message: Msg) -> None:
+    async def received(message: Msg) -> None:
         live.put_nowait(Received(message.subject, message.data))
 
     async def closed() -> None:
@@ -101,26 +103,26 @@ async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, News]]:
 
     async def failed(error: Exception) -> None:
         if isinstance(error, SlowConsumerError):
-            live.put_nowait(ConnectionLost("messages came faster than they were read"))
+            live.put_nowait(ConnectionLost("messages arrive faster than they are read"))
 
-    async with connected(settings, closed_cb=closed, error_cb=failed) as client:
-        await client.subscribe(subjects(settings.chain), cb=keep)
+    async with connect_nats(settings, closed_cb=closed, error_cb=failed) as client:
+        await client.subscribe(subjects(settings.chain), cb=received)
         await client.flush()
         yield client, live
 
 
-async def _messages(client: Client, live: News, settings: Settings) -> AsyncGenerator[Received, None]:
+async def _messages(client: Client, live: Inbox, settings: Settings) -> AsyncGenerator[Received, None]:
     for message in await _retained(client, settings.chain):
         yield message
-    await client.publish(RESEED, b"")
-    log.info("Listening to what NATS at %s says of the whitelist of %s", where(settings), settings.chain)
-    while not isinstance(news := await live.get(), ConnectionLost):
-        yield news
-    raise news
+    await client.publish(RESEED_SUBJECT, b"")
+    log.info("Subscribed to the whitelist of %s at NATS %s", settings.chain, server_addresses(settings))
+    while not isinstance(received := await live.get(), ConnectionLost):
+        yield received
+    raise received
 
 
 async def _retained(client: Client, chain: str) -> list[Received]:
-    """The last message of every subject that a stream holds, oldest first; none where there is no such stream."""
+    """The last message of each subject in JetStream, oldest first; empty without a stream."""
     stream = client.jetstream(timeout=JETSTREAM_TIMEOUT_S)
     try:
         name = await stream.find_stream_name_by_subject(subjects(chain))
@@ -130,6 +132,8 @@ async def _retained(client: Client, chain: str) -> list[Received]:
         return []
     except (APIError, TimeoutError) as error:
         cause = str(error) or "no answer"
-        log.warning("What JetStream retains cannot be had (%s); the list is known when it is published again", cause)
+        log.warning(
+            "The messages retained by JetStream cannot be read (%s); the next publication brings the list", cause
+        )
         return []
     return [Received(each.subject or "", each.data or b"") for each in sorted(last, key=lambda each: each.seq or 0)]

@@ -1,6 +1,6 @@
-"""One whitelist message of NATS, whatever its publisher's dialect: what it says to do, and the pools it names.
+"""Decodes one whitelist message from NATS, in any dialect of the field: its action and its pools.
 
-PURE. Bytes become ids and PoolMetadata here; what they mean for the list held is in streams/nats/whitelist_state.py.
+PURE. What the message does to the list is in streams/nats/whitelist_state.py.
 """
 
 import re
@@ -20,11 +20,11 @@ Action = Literal["full", "add", "remove"]
 
 
 class Rejected(Exception):
-    """The message as a whole cannot be followed; the list held stays."""
+    """The message as a whole is not applied; the list stays as it is."""
 
 
 class Undecodable(Exception):
-    """One pool of a message cannot be followed."""
+    """One pool of a message cannot be decoded."""
 
 
 class Part(NamedTuple):
@@ -37,8 +37,8 @@ class Part(NamedTuple):
 class Message(msgspec.Struct, frozen=True):
     subject: SubjectKind
     action: Action
-    said: bool
-    """The subject or a `type` says the action; False: replacing is what no type means."""
+    is_explicit: bool
+    """The subject or `type` names the action; False: neither does, which means a full list."""
     entries: tuple[msgspec.Raw, ...]
     protocols: tuple[object, ...] | None
     part: Part | None
@@ -89,12 +89,12 @@ _identified: msgspec.json.Decoder[_Identified | str] = msgspec.json.Decoder(_Ide
 
 
 def subjects(chain: str) -> str:
-    """The NATS wildcard of everything said about the chain's pools."""
+    """The NATS wildcard for all messages about the chain's pools."""
     return f"whitelist.pools.{chain}.>"
 
 
 def decode_message(subject: str, payload: bytes, chain: str) -> Message:
-    """Raises Refused."""
+    """Raises Rejected."""
     kind = _subject_kind(subject, chain)
     try:
         envelope = decode_json(_envelopes, payload)
@@ -144,8 +144,8 @@ def _part(subject: str, envelope: _Envelope) -> Part | None:
     return part
 
 
-def pool(entry: msgspec.Raw) -> PoolMetadata:
-    """Raises Unreadable."""
+def decode_pool(entry: msgspec.Raw) -> PoolMetadata:
+    """Raises Undecodable."""
     try:
         read = decode_json(_pools, entry)
     except ValueError as error:
@@ -168,16 +168,16 @@ def pool(entry: msgspec.Raw) -> PoolMetadata:
     return found
 
 
-def pool_id(entry: msgspec.Raw) -> PoolId:
-    """Of an entry that is an id, or a pool that may be unreadable for the rest. Raises Unreadable."""
+def decode_pool_id(entry: msgspec.Raw) -> PoolId:
+    """Of an entry that is an id, or a pool of which only the id may be valid. Raises Undecodable."""
     try:
         return _identifier(decode_json(_identified, entry))
     except ValueError as error:
         raise Undecodable(str(error)) from error
 
 
-def minimal_protocol(pool: PoolId, name: object) -> ProtocolName | None:
-    """A 64-digit id is a V4 pool also where the list does not say so; None: not said. Raises Unreadable."""
+def decode_protocol(pool: PoolId, name: object) -> ProtocolName | None:
+    """A 64-digit id is a V4 pool even without `protocols`; None: unknown. Raises Undecodable."""
     if name is None:
         return "v4" if len(pool) == POOL_ID_LENGTH else None
     protocol = protocol_name(str(name))

@@ -1,6 +1,6 @@
-"""What we say about the whitelist on NATS: typed and nested, which every reader in the field understands.
+"""Encodes the whitelist messages that we publish on NATS: typed and nested, which every reader in the field decodes.
 
-PURE. `.minimal` is for an ExEx and goes first, `.full` for who keeps state; changes go to `.add` and `.remove` too.
+PURE. `.minimal` is for an ExEx and goes first, `.full` is for state keepers; changes go to `.add` and `.remove` too.
 A replacing list that exceeds the server's max_payload goes out in parts, each on a subject of its own (`.full.part.2`),
 so that a stream that keeps the last message per subject keeps them all; only readers that join parts see it.
 """
@@ -13,22 +13,22 @@ import msgspec
 from protocols.types import PoolId, PoolMetadata
 
 ENVELOPE_BYTES = 512
-"""What a message needs besides its pools, with room to spare."""
+"""Upper bound of a message's bytes besides its pools."""
 
 
-About = Literal["pools", "tokens"]
+ListKind = Literal["pools", "tokens"]
 
 
-class Outgoing(NamedTuple):
+class OutgoingMessage(NamedTuple):
     subject: str
     payload: bytes
 
 
 class TooLarge(Exception):
-    """A single pool is more than the server takes in one message."""
+    """A single pool exceeds the server's max_payload."""
 
 
-class Said(NamedTuple):
+class Envelope(NamedTuple):
     chain: str
     timestamp: str
     """ISO 8601."""
@@ -36,38 +36,40 @@ class Said(NamedTuple):
     """Milliseconds since the epoch; greater than any before."""
 
 
-def replacing(said: Said, pools: Sequence[PoolMetadata], max_payload: int) -> list[Outgoing]:
-    """Raises TooLarge, and ValueError for no pools at all: readers refuse to be emptied."""
+def encode_full(envelope: Envelope, pools: Sequence[PoolMetadata], max_payload: int) -> list[OutgoingMessage]:
+    """A list that replaces. Raises TooLarge, and ValueError without pools: readers reject an empty list."""
     if not pools:
         raise ValueError("a list without pools cannot replace another; remove its pools instead")
-    minimal = chunks([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)
-    full = chunks([_nested(pool) for pool in pools], max_payload)
+    minimal = split_by_size([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)
+    full = split_by_size([_nested(pool) for pool in pools], max_payload)
     return [
-        *parts(said, "minimal", [_minimal("full", chunk) for chunk in minimal]),
-        *parts(said, "full", [{"type": "full", "pool_count": len(chunk), "pools": chunk} for chunk in full]),
+        *encode_parts(envelope, "minimal", [_minimal("full", chunk) for chunk in minimal]),
+        *encode_parts(envelope, "full", [{"type": "full", "pool_count": len(chunk), "pools": chunk} for chunk in full]),
     ]
 
 
-def adding(said: Said, pools: Sequence[PoolMetadata], max_payload: int) -> list[Outgoing]:
+def encode_add(envelope: Envelope, pools: Sequence[PoolMetadata], max_payload: int) -> list[OutgoingMessage]:
     """Raises TooLarge."""
-    minimal = chunks([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)
+    minimal = split_by_size([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)
     full = [
         {"type": "add", "pool_count": len(chunk), "pools": chunk}
-        for chunk in chunks([_nested(pool) for pool in pools], max_payload)
+        for chunk in split_by_size([_nested(pool) for pool in pools], max_payload)
     ]
     return [
-        *(outgoing(said, "minimal", _minimal("add", chunk)) for chunk in minimal),
-        *(outgoing(said, kind, body) for kind in ("full", "add") for body in full),
+        *(encode_message(envelope, "minimal", _minimal("add", chunk)) for chunk in minimal),
+        *(encode_message(envelope, kind, body) for kind in ("full", "add") for body in full),
     ]
 
 
-def removing(said: Said, pools: Sequence[PoolId], max_payload: int) -> list[Outgoing]:
+def encode_remove(envelope: Envelope, pools: Sequence[PoolId], max_payload: int) -> list[OutgoingMessage]:
     """Raises TooLarge."""
     messages = []
-    for chunk in chunks(list(pools), max_payload):
-        messages.append(outgoing(said, "minimal", {"type": "remove", "pool_count": len(chunk), "pools": chunk}))
+    for chunk in split_by_size(list(pools), max_payload):
+        messages.append(
+            encode_message(envelope, "minimal", {"type": "remove", "pool_count": len(chunk), "pools": chunk})
+        )
         for kind in ("full", "remove"):
-            messages.append(outgoing(said, kind, {"type": "remove", "pool_addresses": chunk}))
+            messages.append(encode_message(envelope, kind, {"type": "remove", "pool_addresses": chunk}))
     return messages
 
 
@@ -94,8 +96,8 @@ def _nested(pool: PoolMetadata) -> dict[str, Any]:
     return nested | tokens | {name: value for name, value in optional.items() if value is not None}
 
 
-def chunks(entries: Sequence[Any], max_payload: int) -> Iterable[list[Any]]:
-    """As many entries in each as fit into one message. Raises TooLarge."""
+def split_by_size(entries: Sequence[Any], max_payload: int) -> Iterable[list[Any]]:
+    """Chunks that fit into one message each. Raises TooLarge."""
     chunk: list[Any] = []
     size = 0
     for entry in entries:
@@ -111,16 +113,18 @@ def chunks(entries: Sequence[Any], max_payload: int) -> Iterable[list[Any]]:
         yield chunk
 
 
-def parts(said: Said, kind: str, bodies: list[dict[str, Any]], about: About = "pools") -> list[Outgoing]:
-    """One message on its subject, or several on subjects of their own that a reader joins."""
+def encode_parts(
+    envelope: Envelope, kind: str, bodies: list[dict[str, Any]], about: ListKind = "pools"
+) -> list[OutgoingMessage]:
+    """One message on its subject, or parts on subjects of their own, which a reader joins."""
     if len(bodies) == 1:
-        return [outgoing(said, kind, bodies[0], about)]
+        return [encode_message(envelope, kind, bodies[0], about)]
     return [
-        outgoing(said, f"{kind}.part.{number}", body | {"part": number, "parts": len(bodies)}, about)
+        encode_message(envelope, f"{kind}.part.{number}", body | {"part": number, "parts": len(bodies)}, about)
         for number, body in enumerate(bodies, 1)
     ]
 
 
-def outgoing(said: Said, kind: str, body: dict[str, Any], about: About = "pools") -> Outgoing:
-    subject = f"whitelist.{about}.{said.chain}.{kind}"
-    return Outgoing(subject, msgspec.json.encode(body | said._asdict()))
+def encode_message(envelope: Envelope, kind: str, body: dict[str, Any], about: ListKind = "pools") -> OutgoingMessage:
+    subject = f"whitelist.{about}.{envelope.chain}.{kind}"
+    return OutgoingMessage(subject, msgspec.json.encode(body | envelope._asdict()))

@@ -1,8 +1,8 @@
-"""What a NATS whitelist message makes of the list held.
+"""Applies whitelist messages from NATS to the list held.
 
-PURE. Every dialect in the field is read (docs: the whitelist's formats). In order of precedence the subject `.add` or
-`.remove`, the message's `type`, and else replacing say what is done. `Refused` leaves the list as it is; single pools
-that cannot be read are skipped, with the reason in `skipped`, and stay if they were held.
+PURE. In order of precedence the subject (`.add`, `.remove`), the message's `type`, and else a full list decide what a
+message does. Rejected leaves the list as it is. Single pools that cannot be decoded are skipped, with the reason in
+`skipped`; they stay on the list if they were on it.
 """
 
 from collections.abc import Mapping
@@ -17,77 +17,77 @@ from streams.nats.whitelist_decoder import (
     Rejected,
     Undecodable,
     decode_message,
-    minimal_protocol,
-    pool,
-    pool_id,
+    decode_pool,
+    decode_pool_id,
+    decode_protocol,
 )
 
 V = TypeVar("V")
 
 
-class Joining(msgspec.Struct, Generic[V], frozen=True):
-    """The parts of a replacing list that came so far."""
+class PartialList(msgspec.Struct, Generic[V], frozen=True):
+    """A full list in parts, as far as it has arrived."""
 
     snapshot_id: str
     parts: dict[int, dict[PoolId, V]]
 
 
 class FullList(msgspec.Struct, frozen=True):
-    """For who keeps state: the pools with their metadata."""
+    """For state keepers: the pools with their metadata."""
 
     pools: Mapping[PoolId, PoolMetadata] = {}
     skipped: tuple[str, ...] = ()
-    """Of the last message: which pools cannot be read and why."""
+    """Pools of the last message that cannot be decoded, with the reason."""
     announced: frozenset[PoolId] = frozenset()
     """What the last minimal message added: a flat full message of just these, without a type, is an add."""
-    joining: Joining[PoolMetadata] | None = None
+    partial: PartialList[PoolMetadata] | None = None
 
 
 class MinimalList(msgspec.Struct, frozen=True):
-    """For who filters logs: the pools, and their protocols where the list says them."""
+    """For log filters: the pools, and their protocols where the list has them."""
 
     pools: Mapping[PoolId, ProtocolName | None] = {}
     skipped: tuple[str, ...] = ()
-    """Of the last message: which pools cannot be read and why."""
-    joining: Joining[ProtocolName | None] | None = None
+    """Pools of the last message that cannot be decoded, with the reason."""
+    partial: PartialList[ProtocolName | None] | None = None
 
 
 def apply_full(held: FullList, subject: str, payload: bytes, chain: str) -> FullList:
-    """The list after a message on any of the subjects; `.minimal` ones announce and remove. Raises Refused."""
+    """The list after a message on any subject; `.minimal` removes and announces. Raises Rejected."""
     message = decode_message(subject, payload, chain)
     if message.action == "remove":
         ids, skipped = _ids(message)
         kept = {pool: metadata for pool, metadata in held.pools.items() if pool not in ids}
-        return FullList(kept, skipped, joining=held.joining)
+        return FullList(kept, skipped, partial=held.partial)
     if message.subject == "minimal":
         ids, _ = _ids(message)
         announced = frozenset(ids) if message.action == "add" else frozenset()
-        return FullList(held.pools, announced=announced, joining=held.joining)
+        return FullList(held.pools, announced=announced, partial=held.partial)
     named, found, skipped = _pools(message, held.pools)
     if message.action == "add" or _is_announced(message, named, held):
-        return FullList({**held.pools, **found}, skipped, joining=held.joining)
-    joining, whole = _joined(held.joining, message.part, found)
+        return FullList({**held.pools, **found}, skipped, partial=held.partial)
+    partial, whole = _join_parts(held.partial, message.part, found)
     if whole is None:
-        return FullList(held.pools, skipped, held.announced, joining)
+        return FullList(held.pools, skipped, held.announced, partial)
     _expect_some(subject, whole, skipped)
     return FullList(whole, skipped)
 
 
 def apply_minimal(held: MinimalList, subject: str, payload: bytes, chain: str) -> MinimalList:
-    """The list after a message on any of the subjects; `.full` ones are another list's. Raises Refused."""
+    """The list after a message on any subject; `.full` is decoded and does not count. Raises Rejected."""
     message = decode_message(subject, payload, chain)
     if message.subject == "full":
-        return MinimalList(held.pools, joining=held.joining)
+        return MinimalList(held.pools, partial=held.partial)
     if message.action == "remove":
         ids, skipped = _ids(message)
         kept = {pool: protocol for pool, protocol in held.pools.items() if pool not in ids}
-        return MinimalList(kept, skipped, held.joining)
+        return MinimalList(kept, skipped, held.partial)
     found, skipped = _protocols(message, held.pools)
     if message.action == "add":
-        return MinimalList({**held.pools, **found}, skipped, held.joining)
-    joining, whole = _joined(held.joining, message.part, found)
+        return MinimalList({**held.pools, **found}, skipped, held.partial)
+    partial, whole = _join_parts(held.partial, message.part, found)
     if whole is None:
-        return MinimalList(held.pools, skipped, joining)
+        return MinimalList(held.pools, skipped, partial)
     _expect_some(subject, whole, skipped)
     return MinimalList(whole, skipped)
 
@@ -96,7 +96,7 @@ def _ids(message: Message) -> tuple[set[PoolId], tuple[str, ...]]:
     ids, skipped = set(), []
     for position, entry in enumerate(message.entries):
         try:
-            ids.add(pool_id(entry))
+            ids.add(decode_pool_id(entry))
         except Undecodable as error:
             skipped.append(f"pool {position} of {message.subject}: {error}")
     return ids, tuple(skipped)
@@ -105,19 +105,19 @@ def _ids(message: Message) -> tuple[set[PoolId], tuple[str, ...]]:
 def _pools(
     message: Message, held: Mapping[PoolId, PoolMetadata]
 ) -> tuple[set[PoolId], dict[PoolId, PoolMetadata], tuple[str, ...]]:
-    """Every id that can be read, the pools to hold, and what had to be skipped."""
+    """All ids, the pools with metadata, and what is skipped."""
     named: set[PoolId] = set()
     found: dict[PoolId, PoolMetadata] = {}
     skipped = []
     for position, entry in enumerate(message.entries):
         name = f"pool {position} of {message.subject}"
         try:
-            id_ = pool_id(entry)
+            id_ = decode_pool_id(entry)
             named.add(id_)
             name += f", {id_}"
             if id_ in held:
                 found.setdefault(id_, held[id_])
-            found[id_] = pool(entry)
+            found[id_] = decode_pool(entry)
         except Undecodable as error:
             skipped.append(f"{name}: {error}")
     return named, found, tuple(skipped)
@@ -131,8 +131,8 @@ def _protocols(
     protocols = message.protocols or (None,) * len(message.entries)
     for position, (entry, protocol) in enumerate(zip(message.entries, protocols, strict=True)):
         try:
-            id_ = pool_id(entry)
-            found[id_] = minimal_protocol(id_, protocol) or held.get(id_)
+            id_ = decode_pool_id(entry)
+            found[id_] = decode_protocol(id_, protocol) or held.get(id_)
         except Undecodable as error:
             skipped.append(f"pool {position} of {message.subject}: {error}")
     return found, tuple(skipped)
@@ -140,19 +140,19 @@ def _protocols(
 
 def _is_announced(message: Message, named: set[PoolId], held: FullList) -> bool:
     flat = all(b'"pool_id"' not in bytes(entry) and b'"address"' not in bytes(entry) for entry in message.entries)
-    return not message.said and flat and bool(named) and named == held.announced
+    return not message.is_explicit and flat and bool(named) and named == held.announced
 
 
-def _joined(
-    joining: Joining[V] | None, part: Part | None, found: dict[PoolId, V]
-) -> tuple[Joining[V] | None, dict[PoolId, V] | None]:
-    """The whole list once its last part is there."""
+def _join_parts(
+    partial: PartialList[V] | None, part: Part | None, found: dict[PoolId, V]
+) -> tuple[PartialList[V] | None, dict[PoolId, V] | None]:
+    """The whole list with its last part, None before."""
     if part is None:
         return None, found
-    parts = dict(joining.parts) if joining is not None and joining.snapshot_id == part.snapshot_id else {}
+    parts = dict(partial.parts) if partial is not None and partial.snapshot_id == part.snapshot_id else {}
     parts[part.number] = found
     if any(number not in parts for number in range(1, part.of + 1)):
-        return Joining(part.snapshot_id, parts), None
+        return PartialList(part.snapshot_id, parts), None
     return None, {id_: value for number in sorted(parts) for id_, value in parts[number].items()}
 
 

@@ -17,7 +17,7 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 
 
-class Silent(Exception):
+class SubscriptionStalled(Exception):
     """The chain went on and the subscription did not say so."""
 
 
@@ -37,7 +37,7 @@ async def heads(node: Node, ws: str | None, poll_s: float = POLL_S) -> AsyncGene
                     async for last in subscribed:
                         delay_s = FIRST_DELAY_S
                         yield last
-            except (NodeUnavailable, RpcError, ConnectionError, Silent) as error:
+            except (NodeUnavailable, RpcError, ConnectionError, SubscriptionStalled) as error:
                 log.warning("No heads from %s: %s. Polling, and subscribing again in %.1f s", source, error, delay_s)
         async with aclosing(_polled(node, last, poll_s, None if source is None else delay_s)) as polled:
             async for last in polled:
@@ -58,17 +58,17 @@ async def _subscribed(node: Node, source: str, last: NodeHeader | None) -> Async
             if head is not None and (last is None or head.hash != last.hash):
                 last = head
                 yield head
-            head = await _notified(socket, subscription)
+            head = await _next_notification(socket, subscription)
             missed = 0 if head is not None else missed
             if head is None and (latest := await node.header("latest")) and (last is None or latest.hash != last.hash):
                 head, missed = latest, missed + 1
                 if missed > 1:
-                    raise Silent(f"it went silent while the chain went on to block {latest.number}")
+                    raise SubscriptionStalled(f"it went silent while the chain went on to block {latest.number}")
     finally:
         await socket.close()
 
 
-async def _notified(socket: SocketTransport, subscription: Node) -> NodeHeader | None:
+async def _next_notification(socket: SocketTransport, subscription: Node) -> NodeHeader | None:
     """The newest head that was told; None if nothing is told for a while."""
     try:
         message = await asyncio.wait_for(socket.notifications.get(), CHECK_S)

@@ -13,97 +13,103 @@ from streams.kafka.records import AUDIT, SnapshotRequest
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
 from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, StateUnavailable, probe_capabilities
 from streams.node.pool_managers import pool_manager
-from streams.scraper.batch_size import Sizes
-from streams.scraper.config import PROTOCOLS, BatchConfig, BatchResult
+from streams.scraper.batch_size import PROTOCOLS, BatchConfig, BatchResult, BatchSizes
 from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGENCE, POOLS, RETRIES, WAITING
-from streams.scraper.reference_blocks import Announcer, Batch
-from streams.scraper.snapshot_publisher import Publisher
+from streams.scraper.reference_blocks import BatchMetadata, ReferenceBlockPublisher
+from streams.scraper.snapshot_publisher import SnapshotPublisher
 from streams.scraper.snapshot_requests import RequestQueue
 from streams.snapshots.contract_checks import Failed
 from streams.snapshots.pool_reader import Outcome, read_pools
 
 log = logging.getLogger(__name__)
 
-NEXT_LOOK_S = 0.2
-RETRY_POOL_S = 2.0
+POLL_S = 0.2
+POOL_RETRY_S = 2.0
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 15.0
 
 
 class Scraper:
     def __init__(
-        self, settings: Settings, config: BatchConfig, node: Node, publisher: Publisher, announcer: Announcer
+        self,
+        settings: Settings,
+        config: BatchConfig,
+        node: Node,
+        publisher: SnapshotPublisher,
+        reference_blocks: ReferenceBlockPublisher,
     ) -> None:
         self._settings = settings
         self._config = config
         self._node = node
         self._publisher = publisher
-        self._announcer = announcer
-        self._wishes = RequestQueue()
-        self._news = {protocol: asyncio.Event() for protocol in PROTOCOLS}
+        self._reference_blocks = reference_blocks
+        self._requests = RequestQueue()
+        self._arrived = {protocol: asyncio.Event() for protocol in PROTOCOLS}
         self._capabilities: NodeCapabilities | None = None
-        self._finding = asyncio.Lock()
-        self._sizes = Sizes(config)
-        self._one_at_a_time = asyncio.Lock()
-        self._batches = 0
+        self._probing = asyncio.Lock()
+        self._sizes = BatchSizes(config)
+        self._turn = asyncio.Lock()
+        self._batch_count = 0
         self._is_node_away = False
         self._converging_since_s: float | None = None
 
-    def wish(self, wanted: SnapshotRequest) -> None:
-        if self._converging_since_s is None and wanted.reason != AUDIT:
+    def request(self, request: SnapshotRequest) -> None:
+        if self._converging_since_s is None and request.reason != AUDIT:
             self._converging_since_s = _now_s()
-        self._wishes.add(wanted, _now_s())
-        self._news[wanted.pool.protocol].set()
+        self._requests.add(request, _now_s())
+        self._arrived[request.pool.protocol].set()
 
-    async def scrape(self, protocol: ProtocolName) -> None:
+    async def run(self, protocol: ProtocolName) -> None:
         """For ever. Raises NotPublished."""
         delay_s, last_block = FIRST_DELAY_S, -1
         while True:
-            await self._wait_for_wishes(protocol)
+            await self._wait_for_requests(protocol)
             try:
-                async with nullcontext() if self._config.parallel else self._one_at_a_time:
+                async with nullcontext() if self._config.parallel else self._turn:
                     last_block = await self._scrape_batch(protocol, last_block)
             except BlockGone as error:
                 BATCHES.labels(protocol, "begun again").inc()
                 log.info("A batch of %s pools begins again at another block: %s", protocol, error)
-                await asyncio.sleep(NEXT_LOOK_S)
+                await asyncio.sleep(POLL_S)
             except (NodeUnavailable, RpcError) as error:
                 BATCHES.labels(protocol, "node away").inc()
-                self._say_once(error)
+                self._warn_once(error)
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, LONGEST_DELAY_S)
             else:
                 self._is_node_away = False
                 delay_s = FIRST_DELAY_S
 
-    async def _wait_for_wishes(self, protocol: ProtocolName) -> None:
-        waiting = self._wishes.waiting(protocol)
+    async def _wait_for_requests(self, protocol: ProtocolName) -> None:
+        waiting = self._requests.count(protocol)
         WAITING.labels(protocol).set(waiting)
         if not waiting:
-            self._news[protocol].clear()
-            await self._news[protocol].wait()
+            self._arrived[protocol].clear()
+            await self._arrived[protocol].wait()
 
     async def _scrape_batch(self, protocol: ProtocolName, last_block: int) -> int:
         """Returns the block of the batch; that of the last where no wish can be answered yet."""
         head = await self._node.header(self._config.pin)
         taken: list[SnapshotRequest] = []
         if head is not None and not (self._config.wait_for_next_block and head.number <= last_block):
-            taken = self._wishes.take(protocol, self._sizes.next(protocol), head.number, _now_s())
+            taken = self._requests.take(protocol, self._sizes.next(protocol), head.number, _now_s())
         if head is None or not taken:
-            await asyncio.sleep(NEXT_LOOK_S)
+            await asyncio.sleep(POLL_S)
             return last_block
         try:
-            await self._answer(protocol, head, taken)
+            await self._read_and_publish(protocol, head, taken)
         finally:
-            left = [wanted for wanted in taken if self._wishes.is_in_hand(wanted.pool.id)]
-            self._wishes.put_back(left, _now_s())
+            left = [request for request in taken if self._requests.is_being_read(request.pool.id)]
+            self._requests.requeue(left, _now_s())
         return head.number
 
-    async def _answer(self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[SnapshotRequest]) -> None:
+    async def _read_and_publish(
+        self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[SnapshotRequest]
+    ) -> None:
         began_s = _now_s()
         block = Block(head.number, head.hash)
-        self._batches += 1
-        begun = BatchResult(self._batches, protocol, "full_ticks", block, len(taken))
+        self._batch_count += 1
+        begun = BatchResult(self._batch_count, protocol, "full_ticks", block, len(taken))
         try:
             outcomes = await self._read(block, taken)
         except BlockGone as error:
@@ -112,35 +118,35 @@ class Scraper:
         answers = {pool: outcome for pool, outcome in outcomes.items() if not isinstance(outcome, Failed)}
         await self._publisher.publish(block, answers)
         for pool in answers:
-            self._wishes.answered(pool, _now_s())
-        self._put_back_failed(taken, outcomes)
+            self._requests.complete(pool, _now_s())
+        self._requeue_failed(taken, outcomes)
         failed = tuple(pool for pool in outcomes if pool not in answers)
         result = replace(begun, pools_scraped=len(answers), failed=failed, duration_seconds=_now_s() - began_s)
         self._sizes.learn(result)
         self._count(result, outcomes)
-        if self._converging_since_s is not None and not any(map(self._wishes.waiting, PROTOCOLS)):
+        if self._converging_since_s is not None and not any(map(self._requests.count, PROTOCOLS)):
             CONVERGENCE.observe(_now_s() - self._converging_since_s)
             self._converging_since_s = None
-        await self._announcer.announce(block.number, self._batch(result))
+        await self._reference_blocks.publish(block.number, self._batch_metadata(result))
 
     async def _read(self, block: Block, taken: Sequence[SnapshotRequest]) -> dict[PoolId, Outcome]:
         try:
-            async with self._finding:
+            async with self._probing:
                 self._capabilities = self._capabilities or await probe_capabilities(self._node, block)
-            pools = [wanted.pool for wanted in taken]
+            pools = [request.pool for request in taken]
             managers = {pool.id: await pool_manager(self._node, pool, self._settings) for pool in pools}
             return await read_pools(PinnedState(self._node, block, self._capabilities), pools, managers)
         except StateUnavailable:
             self._capabilities = None
             raise
 
-    def _put_back_failed(self, taken: Sequence[SnapshotRequest], outcomes: dict[PoolId, Outcome]) -> None:
-        for wanted in taken:
-            outcome = outcomes[wanted.pool.id]
+    def _requeue_failed(self, taken: Sequence[SnapshotRequest], outcomes: dict[PoolId, Outcome]) -> None:
+        for request in taken:
+            outcome = outcomes[request.pool.id]
             if isinstance(outcome, Failed):
-                log.warning("%s could not be read, and is tried again: %s", wanted.pool.id, outcome.reason)
-                RETRIES.labels(wanted.pool.protocol).inc()
-                self._wishes.put_back([wanted], _now_s(), RETRY_POOL_S)
+                log.warning("%s could not be read, and is tried again: %s", request.pool.id, outcome.reason)
+                RETRIES.labels(request.pool.protocol).inc()
+                self._requests.requeue([request], _now_s(), POOL_RETRY_S)
 
     def _count(self, result: BatchResult, outcomes: dict[PoolId, Outcome]) -> None:
         protocol, duration_s = result.protocol, result.duration_seconds
@@ -152,11 +158,11 @@ class Scraper:
         if duration_s > self._config.budget_s:
             log.warning("A batch of %d %s pools took %.1f s, most of a block", len(outcomes), protocol, duration_s)
 
-    def _batch(self, result: BatchResult) -> Batch:
-        left = sum(-(-self._wishes.waiting(each) // self._sizes.next(each)) for each in PROTOCOLS)
-        return Batch(result.batch_number, result.batch_number + left, result.protocol, result.pools_requested)
+    def _batch_metadata(self, result: BatchResult) -> BatchMetadata:
+        left = sum(-(-self._requests.count(each) // self._sizes.next(each)) for each in PROTOCOLS)
+        return BatchMetadata(result.batch_number, result.batch_number + left, result.protocol, result.pools_requested)
 
-    def _say_once(self, error: Exception) -> None:
+    def _warn_once(self, error: Exception) -> None:
         if not self._is_node_away:
             log.warning("The node does not answer (%s); trying again, at last every %.0f s", error, LONGEST_DELAY_S)
         self._is_node_away = True

@@ -13,5 +13,5 @@ CONVERGENCE = Histogram(
     buckets=(1, 5, 15, 60, 300, 600),
 )
 RETRIES = Counter("arena_scraper_retries_total", "Pools that could not be read, and are tried again", ["protocol"])
-UNREADABLE_WISHES = Counter("arena_scraper_unreadable_wishes_total", "Records of `wanted` that are none")
-ANNOUNCEMENTS = Counter("arena_scraper_announcements_total", "Reference blocks told on NATS, or not", ["outcome"])
+UNDECODABLE_REQUESTS = Counter("arena_scraper_unreadable_wishes_total", "Records of `wanted` that are none")
+REFERENCE_BLOCKS = Counter("arena_scraper_announcements_total", "Reference blocks told on NATS, or not", ["outcome"])

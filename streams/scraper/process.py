@@ -16,11 +16,11 @@ from streams.kafka.records import Undecodable, decode_snapshot_request
 from streams.kafka.topic_setup import ensure
 from streams.kafka.topics import topics
 from streams.node.client import connect
+from streams.scraper.batch_size import PROTOCOLS, BatchConfig, batch_config
 from streams.scraper.batches import Scraper
-from streams.scraper.config import PROTOCOLS, BatchConfig, batch_config
-from streams.scraper.metrics import UNREADABLE_WISHES
-from streams.scraper.reference_blocks import announcer
-from streams.scraper.snapshot_publisher import Publisher
+from streams.scraper.metrics import UNDECODABLE_REQUESTS
+from streams.scraper.reference_blocks import reference_block_publisher
+from streams.scraper.snapshot_publisher import SnapshotPublisher
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +30,20 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
     await ensure(settings)
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(connect(settings.rpc))
-        publisher = Publisher(settings.chain, await stack.enter_async_context(producing(settings)))
-        announce = await stack.enter_async_context(announcer(settings))
-        records = await stack.enter_async_context(_wanted(settings))
+        publisher = SnapshotPublisher(settings.chain, await stack.enter_async_context(producing(settings)))
+        announce = await stack.enter_async_context(reference_block_publisher(settings))
+        records = await stack.enter_async_context(_request_consumer(settings))
         scraper = Scraper(settings, config or batch_config(settings), node, publisher, announce)
         log.info("Scraping %s from %s", settings.chain, settings.rpc)
         await run_until_first_exit(
             raise_group_failure(records),
-            _hear(scraper, records, publisher),
-            *(scraper.scrape(protocol) for protocol in PROTOCOLS),
+            _read_requests(scraper, records, publisher),
+            *(scraper.run(protocol) for protocol in PROTOCOLS),
         )
 
 
 @asynccontextmanager
-async def _wanted(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+async def _request_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         topics(settings.chain).wanted,
         **client_options(settings),
@@ -59,11 +59,11 @@ async def _wanted(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         await leave_group(consumer)
 
 
-async def _hear(scraper: Scraper, records: AIOKafkaConsumer, publisher: Publisher) -> None:
+async def _read_requests(scraper: Scraper, records: AIOKafkaConsumer, publisher: SnapshotPublisher) -> None:
     async for record in records:
         try:
-            scraper.wish(decode_snapshot_request(record.value or b""))
+            scraper.request(decode_snapshot_request(record.value or b""))
         except Undecodable as error:
-            UNREADABLE_WISHES.inc()
+            UNDECODABLE_REQUESTS.inc()
             log.error("%s[%d] offset %d is no wish: %s", record.topic, record.partition, record.offset, error)  # noqa: TRY400  the bytes are at fault
             await publisher.dead_letter(record, error)

@@ -14,14 +14,14 @@ from nats.errors import Error as NatsError
 from protocols.types import ProtocolName
 from settings import Settings
 from streams.kafka.groups import cancel_and_wait
-from streams.scraper.metrics import ANNOUNCEMENTS
+from streams.scraper.metrics import REFERENCE_BLOCKS
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 2
 
 
-class Batch(msgspec.Struct, frozen=True):
+class BatchMetadata(msgspec.Struct, frozen=True):
     batch_number: int
     total_batches: int
     """So far as is known when the batch is read: it grows with what is asked for."""
@@ -34,15 +34,15 @@ class ReferenceBlock(msgspec.Struct, frozen=True):
     reference_block: int
     snapshot_timestamp: str
     """ISO 8601: when the batch's block became the reference."""
-    metadata: Batch
+    metadata: BatchMetadata
 
 
-class Announcer:
+class ReferenceBlockPublisher:
     def __init__(self, chain: str, client: Client) -> None:
         self._chain = chain
         self._client = client
 
-    async def announce(self, block: int, batch: Batch) -> None:
+    async def publish(self, block: int, batch: BatchMetadata) -> None:
         timestamp = datetime.now(UTC).isoformat()
         message = msgspec.json.encode(ReferenceBlock(self._chain, block, timestamp, batch))
         subject = f"whitelist.snapshots.{self._chain}.reference_block"
@@ -52,19 +52,19 @@ class Announcer:
             await self._client.publish(subject, message)
             await self._client.flush(TIMEOUT_S)
         except (NatsError, OSError, TimeoutError) as error:
-            ANNOUNCEMENTS.labels("failed").inc()
+            REFERENCE_BLOCKS.labels("failed").inc()
             log.warning("Reference block %d could not be told on %s: %s", block, subject, error or type(error).__name__)
         else:
-            ANNOUNCEMENTS.labels("told").inc()
+            REFERENCE_BLOCKS.labels("told").inc()
 
 
 @asynccontextmanager
-async def announcer(settings: Settings) -> AsyncIterator[Announcer]:
+async def reference_block_publisher(settings: Settings) -> AsyncIterator[ReferenceBlockPublisher]:
     """Connects in the background and for as long as it takes."""
     client = Client()
     connecting = asyncio.create_task(_connect(client, settings), name="connect to NATS")
     try:
-        yield Announcer(settings.chain, client)
+        yield ReferenceBlockPublisher(settings.chain, client)
     finally:
         await cancel_and_wait(connecting)
         if client.is_connected:

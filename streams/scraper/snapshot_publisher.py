@@ -21,7 +21,7 @@ class NotPublished(Exception):
         super().__init__(f"Kafka did not take a record for topic {topic} ({error!r}); the scraper stops")
 
 
-class Publisher:
+class SnapshotPublisher:
     def __init__(self, chain: str, producer: AIOKafkaProducer) -> None:
         self._topics = topics(chain)
         self._producer = producer

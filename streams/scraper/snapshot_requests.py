@@ -16,8 +16,8 @@ RENEWED_S = 30.0
 
 
 class QueuedRequest(msgspec.Struct, frozen=True):
-    wanted: SnapshotRequest
-    heard_s: float
+    request: SnapshotRequest
+    received_s: float
     not_until_s: float = 0.0
     """A pool that could not be read is tried again then, after the others."""
 
@@ -45,39 +45,39 @@ class RequestQueue:
         held = self._waiting.get(pool)
         if held is None:
             self._waiting[pool] = QueuedRequest(wanted, now_s)
-        elif wanted.not_before >= held.wanted.not_before or now_s > held.heard_s + RENEWED_S:
+        elif wanted.not_before >= held.request.not_before or now_s > held.received_s + RENEWED_S:
             self._waiting[pool] = QueuedRequest(wanted, now_s, held.not_until_s)
 
     def take(self, protocol: ProtocolName, most: int, block: int, now_s: float) -> list[SnapshotRequest]:
         """The longest waiting that `block` serves; they are in hand until `answered` or `put_back`."""
         ready = [
             pool
-            for pool, wish in self._waiting.items()
-            if wish.wanted.pool.protocol == protocol
-            and wish.wanted.not_before <= block
-            and wish.not_until_s <= now_s
+            for pool, queued in self._waiting.items()
+            if queued.request.pool.protocol == protocol
+            and queued.request.not_before <= block
+            and queued.not_until_s <= now_s
             and pool not in self._in_hand
         ][:most]
         self._in_hand.update(dict.fromkeys(ready, block))
-        return [self._waiting.pop(pool).wanted for pool in ready]
+        return [self._waiting.pop(pool).request for pool in ready]
 
-    def answered(self, pool: PoolId, now_s: float) -> None:
+    def complete(self, pool: PoolId, now_s: float) -> None:
         self._answered[pool] = Answer(self._in_hand.pop(pool), now_s)
         self._forget(now_s)
 
-    def put_back(self, taken: Iterable[SnapshotRequest], now_s: float, delay_s: float = 0.0) -> None:
+    def requeue(self, taken: Iterable[SnapshotRequest], now_s: float, delay_s: float = 0.0) -> None:
         for wanted in taken:
             self._in_hand.pop(wanted.pool.id, None)
             newer = self._waiting.pop(wanted.pool.id, None)
-            if newer is None or newer.wanted.not_before < wanted.not_before:
+            if newer is None or newer.request.not_before < wanted.not_before:
                 newer = QueuedRequest(wanted, now_s)
-            self._waiting[wanted.pool.id] = QueuedRequest(newer.wanted, newer.heard_s, now_s + delay_s)
+            self._waiting[wanted.pool.id] = QueuedRequest(newer.request, newer.received_s, now_s + delay_s)
 
-    def is_in_hand(self, pool: PoolId) -> bool:
+    def is_being_read(self, pool: PoolId) -> bool:
         return pool in self._in_hand
 
-    def waiting(self, protocol: ProtocolName) -> int:
-        return sum(wish.wanted.pool.protocol == protocol for wish in self._waiting.values())
+    def count(self, protocol: ProtocolName) -> int:
+        return sum(queued.request.pool.protocol == protocol for queued in self._waiting.values())
 
     def _forget(self, now_s: float) -> None:
         while self._answered:

@@ -32,8 +32,8 @@ from streams.exex.control import (
 )
 from streams.feed import log_filter as feed_watch
 from streams.feed import process as feed
-from streams.nats.subscriber import RESEED
-from streams.nats.whitelist_encoder import Outgoing, Said, replacing
+from streams.nats.subscriber import RESEED_SUBJECT
+from streams.nats.whitelist_encoder import Envelope, OutgoingMessage, encode_full
 
 Place = tuple[int, int, PoolId, Event]
 """(tx_index, log_index within the receipt, pool, event)."""
@@ -165,8 +165,8 @@ def _log(raw: dict[str, Any]) -> Log:
     return Log(raw["address"].lower(), topics, bytes.fromhex(raw["data"][2:]), 0, 0)
 
 
-def said(chain: str) -> Said:
-    return Said(chain, "2026-01-01T00:00:00+00:00", 1)
+def said(chain: str) -> Envelope:
+    return Envelope(chain, "2026-01-01T00:00:00+00:00", 1)
 
 
 class Publisher:
@@ -182,9 +182,9 @@ class Publisher:
     async def answer(self, _: Msg) -> None:
         self.asked.set()
         if self.pools:
-            await self.say(replacing(said(self._chain), self.pools, 1 << 20))
+            await self.say(encode_full(said(self._chain), self.pools, 1 << 20))
 
-    async def say(self, messages: Iterable[Outgoing]) -> None:
+    async def say(self, messages: Iterable[OutgoingMessage]) -> None:
         for subject, payload in messages:
             await self._client.publish(subject, payload)
         await self._client.flush()
@@ -194,7 +194,7 @@ class Publisher:
 async def publisher(url: str, chain: str) -> AsyncIterator[Publisher]:
     client = await nats_client.connect(url)
     publishing = Publisher(client, chain)
-    await client.subscribe(RESEED, cb=publishing.answer)
+    await client.subscribe(RESEED_SUBJECT, cb=publishing.answer)
     await client.flush()
     yield publishing
     await client.close()
@@ -212,7 +212,7 @@ class Fed(logging.Handler):
 
     async def watching(self, pools: Sequence[Pool | PoolMetadata]) -> None:
         singletons = sum(pool.protocol == "v4" for pool in pools)
-        expected = f"Watching {len(pools)} pools; the PoolManager of {singletons} V4 pools is known"
+        expected = f"The filter has {len(pools)} pools and the PoolManagers of {singletons} V4 pools"
         async with asyncio.timeout(60):
             while self._said != expected:
                 await asyncio.sleep(0.01)

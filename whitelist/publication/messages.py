@@ -9,7 +9,16 @@ from typing import Any
 import msgspec
 
 from protocols.types import PoolId, PoolMetadata
-from streams.nats.whitelist_encoder import Outgoing, Said, adding, chunks, outgoing, parts, removing, replacing
+from streams.nats.whitelist_encoder import (
+    Envelope,
+    OutgoingMessage,
+    encode_add,
+    encode_full,
+    encode_message,
+    encode_parts,
+    encode_remove,
+    split_by_size,
+)
 from whitelist.publication.store import ListedToken, Published
 
 
@@ -54,29 +63,30 @@ def expect_moderate(before: Published | None, found: Change, share: float) -> No
         )
 
 
-def messages(said: Said, found: Change, after: Published, max_payload: int) -> list[Outgoing]:
+def messages(said: Envelope, found: Change, after: Published, max_payload: int) -> list[OutgoingMessage]:
     """Raises TooLarge."""
     gone = [
-        outgoing(said, "remove", {"type": "remove", "token_addresses": chunk}, "tokens")
-        for chunk in chunks(list(found.removed_tokens), max_payload)
+        encode_message(said, "remove", {"type": "remove", "token_addresses": chunk}, "tokens")
+        for chunk in split_by_size(list(found.removed_tokens), max_payload)
     ]
     return [
-        *removing(said, found.removed, max_payload),
-        *adding(said, found.pools, max_payload),
+        *encode_remove(said, found.removed, max_payload),
+        *encode_add(said, found.pools, max_payload),
         *gone,
         *_tokens(said, "add", found.tokens, max_payload),
         *whole(said, after, max_payload),
     ]
 
 
-def whole(said: Said, published: Published, max_payload: int) -> list[Outgoing]:
+def whole(said: Envelope, published: Published, max_payload: int) -> list[OutgoingMessage]:
     """Raises TooLarge. Of no pools nothing is said: readers refuse a list that empties theirs."""
-    pools = replacing(said, published.pools, max_payload) if published.pools else []
+    pools = encode_full(said, published.pools, max_payload) if published.pools else []
     return [*pools, *_tokens(said, "full", published.tokens, max_payload)]
 
 
-def _tokens(said: Said, action: str, tokens: Sequence[ListedToken], max_payload: int) -> list[Outgoing]:
+def _tokens(said: Envelope, action: str, tokens: Sequence[ListedToken], max_payload: int) -> list[OutgoingMessage]:
     bodies: list[dict[str, Any]] = [
-        {"type": action, "token_count": len(chunk), "tokens": chunk} for chunk in chunks(list(tokens), max_payload)
+        {"type": action, "token_count": len(chunk), "tokens": chunk}
+        for chunk in split_by_size(list(tokens), max_payload)
     ]
-    return parts(said, action, bodies, "tokens")
+    return encode_parts(said, action, bodies, "tokens")

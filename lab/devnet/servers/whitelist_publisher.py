@@ -10,7 +10,7 @@ from nats.js.api import StreamConfig
 
 from lab.devnet.chain.contracts import NATIVE, Pool
 from streams.nats import jetstream
-from streams.nats.whitelist_encoder import Outgoing
+from streams.nats.whitelist_encoder import OutgoingMessage
 
 STREAM = StreamConfig(name="whitelist", subjects=["whitelist.>"], max_msgs_per_subject=1)
 
@@ -19,7 +19,9 @@ async def publish(url: str, chain: str, pools: Sequence[Pool]) -> None:
     """Both full lists; each replaces the one before."""
     connection = await nats.connect(url)
     messages = (("full", full(chain, pools)), ("minimal", minimal(chain, pools)))
-    said = [Outgoing(f"whitelist.pools.{chain}.{name}", json.dumps(message).encode()) for name, message in messages]
+    said = [
+        OutgoingMessage(f"whitelist.pools.{chain}.{name}", json.dumps(message).encode()) for name, message in messages
+    ]
     try:
         await jetstream.publish(connection, chain, said)
     finally:

@@ -18,7 +18,7 @@ from streams.kafka.records import Listed, encode_record
 from streams.kafka.topic_setup import ensure
 from streams.kafka.topics import topics
 from streams.node.client import connect
-from streams.scraper.config import BatchConfig
+from streams.scraper.batch_size import BatchConfig
 from streams.snapshots.sampling import sample
 from tests.support.files import ROOT
 

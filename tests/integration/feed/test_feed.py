@@ -16,7 +16,7 @@ from streams.exex.control import Slot0Final, V2ReservesFinal, encode
 from streams.feed import process as feed
 from streams.feed.blocks import feed_block
 from streams.feed.socket_server import SocketTaken, serve
-from streams.nats.whitelist_encoder import Outgoing, adding, removing
+from streams.nats.whitelist_encoder import OutgoingMessage, encode_add, encode_remove
 from streams.node.client import NodeHeader
 from tests.support.feed_harness import client, feeding, mined, publisher, said, truth
 from tests.support.rpc_proxy import Call, error, proxied
@@ -142,12 +142,12 @@ async def test_a_whitelist_change_counts_from_the_next_block(settings: Settings)
             await fed.watching(half)
             first = await mined(world, 1)
             await listener.until_tip(await mined(world, 3))
-            await publishing.say(adding(said(settings.chain), [pool.metadata for pool in rest], 1 << 20))
+            await publishing.say(encode_add(said(settings.chain), [pool.metadata for pool in rest], 1 << 20))
             await fed.watching(world.pools)
             added = world.chain.tip.number + 1
             await listener.until_tip(await mined(world, 4))
-            await publishing.say(removing(said(settings.chain), [pool.id for pool in half], 1 << 20))
-            await publishing.say([Outgoing(f"whitelist.pools.{settings.chain}.full", b"no list at all")])
+            await publishing.say(encode_remove(said(settings.chain), [pool.id for pool in half], 1 << 20))
+            await publishing.say([OutgoingMessage(f"whitelist.pools.{settings.chain}.full", b"no list at all")])
             await fed.watching(rest)
             removed = world.chain.tip.number + 1
             last = await mined(world, 4)
@@ -165,7 +165,7 @@ async def test_a_whitelist_change_counts_from_the_next_block(settings: Settings)
 async def test_a_minimal_list_of_bare_ids_suffices_also_for_v4(settings: Settings) -> None:
     world = await world_on(settings.rpc)
     ids = [pool.id for pool in world.pools]
-    minimal = Outgoing(f"whitelist.pools.{settings.chain}.minimal", json.dumps({"pools": ids}).encode())
+    minimal = OutgoingMessage(f"whitelist.pools.{settings.chain}.minimal", json.dumps({"pools": ids}).encode())
     async with (
         publisher(settings.nats, settings.chain) as publishing,
         feeding(settings) as fed,
@@ -290,7 +290,7 @@ async def test_a_pool_created_in_blocks_that_are_gone_has_no_epilogue(settings: 
             await fed.watching(world.pools)
             first = await mined(world, 2)
             late = await asyncio.to_thread(world.create_late)
-            await publishing.say(adding(said(settings.chain), [late.metadata], 1 << 20))
+            await publishing.say(encode_add(said(settings.chain), [late.metadata], 1 << 20))
             await fed.watching(world.pools)
             await listener.until_tip(await mined(world, 4))
             gone = await asyncio.to_thread(world.reorg, world.chain.tip.number - first)
@@ -375,7 +375,7 @@ async def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
 
-    with pytest.raises(SocketTaken, match="exists and is no socket"):
+    with pytest.raises(SocketTaken, match="exists and is not a socket"):
         await feed.run(Settings(exex_socket=path))
 
     assert path.read_text() == "data"

@@ -1,4 +1,4 @@
-"""The feed started again: it goes on with the block after the last it told, over reorgs, whatever its files hold."""
+"""The feed after a restart: it continues with the block after the last emitted, over reorgs and damaged files."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import World
 from settings import Settings
-from streams.nats.whitelist_encoder import adding
+from streams.nats.whitelist_encoder import encode_add
 from tests.support.feed_harness import Client, client, feeding, mined, publisher, said, truth
 
 pytestmark = pytest.mark.servers
@@ -118,7 +118,7 @@ async def test_the_journal_of_another_chain_is_not_believed(
         await listener.until_tip(last)
 
     assert listener.chain()[0].number in (last - 1, last)
-    assert "is of another chain" in caplog.text
+    assert "belongs to another chain" in caplog.text
 
 
 async def test_away_for_longer_than_it_remembers_it_starts_at_the_head(
@@ -146,7 +146,7 @@ async def test_the_block_from_which_a_list_is_in_force_is_kept_and_true(settings
         async with feeding(settings) as fed, client(settings.exex_socket) as listener:
             await fed.watching(half)
             await listener.until_tip(await mined(world, 3))
-            await publishing.say(adding(said(settings.chain), [pool.metadata for pool in rest], 1 << 20))
+            await publishing.say(encode_add(said(settings.chain), [pool.metadata for pool in rest], 1 << 20))
             for _ in range(20):
                 await mined(world, 1)
             await fed.watching(world.pools)

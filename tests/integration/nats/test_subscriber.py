@@ -11,7 +11,7 @@ from nats.js.api import StreamConfig
 
 from lab.devnet.servers.start import Nats
 from settings import Settings
-from streams.nats.subscriber import RESEED, Received, subscribe
+from streams.nats.subscriber import RESEED_SUBJECT, Received, subscribe
 
 pytestmark = pytest.mark.servers
 
@@ -56,7 +56,7 @@ async def publisher(url: str, reseeded: Callable[[Client], Awaitable[None]] | No
             assert reseeded is not None
             await reseeded(client)
 
-        await client.subscribe(RESEED, cb=answer)
+        await client.subscribe(RESEED_SUBJECT, cb=answer)
         await client.flush()
     yield client
     await client.close()

@@ -35,7 +35,7 @@ from streams.kafka.topics import topics
 from streams.node.client import connect
 from streams.node.pinned_state import NodeCapabilities, PinnedState
 from streams.scraper import process as scraper
-from streams.scraper.config import BatchConfig
+from streams.scraper.batch_size import BatchConfig
 from streams.snapshots.pool_reader import read_pools
 from tests.support.rpc_proxy import Call, is_asking, proxied
 

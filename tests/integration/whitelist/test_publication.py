@@ -20,9 +20,9 @@ from lab.devnet.chain.world import World
 from lab.devnet.servers.start import Nats, anvil
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from settings import Settings
-from streams.nats.jetstream import NotKept, publish
+from streams.nats.jetstream import NotStored, publish
 from streams.nats.subscriber import subscribe
-from streams.nats.whitelist_encoder import Outgoing, Said
+from streams.nats.whitelist_encoder import Envelope, OutgoingMessage
 from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
 from whitelist import service
 from whitelist.publication.messages import TooManyRemoved, change, expect_moderate, messages, whole
@@ -30,7 +30,7 @@ from whitelist.publication.store import ListedToken, Published, WhitelistStore
 
 CHAIN = "test"
 TOKENS = (Token("0x" + "11" * 20, 18, "WETH"), Token("0x" + "22" * 20, 6, "USDC"))
-SAID = Said(CHAIN, "2026-01-01T00:00:00+00:00", 1_700_000_000_000)
+SAID = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1_700_000_000_000)
 
 
 def pools(count: int) -> list[PoolMetadata]:
@@ -45,7 +45,7 @@ def published(listed: list[PoolMetadata], chosen: list[ListedToken] | None = Non
     return Published(SAID.snapshot_id + number, Block(number, f"0x{number:064x}"), listed, chosen or tokens(2))
 
 
-def readers(outgoing: list[Outgoing], chain: str = CHAIN) -> tuple[set[PoolId], set[PoolId]]:
+def readers(outgoing: list[OutgoingMessage], chain: str = CHAIN) -> tuple[set[PoolId], set[PoolId]]:
     """What a keeper of state and an ExEx hold after all of it."""
     full, minimal = FullList(), MinimalList()
     for subject, payload in outgoing:
@@ -56,7 +56,7 @@ def readers(outgoing: list[Outgoing], chain: str = CHAIN) -> tuple[set[PoolId], 
     return set(full.pools), set(minimal.pools)
 
 
-def retained(outgoing: list[Outgoing]) -> list[Outgoing]:
+def retained(outgoing: list[OutgoingMessage]) -> list[OutgoingMessage]:
     """What a stream that keeps the last message of each subject gives to who comes late, in the stream's order."""
     last = {message.subject: (at, message) for at, message in enumerate(outgoing)}
     return [message for _, message in sorted(last.values(), key=lambda kept: kept[0])]
@@ -216,8 +216,8 @@ async def test_5000_pools_reach_who_is_there_and_who_comes_late(nats: str, chain
 async def test_without_jetstream_it_fails_loudly() -> None:
     with Nats(jetstream=False) as server:
         async with client(server.address) as connection:
-            with pytest.raises(NotKept, match="NATS has no JetStream"):
-                await publish(connection, CHAIN, [Outgoing(f"whitelist.pools.{CHAIN}.full", b"{}")])
+            with pytest.raises(NotStored, match="NATS has no JetStream"):
+                await publish(connection, CHAIN, [OutgoingMessage(f"whitelist.pools.{CHAIN}.full", b"{}")])
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from protocols.types import PoolId, PoolMetadata, Token
 from streams.nats.whitelist_decoder import Rejected
-from streams.nats.whitelist_encoder import Said, TooLarge, adding, removing, replacing
+from streams.nats.whitelist_encoder import Envelope, TooLarge, encode_add, encode_full, encode_remove
 from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
 
 CHAIN = "ethereum"
@@ -321,14 +321,14 @@ def many(count: int) -> list[PoolMetadata]:
     return [PoolMetadata(PoolId(f"0x{i:040x}"), "v3", USDC, WETH, 500, 10, FACTORY) for i in range(1, count + 1)]
 
 
-SAID = Said(CHAIN, "2026-01-01T00:00:00+00:00", 1_767_225_600_000)
+SAID = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1_767_225_600_000)
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_list_too_large_for_one_message_is_joined_from_its_parts(order: int) -> None:
     pools = many(100)
     held, listed = holding(PAIR), MinimalList()
-    outgoing = replacing(SAID, pools, max_payload=4096)[::order]
+    outgoing = encode_full(SAID, pools, max_payload=4096)[::order]
     assert len(outgoing) > 4
     assert all(len(message.payload) <= 4096 for message in outgoing)
 
@@ -343,8 +343,8 @@ def test_a_list_too_large_for_one_message_is_joined_from_its_parts(order: int) -
 
 
 def test_parts_of_another_snapshot_are_not_joined() -> None:
-    old = [m for m in replacing(SAID, many(100), 4096) if ".full." in m.subject]
-    new = [m for m in replacing(SAID._replace(snapshot_id=2), many(90), 4096) if ".full." in m.subject]
+    old = [m for m in encode_full(SAID, many(100), 4096) if ".full." in m.subject]
+    new = [m for m in encode_full(SAID._replace(snapshot_id=2), many(90), 4096) if ".full." in m.subject]
     held = holding(PAIR)
 
     for subject, payload in [*old[:-1], *new]:
@@ -358,9 +358,9 @@ def test_what_we_publish_is_what_we_read(max_payload: int) -> None:
     held, listed = FullList(), MinimalList()
     extra = many(60)
     for subject, payload in [
-        *replacing(SAID, [PAIR, POOL, SINGLETON], max_payload),
-        *adding(SAID, extra, max_payload),
-        *removing(SAID, [A, *(pool.id for pool in extra[:30])], max_payload),
+        *encode_full(SAID, [PAIR, POOL, SINGLETON], max_payload),
+        *encode_add(SAID, extra, max_payload),
+        *encode_remove(SAID, [A, *(pool.id for pool in extra[:30])], max_payload),
     ]:
         assert len(payload) <= max_payload
         held = apply_full(held, subject, payload, CHAIN)
@@ -372,9 +372,9 @@ def test_what_we_publish_is_what_we_read(max_payload: int) -> None:
 
 def test_a_pool_larger_than_a_message_fails_loudly() -> None:
     with pytest.raises(TooLarge, match="the server takes messages of 600"):
-        replacing(SAID, [POOL], max_payload=600)
+        encode_full(SAID, [POOL], max_payload=600)
 
 
 def test_an_empty_list_is_never_published_as_a_replacement() -> None:
     with pytest.raises(ValueError, match="remove its pools instead"):
-        replacing(SAID, [], 1 << 20)
+        encode_full(SAID, [], 1 << 20)

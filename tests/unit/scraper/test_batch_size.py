@@ -1,8 +1,7 @@
 import pytest
 
 from protocols.types import Block, ProtocolName
-from streams.scraper.batch_size import LARGEST, Sizes
-from streams.scraper.config import BatchConfig, BatchResult
+from streams.scraper.batch_size import LARGEST, BatchConfig, BatchResult, BatchSizes
 from streams.snapshots.pool_reader import Phase
 
 BLOCK = Block(7, "0x07")
@@ -24,11 +23,11 @@ def result(pools: int, seconds: float, protocol: ProtocolName = "v3", error: str
     ],
 )
 def test_it_begins_with_the_sizes_configured(protocol: ProtocolName, phase: Phase, size: int) -> None:
-    assert Sizes(BatchConfig()).next(protocol, phase) == size
+    assert BatchSizes(BatchConfig()).next(protocol, phase) == size
 
 
 def test_a_batch_comes_to_take_its_part_of_a_block() -> None:
-    sizes, pools_per_second = Sizes(BatchConfig()), 40.0
+    sizes, pools_per_second = BatchSizes(BatchConfig()), 40.0
     for _ in range(20):
         sizes.learn(result(sizes.next("v3"), sizes.next("v3") / pools_per_second))
 
@@ -36,7 +35,7 @@ def test_a_batch_comes_to_take_its_part_of_a_block() -> None:
 
 
 def test_a_slower_node_gets_smaller_batches_at_once() -> None:
-    sizes = Sizes(BatchConfig())
+    sizes = BatchSizes(BatchConfig())
     for _ in range(10):
         sizes.learn(result(sizes.next("v3"), sizes.next("v3") / 100))
     before = sizes.next("v3")
@@ -47,7 +46,7 @@ def test_a_slower_node_gets_smaller_batches_at_once() -> None:
 
 
 def test_it_grows_only_by_full_batches_and_not_without_bound() -> None:
-    sizes = Sizes(BatchConfig())
+    sizes = BatchSizes(BatchConfig())
     sizes.learn(result(3, 0.001))
     assert sizes.next("v3") == 30
     for _ in range(30):
@@ -56,7 +55,7 @@ def test_it_grows_only_by_full_batches_and_not_without_bound() -> None:
 
 
 def test_a_batch_that_came_to_nothing_halves_the_next_and_one_pool_is_the_least() -> None:
-    sizes = Sizes(BatchConfig())
+    sizes = BatchSizes(BatchConfig())
     sizes.learn(result(30, 5.0, error="the block is gone"))
     assert sizes.next("v3") == 15
     for _ in range(10):
@@ -65,14 +64,14 @@ def test_a_batch_that_came_to_nothing_halves_the_next_and_one_pool_is_the_least(
 
 
 def test_protocols_do_not_change_each_others_sizes() -> None:
-    sizes = Sizes(BatchConfig())
+    sizes = BatchSizes(BatchConfig())
     sizes.learn(result(200, 1.0, "v2"))
 
     assert (sizes.next("v3"), sizes.next("v4")) == (30, 20)
 
 
 def test_sizes_that_are_not_adaptive_stay() -> None:
-    sizes = Sizes(BatchConfig(adaptive=False))
+    sizes = BatchSizes(BatchConfig(adaptive=False))
     sizes.learn(result(30, 0.1))
 
     assert sizes.next("v3") == 30

@@ -55,7 +55,7 @@ def test_the_longest_waiting_are_taken_first_and_no_more_than_asked() -> None:
         wishes.add(wish(pool), 0)
 
     assert wishes.take("v2", 2, 1, 0) == [wish("a"), wish("b")]
-    assert wishes.waiting("v2") == 1
+    assert wishes.count("v2") == 1
     assert wishes.take("v3", 2, 1, 0) == []
 
 
@@ -65,7 +65,7 @@ def test_a_wish_that_the_batch_in_hand_serves_is_not_read_twice() -> None:
     wishes.take("v2", 10, 9, 0)
 
     wishes.add(wish("a", 9), 0)
-    wishes.answered(PoolId("a"), 1)
+    wishes.complete(PoolId("a"), 1)
 
     assert wishes.take("v2", 10, 99, 1) == []
 
@@ -77,7 +77,7 @@ def test_a_wish_for_more_than_the_batch_in_hand_is_read_after_it() -> None:
 
     wishes.add(wish("a", 10), 0)
     while_in_hand = wishes.take("v2", 10, 99, 0)
-    wishes.answered(PoolId("a"), 1)
+    wishes.complete(PoolId("a"), 1)
 
     assert while_in_hand == []
     assert wishes.take("v2", 10, 99, 1) == [wish("a", 10)]
@@ -87,7 +87,7 @@ def test_a_wish_that_crossed_its_answer_is_dropped_and_a_later_one_is_not() -> N
     wishes = RequestQueue()
     wishes.add(wish("a", 5), 0)
     wishes.take("v2", 10, 9, 0)
-    wishes.answered(PoolId("a"), 1)
+    wishes.complete(PoolId("a"), 1)
 
     wishes.add(wish("a", 9), 1.5)
     crossed = wishes.take("v2", 10, 9, 1.5)
@@ -101,7 +101,7 @@ def test_a_wish_for_more_than_the_answer_is_not_dropped() -> None:
     wishes = RequestQueue()
     wishes.add(wish("a", 5), 0)
     wishes.take("v2", 10, 9, 0)
-    wishes.answered(PoolId("a"), 1)
+    wishes.complete(PoolId("a"), 1)
 
     wishes.add(wish("a", 10), 1.5)
 
@@ -114,7 +114,7 @@ def test_what_is_put_back_goes_behind_the_others_and_waits_its_time() -> None:
     wishes.add(wish("b"), 0)
     taken = wishes.take("v2", 1, 9, 0)
 
-    wishes.put_back(taken, 1, delay_s=4)
+    wishes.requeue(taken, 1, delay_s=4)
 
     assert wishes.take("v2", 10, 9, 4) == [wish("b")]
     assert wishes.take("v2", 10, 9, 5) == [wish("a")]
@@ -126,7 +126,7 @@ def test_what_is_put_back_does_not_undo_a_wish_for_more() -> None:
     taken = wishes.take("v2", 1, 9, 0)
 
     wishes.add(wish("a", 50), 0)
-    wishes.put_back(taken, 0)
+    wishes.requeue(taken, 0)
 
     assert wishes.take("v2", 10, 49, 0) == []
     assert wishes.take("v2", 10, 50, 0) == [wish("a", 50)]
