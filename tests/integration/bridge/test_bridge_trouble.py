@@ -10,8 +10,8 @@ import pytest
 from lab.devnet.servers.start import Kafka
 from protocols.events import Sync
 from settings import Settings
-from streams.bridge import chain_publisher as bridge_publishing
 from streams.exex.control import BeginBlock, EndBlock
+from streams.kafka import publisher
 from streams.kafka.publisher import ProduceFailed
 from streams.kafka.topic_setup import KafkaUnreachable
 from tests.support.bridge_harness import (
@@ -222,7 +222,7 @@ async def _disturb(dice: random.Random, chain: Chain, feed: Feed) -> None:
 async def test_a_broker_that_dies_stops_the_bridge_with_a_sentence_and_nothing_is_lost(
     settings: Settings, rpc: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bridge_publishing, "PRODUCE_PATIENCE_S", 3.0)
+    monkeypatch.setattr(publisher, "PRODUCE_PATIENCE_S", 3.0)
     with Kafka() as broker:
         settings = settings.model_copy(update={"kafka": broker.address})
         async with stage(settings, rpc) as on:
