@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from protocols import Malformed, relevant
+from protocols.decoding import Malformed, relevant
 from protocols.events import Event
 from protocols.types import Log, PoolId
 from streams.bridge.block import ReadBlock, cut_short, differences, headers_match

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from protocols import Decoded
+from protocols.decoding import Decoded
 from protocols.events import Initialize, LiquidityChange, Swap, Sync
 from protocols.types import Log
 from streams.exex.control import (

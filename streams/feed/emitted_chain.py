@@ -7,7 +7,7 @@ completely before any of it is emitted.
 import logging
 from collections.abc import Mapping, Sequence
 
-from protocols import Decoded, Malformed, relevant
+from protocols.decoding import Decoded, Malformed, relevant
 from protocols.types import Log, PoolId, ProtocolName
 from streams.feed.blocks import FeedBlock, block_messages, feed_block, reorg_messages
 from streams.feed.journal import KEPT_BLOCKS, ActiveFilter, FilterSet, Journal

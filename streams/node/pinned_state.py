@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from protocols.programs import ECHO
 from protocols.types import Block
 from streams.node.client import Node, NodeUnavailable, RpcError
 
@@ -19,6 +18,9 @@ MAX_WORDS_PER_CALL = 8192
 MAX_MULTICALL_CALLS = 500
 MIN_WORDS_PER_CALL = 64
 LATEST_SETTLES_S = 0.05
+ECHO = bytes.fromhex("3660008037366000f3")
+"""Returns its calldata, which only a node that honours the override can: CALLDATASIZE PUSH1 0 DUP1 CALLDATACOPY
+CALLDATASIZE PUSH1 0 RETURN."""
 NO_CODE_ADDRESS = "0x00000000000000000000000000000000a7e4a7e4"
 """An address without code, for trying an override."""
 UNREACHED_BLOCK = 2**48

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import msgspec
 
-from protocols.programs import READ, UnexpectedOutput, read_calldata, read_output
 from protocols.storage import Words
 from protocols.types import PoolId
 from streams.node.pinned_state import BlockGone, Call, CallResult, PinnedState
 from streams.snapshots.contract_checks import Failed, Target
+from streams.snapshots.programs import READ, UnexpectedOutput, read_calldata, read_output
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from protocols.programs import ASK, Reply, UnexpectedOutput, ask_calldata, ask_output
 from streams.node.pinned_state import NO_CODE_ADDRESS, CallResult, PinnedState
+from streams.snapshots.programs import ASK, Reply, UnexpectedOutput, ask_calldata, ask_output
 
 log = logging.getLogger(__name__)
 

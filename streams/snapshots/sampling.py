@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from protocols import Malformed, decode
 from protocols.abi import WrongShape, arguments
+from protocols.decoding import Malformed, decode
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
 from protocols.v4 import INITIALIZE
 from streams.node.client import Node, RpcError

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from protocols import relevant, v2, v3
+from protocols import v2, v3
+from protocols.decoding import relevant
 from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
 from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
 from settings import Settings

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from lab.devnet.chain.contracts import Pool
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import World
-from protocols import decode
+from protocols.decoding import decode
 from protocols.events import Event, Initialize
 from protocols.types import Log, PoolId, PoolMetadata
 from settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from protocols.programs import ASK
+from streams.snapshots.programs import ASK
 
 Call = dict[str, Any]
 Rule = Callable[[Call], Call | None]

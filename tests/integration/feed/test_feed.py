@@ -8,7 +8,8 @@ import pytest
 
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import ReorgKind, World
-from protocols import Decoded, v2
+from protocols import v2
+from protocols.decoding import Decoded
 from protocols.events import Event, Initialize, LiquidityChange
 from protocols.types import Log, PoolId, PoolMetadata, Token
 from settings import Settings

@@ -12,8 +12,6 @@ from lab.devnet.chain.blocks import TRADER, Chain, Transaction
 from lab.devnet.chain.contracts import NATIVE, V4_KEY, Contracts, Pool, create_v2, create_v3, create_v4, first_pools
 from lab.devnet.chain.evm import Rpc, calldata, signed, words
 from lab.devnet.servers import start as servers
-from protocols.assembler import assemble
-from protocols.programs import QUESTION_BYTES
 from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.storage import V3_PANCAKE, V3_UNISWAP, Slots, mapping_slot, tick_of, v4_slots
 from protocols.types import Block, PoolId, PoolMetadata, Token
@@ -26,10 +24,12 @@ from streams.node.pinned_state import (
     StateUnavailable,
     probe_capabilities,
 )
+from streams.snapshots.assembler import assemble
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import EXTSLOAD, GET_RESERVES, LIQUIDITY, TICK_SPACING, Failed, Missing, Target
 from streams.snapshots.multicall import multicall
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
+from streams.snapshots.programs import QUESTION_BYTES
 from streams.snapshots.storage_slots import read_slots
 from tests.support.rpc_proxy import (
     Call,

@@ -7,7 +7,7 @@ import pytest
 
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
-from protocols import relevant
+from protocols.decoding import relevant
 from protocols.folding import Whole, apply, whole
 from protocols.states import State, V2State, V3State, V4State
 from protocols.types import Block, PoolId, PoolMetadata

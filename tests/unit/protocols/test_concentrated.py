@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.fuzz.chain_model import Naive, metadata, something
-from protocols import decode
 from protocols.concentrated import Price, apply, check_whole, essential
+from protocols.decoding import decode
 from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
 from protocols.states import Tick
 from protocols.ticks import MAX_TICK, MIN_TICK, UINT128, InvariantViolation, Ticks, from_ticks, sqrt_ratio_at_tick

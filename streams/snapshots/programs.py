@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from protocols.assembler import assemble
 from protocols.states import Tick
 from protocols.storage import Slots, Words, tick_of
+from streams.snapshots.assembler import assemble
 
 READ = assemble("""
         PUSH 0x00 CALLDATALOAD SLOAD                            ; price
@@ -69,12 +69,6 @@ ask:    CALLDATASIZE DUP2 EQ PUSH @done JUMPI                   ; out in
 done:   POP PUSH 0x80 SWAP1 SUB PUSH 0x80 RETURN                ;
 """)
 """Calls many contracts. In, for each: address, length, 64 bytes of calldata. Out: a word, 96 bytes of the reply."""
-
-ECHO = assemble("""
-        CALLDATASIZE PUSH 0x00 DUP1 CALLDATACOPY                ;
-        CALLDATASIZE PUSH 0x00 RETURN                           ;
-""")
-"""Returns its calldata: only a node that honours the override can."""
 
 HEAD_BYTES = 3 * 32
 TICK_BYTES = 3 + 32

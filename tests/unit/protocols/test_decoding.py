@@ -7,8 +7,9 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import TOPICS, Decoded, Malformed, decode, relevant, v2, v3, v4
+from protocols import v2, v3, v4
 from protocols.abi import arguments, declaration
+from protocols.decoding import TOPICS, Decoded, Malformed, decode, relevant
 from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
 from protocols.ticks import check_fits
 from protocols.types import Log, PoolId

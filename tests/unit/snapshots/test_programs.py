@@ -2,10 +2,11 @@
 
 import pytest
 
-from protocols.assembler import assemble
-from protocols.programs import ASK, ECHO, READ, UnexpectedOutput, ask_output, read_calldata, read_output
 from protocols.states import Tick
 from protocols.storage import V3_UNISWAP, Words
+from streams.node.pinned_state import ECHO
+from streams.snapshots.assembler import assemble
+from streams.snapshots.programs import ASK, READ, UnexpectedOutput, ask_output, read_calldata, read_output
 
 READ_BYTES = (
     "600035548060805260e81c1560e0351680602035015460c0528060403501606052606035016020526000356001015460a05260e06080355b"
