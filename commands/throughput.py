@@ -13,7 +13,7 @@ from streams.node.client import Node, NodeUnavailable
 from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.scraper.batch_size import PROTOCOLS, BatchConfig
-from streams.snapshots.contract_checks import Failed, Missing
+from streams.snapshots.contract_checks import NoState, ReadFailed
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
 
 TRIES = 5
@@ -87,7 +87,7 @@ class Meter:
                 outcomes = await self._read(phase, pools)
             except BlockGone:
                 continue
-            read = [each for each in outcomes if not isinstance(each, Missing | Failed)]
+            read = [each for each in outcomes if not isinstance(each, NoState | ReadFailed)]
             ticks = sum(len(state.ticks) for state in read if not isinstance(state, V2State))
             seconds = time.monotonic() - began_s
             return Timing(pools[0].protocol, phase, is_warm_up, seconds, len(read), ticks, len(pools) - len(read))

@@ -12,7 +12,7 @@ WORD_BYTES = 32
 _DECLARATION = re.compile(r"event (\w+)\((.*)\)")
 
 
-class WrongShape(Exception):
+class AbiMismatch(Exception):
     """A log's topics or data are not what the event's declaration says."""
 
 
@@ -42,14 +42,14 @@ def _argument(words: list[str]) -> Argument:
     return Argument(words[-1], words[0], "indexed" in words)
 
 
-def arguments(declared: Declaration, log: Log) -> Mapping[str, int]:
-    """Raises WrongShape for a missing or surplus topic or byte, and for a value that its type cannot hold."""
+def decode_arguments(declared: Declaration, log: Log) -> Mapping[str, int]:
+    """Raises AbiMismatch for a missing or surplus topic or byte, and for a value that its type cannot hold."""
     indexed = sum(argument.indexed for argument in declared.arguments)
     data_bytes = (len(declared.arguments) - indexed) * WORD_BYTES
     if len(log.topics) != indexed + 1 or any(len(topic) != WORD_BYTES for topic in log.topics):
-        raise WrongShape(f"{len(log.topics)} topics instead of {indexed + 1} of {WORD_BYTES} bytes")
+        raise AbiMismatch(f"{len(log.topics)} topics instead of {indexed + 1} of {WORD_BYTES} bytes")
     if len(log.data) != data_bytes:
-        raise WrongShape(f"{len(log.data)} bytes of data instead of {data_bytes}")
+        raise AbiMismatch(f"{len(log.data)} bytes of data instead of {data_bytes}")
     topics = iter(log.topics[1:])
     words = (log.data[at : at + WORD_BYTES] for at in range(0, data_bytes, WORD_BYTES))
     return {
@@ -62,7 +62,7 @@ def _value(argument: Argument, word: bytes) -> int:
     value = int.from_bytes(word, "big", signed=signed)
     bits = _bits(argument.type)
     if not (-(1 << bits - 1) <= value < 1 << bits - 1 if signed else value < 1 << bits):
-        raise WrongShape(f"{argument.name} is {value}, no {argument.type}")
+        raise AbiMismatch(f"{argument.name} is {value}, no {argument.type}")
     return value
 
 

@@ -89,7 +89,7 @@ def check_whole(price: Price, ticks: Ticks) -> None:
         raise InvariantViolation(f"the ticks up to {price.tick} hold {active}, active liquidity is {price.liquidity}")
 
 
-def essential(events: Sequence[Event]) -> tuple[Event, ...]:
+def compact(events: Sequence[Event]) -> tuple[Event, ...]:
     """The events without those that a later one makes redundant: pokes, and swaps with a swap right after them."""
     kept: list[Event] = []
     for event in events:

@@ -26,47 +26,47 @@ class Fees(msgspec.Struct, frozen=True):
     """The block as of which they were read."""
 
 
-class Whole(msgspec.Struct, frozen=True):
+class PoolState(msgspec.Struct, frozen=True):
     price: PriceState
     ticks: Ticks
 
 
-def whole(pool: PoolMetadata, state: State) -> Whole:
+def from_snapshot(pool: PoolMetadata, state: State) -> PoolState:
     """A snapshot's state, checked. Raises InvariantViolation where it cannot be the state of such a pool."""
     if not isinstance(state, {"v2": V2State, "v3": V3State, "v4": V4State}[pool.protocol]):
         raise InvariantViolation(f"a {pool.protocol} pool cannot have a state of {type(state).__name__}")
     if isinstance(state, V2State):
-        return Whole(state, Ticks(1, {}))
+        return PoolState(state, Ticks(1, {}))
     price = Price(state.sqrt_price_x96, state.tick, state.liquidity)
     ticks = from_ticks(pool.tick_spacing or 1, state.ticks)
     concentrated.check_whole(price, ticks)
-    return Whole(price, ticks)
+    return PoolState(price, ticks)
 
 
-def apply(before: Whole, events: Sequence[Event]) -> Whole:
+def apply(before: PoolState, events: Sequence[Event]) -> PoolState:
     """Events of one pool in log order. Raises InvariantViolation at the first that does not follow."""
     if isinstance(before.price, Price):
-        return Whole(*concentrated.apply(before.price, before.ticks, events))
+        return PoolState(*concentrated.apply(before.price, before.ticks, events))
     price = before.price
     for event in events:
         if not isinstance(event, Sync):
             raise InvariantViolation(f"a V2 pool cannot have a {type(event).__name__}")
         price = V2State(event.reserve0, event.reserve1)
-    return Whole(price, before.ticks)
+    return PoolState(price, before.ticks)
 
 
-def essential(events: Sequence[Event]) -> tuple[Event, ...]:
+def compact(events: Sequence[Event]) -> tuple[Event, ...]:
     """What of a block's events still matters when the block is over."""
     if events and isinstance(events[-1], Sync):
         return (events[-1],)
-    return concentrated.essential(events)
+    return concentrated.compact(events)
 
 
-def initialized(price: PriceState) -> bool:
+def is_initialized(price: PriceState) -> bool:
     return isinstance(price, V2State) or price.sqrt_price_x96 != 0
 
 
-def differing_fields(ours: Whole, theirs: Whole) -> tuple[str, ...]:
+def differences(ours: PoolState, theirs: PoolState) -> tuple[str, ...]:
     """Names of the fields that are not equal, with both values; ticks by their number."""
     fields = [
         f"{name}: held {getattr(ours.price, name)}, chain {getattr(theirs.price, name)}"

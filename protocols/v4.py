@@ -5,7 +5,7 @@ ProtocolFeeUpdated is no event here and a change of the dynamic LP fee emits no 
 
 from collections.abc import Callable, Mapping
 
-from protocols.abi import Declaration, WrongShape, declaration
+from protocols.abi import AbiMismatch, Declaration, declaration
 from protocols.events import Event, Initialize, LiquidityChange, Swap
 from protocols.types import Log, PoolId, ProtocolName
 
@@ -13,9 +13,9 @@ NAME: ProtocolName = "v4"
 
 
 def pool_of(log: Log) -> PoolId:
-    """Raises WrongShape for a log that names no pool."""
+    """Raises AbiMismatch for a log that names no pool."""
     if len(log.topics) < 2:
-        raise WrongShape("no topic1 to name the pool")
+        raise AbiMismatch("no topic1 to name the pool")
     return PoolId("0x" + log.topics[1].hex())
 
 
@@ -31,7 +31,7 @@ def _modify_liquidity(log: Mapping[str, int]) -> LiquidityChange:
     """The log has an int256, of which the PoolManager lets only an int128 pass."""
     delta = log["liquidityDelta"]
     if not -(1 << 127) <= delta < 1 << 127:
-        raise WrongShape(f"liquidityDelta is {delta}, no int128")
+        raise AbiMismatch(f"liquidityDelta is {delta}, no int128")
     return LiquidityChange(log["tickLower"], log["tickUpper"], delta)
 
 

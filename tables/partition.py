@@ -146,7 +146,7 @@ class Partition:
         for pool_id, events in step.events.items():
             pool = self.pools.get(pool_id)
             if pool is None:
-                self._happened_to_stranger(pool_id, Pending(step.block, folding.essential(events)))
+                self._happened_to_stranger(pool_id, Pending(step.block, folding.compact(events)))
             elif not self._seen(pool_id, "chain", offset):
                 after = pools.apply(pool, step.block, events, self.memory_blocks)
                 self._put(pool_id, after)

@@ -6,7 +6,7 @@ import msgspec
 
 from protocols import folding
 from protocols.events import Event
-from protocols.folding import Fees, PriceState, Whole
+from protocols.folding import Fees, PoolState, PriceState
 from protocols.ticks import InvariantViolation, Ticks
 from protocols.types import Block
 from streams.kafka.records import AUDIT, Listed, Snapshot, SnapshotRequest
@@ -133,7 +133,7 @@ def apply(pool: Pool, block: Block, events: tuple[Event, ...], memory: int) -> P
     if isinstance(life, Waiting):
         if block.number < life.since or (life.pending and block.number <= life.pending[-1].block.number):
             return with_story(pool, gated=pool.story.gated + 1)
-        waiting = _pending(life, Pending(block, folding.essential(events)))
+        waiting = _pending(life, Pending(block, folding.compact(events)))
         return with_story(with_life(pool, waiting), last_event_block=block.number)
     last = life.recent[-1].block.number if life.recent else life.base.block.number
     if block.number <= last:
@@ -154,8 +154,8 @@ def _pending(waiting: Waiting, block: Pending) -> Waiting:
 
 
 def touched_by(live: Live, block: Block, events: tuple[Event, ...]) -> Live:
-    after = folding.apply(Whole(live.price, live.ticks), events)
-    recent = (*live.recent, Touched(block, folding.essential(events), after.price))
+    after = folding.apply(PoolState(live.price, live.ticks), events)
+    recent = (*live.recent, Touched(block, folding.compact(events), after.price))
     return msgspec.structs.replace(live, recent=recent, ticks=after.ticks)
 
 
@@ -168,19 +168,19 @@ def folded_up_to(live: Live, up_to: int) -> Live:
     return msgspec.structs.replace(live, base=base, recent=live.recent[len(old) :])
 
 
-def _at(live: Live, remembered: Iterable[Touched]) -> Whole:
-    state = Whole(live.base.price, live.base.ticks)
+def _at(live: Live, remembered: Iterable[Touched]) -> PoolState:
+    state = PoolState(live.base.price, live.base.ticks)
     for touched in remembered:
-        state = Whole(touched.after, folding.apply(state, touched.events).ticks)
+        state = PoolState(touched.after, folding.apply(state, touched.events).ticks)
     return state
 
 
-def state_at(live: Live, number: int) -> Whole | None:
+def state_at(live: Live, number: int) -> PoolState | None:
     """The state at the end of a block on the canonical chain; None before the base."""
     if number < live.base.block.number:
         return None
     if not live.recent or number >= live.recent[-1].block.number:
-        return Whole(live.price, live.ticks)
+        return PoolState(live.price, live.ticks)
     return _at(live, (touched for touched in live.recent if touched.block.number <= number))
 
 

@@ -65,7 +65,7 @@ def unreadable(pool: Pool, record: Unreadable) -> Pool:
 
 def _adopted(pool: Pool, snapshot: Snapshot, later: Iterable[Pending], head: int, memory: int) -> Pool:
     try:
-        state = folding.whole(pool.listed.pool, snapshot.state)
+        state = folding.from_snapshot(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
         return _impossible(pool, f"of block {snapshot.block.number}: {violation}")
     live = Live(
@@ -82,7 +82,7 @@ def _adopted(pool: Pool, snapshot: Snapshot, later: Iterable[Pending], head: int
             live = touched_by(live, each.block, each.events)
     except InvariantViolation as violation:
         return lost(pool, head, f"invariant: after the snapshot of block {snapshot.block.number}: {violation}")
-    if not folding.initialized(live.price):
+    if not folding.is_initialized(live.price):
         return with_life(pool, _uninitialized(pool, head))
     story = msgspec.structs.replace(
         pool.story, snapshots=pool.story.snapshots + 1, applied=pool.story.applied + len(live.recent)
@@ -101,7 +101,7 @@ def _audited(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int)
     if ours is None:
         return _refused(pool, f"of block {snapshot.block.number}, before the base at block {live.base.block.number}")
     try:
-        chain = folding.whole(pool.listed.pool, snapshot.state)
+        chain = folding.from_snapshot(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
         return _impossible(pool, f"of block {snapshot.block.number}: {violation}")
     story = msgspec.structs.replace(pool.story, audits=pool.story.audits + 1)
@@ -114,7 +114,7 @@ def _audited(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int)
             audit_from=None,
         )
         return Pool(pool.listed, life, pool.held, story)
-    difference = "; ".join(folding.differing_fields(ours, chain)[:8])
+    difference = "; ".join(folding.differences(ours, chain)[:8])
     told = msgspec.structs.replace(
         story,
         divergences=story.divergences + 1,

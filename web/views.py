@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from protocols.concentrated import Price
-from protocols.folding import Fees, PriceState, Whole
+from protocols.folding import Fees, PoolState, PriceState
 from protocols.types import Block
 from streams.kafka.records import Header
 from tables.partition import Partition
@@ -27,7 +27,7 @@ class At(msgspec.Struct, frozen=True):
 
     live: Live
     block: Block
-    state: Whole
+    state: PoolState
 
 
 def at(partition: Partition, pool: Pool, number: int | None) -> At | None:

@@ -13,7 +13,7 @@ from settings import Settings
 from streams.node.client import Node
 from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
 from streams.node.rate_limits import with_rate_limit_retry
-from streams.snapshots.contract_checks import Missing
+from streams.snapshots.contract_checks import NoState
 from whitelist.configuration import Configuration, Sources
 from whitelist.metrics import STEP_SECONDS
 from whitelist.pools.factory_events import DiscoveredPool
@@ -145,7 +145,7 @@ class _Builder(msgspec.Struct, frozen=True):
         ]
         for pool in allowed:
             known = read[pool.id]
-            if isinstance(known, Missing):
+            if isinstance(known, NoState):
                 decisions.append(Rejected(pool, known.reason))
             else:
                 decisions.append(rules.decide(pool, known, prices))
@@ -156,7 +156,7 @@ class _Builder(msgspec.Struct, frozen=True):
     def _prices(
         self,
         pools: Sequence[DiscoveredPool],
-        read: Mapping[PoolId, Depth | Missing | None],
+        read: Mapping[PoolId, Depth | NoState | None],
         tokens: Mapping[str, ListedToken],
     ) -> dict[str, int]:
         """Hooks can make any price, so what has some tells none. The coin and its wrapping are one token."""

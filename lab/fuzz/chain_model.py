@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from protocols.concentrated import Price
 from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
-from protocols.folding import PriceState, Whole
+from protocols.folding import PoolState, PriceState
 from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.ticks import MAX_TICK, MIN_TICK, from_ticks, sqrt_ratio_at_tick
 from protocols.types import Block, PoolId, PoolMetadata, ProtocolName, Token
@@ -64,11 +64,11 @@ class Naive:
         return V4State(self.sqrt_price_x96, self.tick, self.liquidity, self.ticks, lp_fee=3000, protocol_fee=0)
 
     @property
-    def whole(self) -> Whole:
+    def whole(self) -> PoolState:
         price: PriceState = V2State(*self.reserves)
         if self.pool.protocol != "v2":
             price = Price(self.sqrt_price_x96, self.tick, self.liquidity)
-        return Whole(price, from_ticks(self.pool.tick_spacing or 1, self.ticks))
+        return PoolState(price, from_ticks(self.pool.tick_spacing or 1, self.ticks))
 
 
 def something(random: Random, naive: Naive) -> tuple[Event, Naive]:
@@ -302,5 +302,5 @@ class World:
         return self.path[-1]
 
 
-def replayed(pool: PoolMetadata, blocks: Sequence[Node]) -> Whole:
+def replayed(pool: PoolMetadata, blocks: Sequence[Node]) -> PoolState:
     return blocks[-1].pools[pool.id].whole

@@ -133,7 +133,7 @@ class Run:
         self.served["yes" if found else "no"] += 1
         if found:
             truth = self.world.nodes[found.block.hash].pools[pool.listed.pool.id].whole
-            assert found.state == truth, (found.block, folding.differing_fields(found.state, truth))
+            assert found.state == truth, (found.block, folding.differences(found.state, truth))
 
     def check_memory(self, pool: Pool) -> None:
         head = self.partition.head

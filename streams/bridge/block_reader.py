@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from protocols.decoding import Malformed, relevant
+from protocols.decoding import UndecodableLog, decode_listed
 from protocols.events import Event
 from protocols.types import Log, PoolId
 from streams.bridge.block import ReadBlock, cut_short, differences, headers_match
@@ -46,23 +46,23 @@ class Reader:
         logs = await self._node.logs(header.hash)
         try:
             return self._grouped(logs)
-        except Malformed:
+        except UndecodableLog:
             for pool, error in self._impostors(logs).items():
                 await self._listing.refuse(pool, f"block {header.number}: {error}")
             return self._grouped(logs)
 
     def _grouped(self, logs: Sequence[Log]) -> dict[PoolId, tuple[Event, ...]]:
         updates: dict[PoolId, list[Event]] = {}
-        for _, decoded in relevant(logs, self._listing.protocols, self._listing.managers):
+        for _, decoded in decode_listed(logs, self._listing.protocols, self._listing.managers):
             updates.setdefault(decoded.pool, []).append(decoded.event)
         return {pool: tuple(events) for pool, events in updates.items()}
 
-    def _impostors(self, logs: Sequence[Log]) -> dict[PoolId, Malformed]:
+    def _impostors(self, logs: Sequence[Log]) -> dict[PoolId, UndecodableLog]:
         found = {}
         for pool, protocol in self._listing.protocols.items():
             try:
-                relevant(logs, {pool: protocol}, self._listing.managers)
-            except Malformed as error:
+                decode_listed(logs, {pool: protocol}, self._listing.managers)
+            except UndecodableLog as error:
                 found[pool] = error
         return found
 

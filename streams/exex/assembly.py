@@ -21,14 +21,14 @@ from streams.exex.control import (
     Skipped,
 )
 from streams.exex.violations import (
+    BlockNumberMismatch,
     ClampedValue,
-    CountMismatch,
-    JoinedInReorg,
-    Misplaced,
-    NumberMismatch,
-    OutOfOrder,
-    ReorgMismatch,
+    ReorgRangeMismatch,
+    ReorgStartMissing,
     SequenceGap,
+    UnexpectedMessage,
+    UpdateCountMismatch,
+    UpdatesOutOfOrder,
 )
 
 LARGEST_I128 = 2**127 - 1
@@ -107,27 +107,29 @@ class Assembly:
 
     def _begin_block(self, message: BeginBlock) -> None:
         if self._begin is not None:
-            raise Misplaced(f"block {message.block_number} began", f"before block {self._begin.block_number} ended")
+            raise UnexpectedMessage(
+                f"block {message.block_number} began", f"before block {self._begin.block_number} ended"
+            )
         if message.is_revert and self._reorg is None:
-            raise Misplaced(f"block {message.block_number} was reverted", "outside a reorg")
+            raise UnexpectedMessage(f"block {message.block_number} was reverted", "outside a reorg")
         self._begin, self._updates, self._count, self._last_key = message, {}, 0, (-1, -1)
 
     def _update(self, message: PoolUpdate | Skipped) -> None:
         begin = self._begin
         if begin is None:
-            raise Misplaced(f"update {message.stream_seq}", "came outside any block")
+            raise UnexpectedMessage(f"update {message.stream_seq}", "came outside any block")
         self._count += 1
         if isinstance(message, Skipped):
             return
         if (message.block_number, message.is_revert) != (begin.block_number, begin.is_revert):
-            raise NumberMismatch(begin.block_number, message.block_number, "an update")
+            raise BlockNumberMismatch(begin.block_number, message.block_number, "an update")
         if not begin.is_revert:
             self._keep(message)
 
     def _keep(self, message: PoolUpdate) -> None:
         key = (message.tx_index, message.log_index)
         if key <= self._last_key:
-            raise OutOfOrder(message.block_number, self._last_key, key)
+            raise UpdatesOutOfOrder(message.block_number, self._last_key, key)
         if isinstance(message.event, LiquidityChange) and message.event.delta in (SMALLEST_I128, LARGEST_I128):
             raise ClampedValue(message.block_number, message.pool)
         self._last_key = key
@@ -136,11 +138,11 @@ class Assembly:
     def _end_block(self, message: EndBlock) -> FedBlock | None:
         begin = self._begin
         if begin is None:
-            raise Misplaced(f"block {message.block_number} ended", "without having begun")
+            raise UnexpectedMessage(f"block {message.block_number} ended", "without having begun")
         if message.block_number != begin.block_number:
-            raise NumberMismatch(begin.block_number, message.block_number, "the end")
+            raise BlockNumberMismatch(begin.block_number, message.block_number, "the end")
         if message.num_updates != self._count:
-            raise CountMismatch(message.block_number, message.num_updates, self._count)
+            raise UpdateCountMismatch(message.block_number, message.num_updates, self._count)
         self._begin = None
         if begin.is_revert:
             return None
@@ -152,14 +154,14 @@ class Assembly:
 
     def _start_reorg(self, message: ReorgStart) -> None:
         if self._begin is not None or self._reorg is not None:
-            raise Misplaced("a reorg began", "inside a block or another reorg")
+            raise UnexpectedMessage("a reorg began", "inside a block or another reorg")
         self._reorg, self._blocks = message, []
 
     def _check_epilogue(self, tip: int) -> None:
         if self._reorg is None:
-            raise JoinedInReorg(tip)
+            raise ReorgStartMissing(tip)
         if self._begin is not None:
-            raise Misplaced("the end of a reorg", f"came before block {self._begin.block_number} ended")
+            raise UnexpectedMessage("the end of a reorg", f"came before block {self._begin.block_number} ended")
 
     def _complete_reorg(self, message: ReorgComplete) -> FedReorg:
         self._check_epilogue(message.final_tip_block)
@@ -185,7 +187,7 @@ def _check_range(reorg: ReorgStart, blocks: Iterable[FedBlock]) -> None:
     if first is not None and last is not None:  # which may be any numbers: no more are looked at than can be right
         expected = range(first, min(last, first + len(received)) + 1)
     if received != tuple(expected) or count != len(received):
-        raise ReorgMismatch(announced, received)
+        raise ReorgRangeMismatch(announced, received)
 
 
 def _ancestor(reorg: ReorgStart, complete: ReorgComplete) -> int:

@@ -13,19 +13,19 @@ class SequenceGap(ProtocolViolation):
         super().__init__(f"expected message {expected} of the feed, received {received}")
 
 
-class CountMismatch(ProtocolViolation):
+class UpdateCountMismatch(ProtocolViolation):
     def __init__(self, number: int, announced: int, received: int) -> None:
         self.number, self.announced, self.received = number, announced, received
         super().__init__(f"block {number} ended with {announced} updates announced and {received} received")
 
 
-class NumberMismatch(ProtocolViolation):
+class BlockNumberMismatch(ProtocolViolation):
     def __init__(self, expected: int, received: int, message: str) -> None:
         self.expected, self.received = expected, received
         super().__init__(f"{message} of block {received} inside block {expected}")
 
 
-class OutOfOrder(ProtocolViolation):
+class UpdatesOutOfOrder(ProtocolViolation):
     def __init__(self, number: int, last: tuple[int, int], received: tuple[int, int]) -> None:
         self.number, self.last, self.received = number, last, received
         super().__init__(f"block {number}: update {received} after {last} (transaction, log)")
@@ -37,12 +37,12 @@ class ClampedValue(ProtocolViolation):
         super().__init__(f"block {number}: a liquidity change of {pool} at the limit of i128 may have been clamped")
 
 
-class Misplaced(ProtocolViolation):
+class UnexpectedMessage(ProtocolViolation):
     def __init__(self, message: str, where: str) -> None:
         super().__init__(f"{message} {where}")
 
 
-class JoinedInReorg(ProtocolViolation):
+class ReorgStartMissing(ProtocolViolation):
     """The start of the reorg was never seen, so the blocks taken since joining may have replaced others."""
 
     def __init__(self, tip: int) -> None:
@@ -50,7 +50,7 @@ class JoinedInReorg(ProtocolViolation):
         super().__init__(f"a reorg to block {tip} ended whose start was not seen")
 
 
-class ReorgMismatch(ProtocolViolation):
+class ReorgRangeMismatch(ProtocolViolation):
     def __init__(self, announced: tuple[int | None, int | None, int], received: tuple[int, ...]) -> None:
         self.announced, self.received = announced, received
         super().__init__(f"a reorg announced blocks (first, last, count) {announced} and brought {list(received)}")

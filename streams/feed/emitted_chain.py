@@ -7,7 +7,7 @@ completely before any of it is emitted.
 import logging
 from collections.abc import Mapping, Sequence
 
-from protocols.decoding import Decoded, Malformed, relevant
+from protocols.decoding import Decoded, UndecodableLog, decode_listed
 from protocols.types import Log, PoolId, ProtocolName
 from streams.feed.blocks import FeedBlock, block_messages, feed_block, reorg_messages
 from streams.feed.journal import KEPT_BLOCKS, ActiveFilter, FilterSet, Journal
@@ -155,8 +155,8 @@ class EmittedChain:
 def _relevant_logs(logs: Sequence[Log], filters: FilterSet) -> list[tuple[Log, Decoded]]:
     """Leaves out, with a warning, a listed contract's log that does not have the form of its event."""
     try:
-        return relevant(logs, filters.pools, filters.managers)
-    except Malformed:
+        return decode_listed(logs, filters.pools, filters.managers)
+    except UndecodableLog:
         return [found for each in logs for found in _relevant_log(each, filters.pools, filters.managers)]
 
 
@@ -164,7 +164,7 @@ def _relevant_log(
     each: Log, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]
 ) -> list[tuple[Log, Decoded]]:
     try:
-        return relevant([each], pools, managers)
-    except Malformed as error:
+        return decode_listed([each], pools, managers)
+    except UndecodableLog as error:
         log.warning("A log is left out of the feed: %s", error)
         return []

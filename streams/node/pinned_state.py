@@ -57,10 +57,10 @@ class NodeCapabilities(msgspec.Struct):
     words_per_call: int = MAX_WORDS_PER_CALL
     """Bitmap words per run of the reading program."""
     multicall_calls: int = MAX_MULTICALL_CALLS
-    """Getters per run of the asking program."""
+    """Calls per run of the multicall program."""
 
-    def multicall_failed(self, questions: int) -> None:
-        self.multicall_calls = max(1, min(self.multicall_calls, questions // 2))
+    def multicall_failed(self, calls: int) -> None:
+        self.multicall_calls = max(1, min(self.multicall_calls, calls // 2))
 
     def multicall_worked(self) -> None:
         """It may have been a block that was gone that made the limit small."""

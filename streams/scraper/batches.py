@@ -18,7 +18,7 @@ from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGE
 from streams.scraper.reference_blocks import BatchMetadata, ReferenceBlockPublisher
 from streams.scraper.snapshot_publisher import SnapshotPublisher
 from streams.scraper.snapshot_requests import RequestQueue
-from streams.snapshots.contract_checks import Failed
+from streams.snapshots.contract_checks import ReadFailed
 from streams.snapshots.pool_reader import Outcome, read_pools
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Scraper:
         except BlockGone as error:
             self._sizes.learn(replace(begun, duration_seconds=_now_s() - began_s, error=str(error)))
             raise
-        answers = {pool: outcome for pool, outcome in outcomes.items() if not isinstance(outcome, Failed)}
+        answers = {pool: outcome for pool, outcome in outcomes.items() if not isinstance(outcome, ReadFailed)}
         await self._publisher.publish(block, answers)
         for pool in answers:
             self._requests.complete(pool, _now_s())
@@ -143,7 +143,7 @@ class Scraper:
     def _requeue_failed(self, taken: Sequence[SnapshotRequest], outcomes: dict[PoolId, Outcome]) -> None:
         for request in taken:
             outcome = outcomes[request.pool.id]
-            if isinstance(outcome, Failed):
+            if isinstance(outcome, ReadFailed):
                 log.warning("%s could not be read, and is tried again: %s", request.pool.id, outcome.reason)
                 RETRIES.labels(request.pool.protocol).inc()
                 self._requests.requeue([request], _now_s(), POOL_RETRY_S)

@@ -11,7 +11,7 @@ from protocols.states import State
 from protocols.types import Block, PoolId
 from streams.kafka.records import DeadLetter, Record, Snapshot, Undecodable, Unreadable, encode_record, to_text
 from streams.kafka.topics import topics
-from streams.snapshots.contract_checks import Missing
+from streams.snapshots.contract_checks import NoState
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class SnapshotPublisher:
         self._topics = topics(chain)
         self._producer = producer
 
-    async def publish(self, block: Block, outcomes: Mapping[PoolId, State | Missing]) -> None:
+    async def publish(self, block: Block, outcomes: Mapping[PoolId, State | NoState]) -> None:
         """Returns when every record is acknowledged. Raises NotPublished."""
         sends = [self._send_outcome(pool, block, outcome) for pool, outcome in outcomes.items()]
         await asyncio.gather(*sends)
@@ -37,9 +37,9 @@ class SnapshotPublisher:
         letter = DeadLetter(*origin, str(error), to_text(record.key), to_text(record.value))
         await self._send(self._topics.dead_letters, record.key, letter)
 
-    async def _send_outcome(self, pool: PoolId, block: Block, outcome: State | Missing) -> None:
+    async def _send_outcome(self, pool: PoolId, block: Block, outcome: State | NoState) -> None:
         key = pool.encode()
-        if isinstance(outcome, Missing):
+        if isinstance(outcome, NoState):
             log.warning("%s cannot be read at block %d: %s", pool, block.number, outcome.reason)
             await self._send(self._topics.snapshots, key, Unreadable(pool, block, outcome.reason))
             return

@@ -9,7 +9,7 @@ import msgspec
 from protocols.storage import Words
 from protocols.types import PoolId
 from streams.node.pinned_state import BlockGone, Call, CallResult, PinnedState
-from streams.snapshots.contract_checks import Failed, Target
+from streams.snapshots.contract_checks import ReadFailed, Target
 from streams.snapshots.programs import READ, UnexpectedOutput, read_calldata, read_output
 
 log = logging.getLogger(__name__)
@@ -20,10 +20,10 @@ class Part(msgspec.Struct, frozen=True):
     words: range
 
 
-async def read_tick_bitmaps(pinned: PinnedState, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
+async def read_tick_bitmaps(pinned: PinnedState, targets: Sequence[Target]) -> dict[PoolId, Words | ReadFailed]:
     """Raises BlockGone where nothing of the block's state can be read any more."""
     read: dict[PoolId, list[tuple[range, Words]]] = {target.pool.id: [] for target in targets}
-    failed: dict[PoolId, Failed] = {}
+    failed: dict[PoolId, ReadFailed] = {}
     waiting = [part for target in targets for part in _cut(target, pinned.capabilities.words_per_call)]
     while waiting:
         answers = await pinned.batch([_request(pinned, part) for part in waiting])
@@ -62,11 +62,11 @@ def _output(answer: CallResult) -> Words | str:
         return str(error)
 
 
-def _halves(pinned: PinnedState, part: Part, reason: str, failed: dict[PoolId, Failed]) -> list[Part]:
+def _halves(pinned: PinnedState, part: Part, reason: str, failed: dict[PoolId, ReadFailed]) -> list[Part]:
     pool, count = part.target.pool.id, len(part.words)
     if count <= 1:
         what = f"bitmap word {part.words.start}" if count else "price and liquidity"
-        failed[pool] = Failed(f"{what} of {pool}: {reason}")
+        failed[pool] = ReadFailed(f"{what} of {pool}: {reason}")
     if pool in failed:
         return []
     pinned.capabilities.words_failed(count)

@@ -19,13 +19,13 @@ THE_CONTRACTS_DOING = ("revert", "opcode", "stack", "jump", "out of gas", "outof
 """What nodes say where the contract's code, not the node, is why a call has no result."""
 
 
-class Missing(msgspec.Struct, frozen=True):
+class NoState(msgspec.Struct, frozen=True):
     """The chain has no state to give for the pool at this block."""
 
     reason: str
 
 
-class Failed(msgspec.Struct, frozen=True):
+class ReadFailed(msgspec.Struct, frozen=True):
     """The node gave no answer for this pool; another try may bring one."""
 
     reason: str
@@ -48,20 +48,20 @@ class Target(msgspec.Struct, frozen=True):
         return bitmap_words(self.tick_spacing) if self.with_ticks else range(0)
 
 
-async def v2_states(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, V2State | Missing | Failed]:
+async def v2_states(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, V2State | NoState | ReadFailed]:
     """The getter tells all there is of a V2 pool, in whatever slot a fork keeps it."""
     answers = await multicall(pinned, [(pool.id, GET_RESERVES) for pool in pools])
     return {pool.id: await _v2_state(pinned, pool, answer) for pool, answer in zip(pools, answers, strict=True)}
 
 
-async def _v2_state(pinned: PinnedState, pool: PoolMetadata, answer: CallResult) -> V2State | Missing | Failed:
+async def _v2_state(pinned: PinnedState, pool: PoolMetadata, answer: CallResult) -> V2State | NoState | ReadFailed:
     match integers(answer):
         case [reserve0, reserve1, _] if not (reserve0 | reserve1) >> 112:
             return V2State(reserve0, reserve1)
     return await _no_pool(pinned, pool.id, "getReserves()", answer)
 
 
-async def v3_targets(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, Target | Missing | Failed]:
+async def v3_targets(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, Target | NoState | ReadFailed]:
     answers = await multicall(pinned, [(pool.id, getter) for getter in (TICK_SPACING, LIQUIDITY) for pool in pools])
     pairs = zip(answers[: len(pools)], answers[len(pools) :], strict=True)
     return {pool.id: await _v3_target(pinned, pool, *pair) for pool, pair in zip(pools, pairs, strict=True)}
@@ -69,12 +69,12 @@ async def v3_targets(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict
 
 async def _v3_target(
     pinned: PinnedState, pool: PoolMetadata, spacing: CallResult, liquidity: CallResult
-) -> Target | Missing | Failed:
+) -> Target | NoState | ReadFailed:
     match integers(spacing), integers(liquidity):
         case [tick_spacing], [active]:
             if tick_spacing == pool.tick_spacing:
                 return _target(pool, pool.id, V3_UNISWAP, active)
-            return Missing(f"the list says tick spacing {pool.tick_spacing}, the contract says {tick_spacing}")
+            return NoState(f"the list says tick spacing {pool.tick_spacing}, the contract says {tick_spacing}")
         case [_], _:
             return await _no_pool(pinned, pool.id, "liquidity()", liquidity)
     return await _no_pool(pinned, pool.id, "tickSpacing()", spacing)
@@ -82,11 +82,11 @@ async def _v3_target(
 
 async def v4_targets(
     pinned: PinnedState, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
-) -> dict[PoolId, Target | Missing | Failed]:
+) -> dict[PoolId, Target | NoState | ReadFailed]:
     known = [(pool, manager) for pool in pools if (manager := managers.get(pool.id)) and ADDRESS.fullmatch(manager)]
     answers = await multicall(pinned, [(manager, _extsload(v4_slots(pool.id).liquidity)) for pool, manager in known])
     unknown = "no PoolManager is known for the pool: name it in the list (factory) or in ARENA_V4_POOL_MANAGER"
-    targets: dict[PoolId, Target | Missing | Failed] = {pool.id: Missing(unknown) for pool in pools}
+    targets: dict[PoolId, Target | NoState | ReadFailed] = {pool.id: NoState(unknown) for pool in pools}
     for (pool, manager), answer in zip(known, answers, strict=True):
         targets[pool.id] = await _v4_target(pinned, pool, manager, answer)
     return targets
@@ -94,7 +94,7 @@ async def v4_targets(
 
 async def _v4_target(
     pinned: PinnedState, pool: PoolMetadata, manager: str, answer: CallResult
-) -> Target | Missing | Failed:
+) -> Target | NoState | ReadFailed:
     match integers(answer):
         case [liquidity]:
             return _target(pool, manager, v4_slots(pool.id), liquidity)
@@ -105,13 +105,13 @@ def _extsload(slot: int) -> bytes:
     return EXTSLOAD + slot.to_bytes(32, "big")
 
 
-def _target(pool: PoolMetadata, address: str, slots: Slots, liquidity: int) -> Target | Missing:
+def _target(pool: PoolMetadata, address: str, slots: Slots, liquidity: int) -> Target | NoState:
     if pool.tick_spacing is None:
-        return Missing("the list says no tick spacing")
+        return NoState("the list says no tick spacing")
     try:
         bitmap_words(pool.tick_spacing)
     except NotAPool as error:
-        return Missing(str(error))
+        return NoState(str(error))
     return Target(pool, address, slots, pool.tick_spacing, liquidity)
 
 
@@ -125,16 +125,16 @@ def integers(answer: CallResult) -> list[int]:
         return []
 
 
-async def _no_pool(pinned: PinnedState, address: str, getter: str, answer: CallResult) -> Missing | Failed:
+async def _no_pool(pinned: PinnedState, address: str, getter: str, answer: CallResult) -> NoState | ReadFailed:
     if isinstance(answer, Exception) and not _is_the_contracts_doing(answer):
-        return Failed(f"{address} was asked for {getter}: {answer}")
+        return ReadFailed(f"{address} was asked for {getter}: {answer}")
     (code,) = await pinned.batch([pinned.code(address)])
     if isinstance(code, Exception):
-        return Failed(f"{address} was asked for its code: {code}")
+        return ReadFailed(f"{address} was asked for its code: {code}")
     if code == "0x":
-        return Missing(f"there is no contract at {address}")
+        return NoState(f"there is no contract at {address}")
     said = f"{len(answer) // 2 - 1} bytes" if isinstance(answer, str) else str(answer)
-    return Missing(f"the contract at {address} is no such pool: asked for {getter} it says {said}")
+    return NoState(f"the contract at {address} is no such pool: asked for {getter} it says {said}")
 
 
 def _is_the_contracts_doing(error: Exception) -> bool:

@@ -4,40 +4,40 @@ import logging
 from collections.abc import Sequence
 
 from streams.node.pinned_state import NO_CODE_ADDRESS, CallResult, PinnedState
-from streams.snapshots.programs import ASK, Reply, UnexpectedOutput, ask_calldata, ask_output
+from streams.snapshots.programs import MULTICALL, Reply, UnexpectedOutput, multicall_calldata, multicall_output
 
 log = logging.getLogger(__name__)
 
-Question = tuple[str, bytes]
+ContractCall = tuple[str, bytes]
 """A contract's address, and the calldata, of 64 bytes at most."""
 
 
-async def multicall(pinned: PinnedState, questions: Sequence[Question]) -> list[CallResult]:
+async def multicall(pinned: PinnedState, calls: Sequence[ContractCall]) -> list[CallResult]:
     """In order. Raises NodeUnavailable.
 
     What failed or said too much is asked again by a call of its own: the last one may just have run out of gas.
     """
     answers: dict[int, CallResult] = {}
     if pinned.capabilities.overrides:
-        answers = await _together(pinned, questions)
-    left = [at for at in range(len(questions)) if at not in answers]
-    plain = await pinned.batch([pinned.call(*questions[at]) for at in left])
+        answers = await _in_one_call(pinned, calls)
+    left = [at for at in range(len(calls)) if at not in answers]
+    plain = await pinned.batch([pinned.call(*calls[at]) for at in left])
     answers |= dict(zip(left, plain, strict=True))
-    return [answers[at] for at in range(len(questions))]
+    return [answers[at] for at in range(len(calls))]
 
 
-async def _together(pinned: PinnedState, questions: Sequence[Question]) -> dict[int, CallResult]:
+async def _in_one_call(pinned: PinnedState, calls: Sequence[ContractCall]) -> dict[int, CallResult]:
     size = pinned.capabilities.multicall_calls
-    chunks = [range(at, min(at + size, len(questions))) for at in range(0, len(questions), size)]
+    chunks = [range(at, min(at + size, len(calls))) for at in range(0, len(calls), size)]
     requests = [
-        pinned.call(NO_CODE_ADDRESS, ask_calldata(questions[chunk.start : chunk.stop]), ASK) for chunk in chunks
+        pinned.call(NO_CODE_ADDRESS, multicall_calldata(calls[chunk.start : chunk.stop]), MULTICALL) for chunk in chunks
     ]
     answers: dict[int, CallResult] = {}
     for chunk, said in zip(chunks, await pinned.batch(requests), strict=True):
         replies = _replies(said, len(chunk))
         if isinstance(replies, str):
             pinned.capabilities.multicall_failed(len(chunk))
-            log.info("%d questions in one call are too many for the node (%s), trying fewer", len(chunk), replies)
+            log.info("%d calls in one call are too many for the node (%s), trying fewer", len(chunk), replies)
             continue
         pinned.capabilities.multicall_worked()
         for at, reply in zip(chunk, replies, strict=True):
@@ -46,11 +46,11 @@ async def _together(pinned: PinnedState, questions: Sequence[Question]) -> dict[
     return answers
 
 
-def _replies(said: CallResult, questions: int) -> list[Reply] | str:
+def _replies(said: CallResult, calls: int) -> list[Reply] | str:
     """Or why there are none."""
     if isinstance(said, Exception):
         return str(said)
     try:
-        return ask_output(bytes.fromhex(said[2:]), questions)
+        return multicall_output(bytes.fromhex(said[2:]), calls)
     except (UnexpectedOutput, ValueError) as error:
         return str(error)

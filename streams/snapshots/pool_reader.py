@@ -6,21 +6,21 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from protocols.folding import whole
+from protocols.folding import from_snapshot
 from protocols.states import State
 from protocols.storage import NotAPool, Words, state_of
 from protocols.ticks import InvariantViolation
 from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node.pinned_state import PinnedState
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
-from streams.snapshots.contract_checks import Failed, Missing, Target, v2_states, v3_targets, v4_targets
+from streams.snapshots.contract_checks import NoState, ReadFailed, Target, v2_states, v3_targets, v4_targets
 from streams.snapshots.storage_slots import read_slots
 
 _ID = {"v2": ADDRESS, "v3": ADDRESS, "v4": re.compile("0x[0-9a-f]{64}")}
 
 Phase = Literal["filtering", "full_ticks"]
 """Filtering reads price and liquidity, full_ticks every initialised tick too; of a V2 pool there is only one state."""
-Outcome = State | Missing | Failed
+Outcome = State | NoState | ReadFailed
 
 
 async def read_pools(
@@ -35,13 +35,13 @@ async def read_pools(
     """
     named = [pool for pool in pools if _ID[pool.protocol].fullmatch(pool.id)]
     outcomes: dict[PoolId, Outcome] = {
-        pool.id: Missing(f"{pool.id} is no id of a {pool.protocol} pool") for pool in pools
+        pool.id: NoState(f"{pool.id} is no id of a {pool.protocol} pool") for pool in pools
     }
     if named:
         outcomes |= await _outcomes(pinned, named, managers, phase)
     if named and await pinned.has_shifted():
         outcomes |= await _outcomes(pinned, named, managers, phase)
-    if any(isinstance(outcome, Failed) for outcome in outcomes.values()):
+    if any(isinstance(outcome, ReadFailed) for outcome in outcomes.values()):
         await pinned.check_state()
     await pinned.check_chain()
     return outcomes
@@ -60,7 +60,7 @@ async def _outcomes(
 
 
 async def _read_ticked(
-    pinned: PinnedState, found: Mapping[PoolId, Target | Missing | Failed], phase: Phase
+    pinned: PinnedState, found: Mapping[PoolId, Target | NoState | ReadFailed], phase: Phase
 ) -> dict[PoolId, Outcome]:
     targets = {
         pool: replace(target, with_ticks=phase == "full_ticks") if isinstance(target, Target) else target
@@ -73,15 +73,15 @@ async def _read_ticked(
     }
 
 
-def _outcome(target: Target, words: Words | Failed) -> Outcome:
-    if isinstance(words, Failed):
+def _outcome(target: Target, words: Words | ReadFailed) -> Outcome:
+    if isinstance(words, ReadFailed):
         return words
     if words.liquidity != target.liquidity:
-        return Missing(f"storage holds liquidity {words.liquidity}, the contract says {target.liquidity}")
+        return NoState(f"storage holds liquidity {words.liquidity}, the contract says {target.liquidity}")
     try:
         state = state_of(target.pool.protocol, words)
         if target.with_ticks:
-            whole(target.pool, state)
+            from_snapshot(target.pool, state)
     except (NotAPool, InvariantViolation) as error:
-        return Missing(f"what is in storage is no pool's: {error}")
+        return NoState(f"what is in storage is no pool's: {error}")
     return state

@@ -57,15 +57,15 @@ next:   POP POP PUSH 0x01 ADD PUSH @words JUMP                  ; out word
 done:   POP PUSH 0x80 SWAP1 SUB PUSH 0x80 RETURN                ;
 """)
 
-ASK = assemble("""
+MULTICALL = assemble("""
         PUSH 0x80 PUSH 0x00                                     ; out in
-ask:    CALLDATASIZE DUP2 EQ PUSH @done JUMPI                   ; out in
+call:   CALLDATASIZE DUP2 EQ PUSH @done JUMPI                   ; out in
         PUSH 0x40 DUP2 PUSH 0x40 ADD PUSH 0x00 CALLDATACOPY     ; out in
         PUSH 0x60 DUP3 PUSH 0x20 ADD                            ; out in 60 reply
         DUP3 PUSH 0x20 ADD CALLDATALOAD PUSH 0x00               ; out in 60 reply length 00
         DUP5 CALLDATALOAD PUSH 0x07 PUSH 0x10 SHL STATICCALL    ; out in success     with at most 7 << 16 gas
         RETURNDATASIZE DUP1 ADD ADD DUP3 MSTORE                 ; out in             2 * size + success
-        PUSH 0x80 ADD SWAP1 PUSH 0x80 ADD SWAP1 PUSH @ask JUMP  ; out in
+        PUSH 0x80 ADD SWAP1 PUSH 0x80 ADD SWAP1 PUSH @call JUMP ; out in
 done:   POP PUSH 0x80 SWAP1 SUB PUSH 0x80 RETURN                ;
 """)
 """Calls many contracts. In, for each: address, length, 64 bytes of calldata. Out: a word, 96 bytes of the reply."""
@@ -74,7 +74,7 @@ HEAD_BYTES = 3 * 32
 TICK_BYTES = 3 + 32
 
 
-QUESTION_BYTES = REPLY_BYTES = 4 * 32
+CALL_BYTES = REPLY_BYTES = 4 * 32
 LARGEST_REPLY = 3 * 32
 
 
@@ -94,18 +94,18 @@ def read_calldata(slots: Slots, words: range, tick_spacing: int, detects_v3_layo
     return b"".join((value % (1 << 256)).to_bytes(32, "big") for value in (*arguments, int(detects_v3_layout)))
 
 
-def ask_calldata(questions: Sequence[tuple[str, bytes]]) -> bytes:
+def multicall_calldata(calls: Sequence[tuple[str, bytes]]) -> bytes:
     """Address and calldata, of 64 bytes at most."""
     return b"".join(
         int(address, 16).to_bytes(32, "big") + len(data).to_bytes(32, "big") + data.ljust(64, b"\0")
-        for address, data in questions
+        for address, data in calls
     )
 
 
-def ask_output(output: bytes, questions: int) -> list[Reply]:
+def multicall_output(output: bytes, calls: int) -> list[Reply]:
     """Raises UnexpectedOutput."""
-    if len(output) != questions * REPLY_BYTES:
-        raise UnexpectedOutput(f"{len(output)} bytes came back for {questions} questions")
+    if len(output) != calls * REPLY_BYTES:
+        raise UnexpectedOutput(f"{len(output)} bytes came back for {calls} calls")
     return [_reply(output[at : at + REPLY_BYTES]) for at in range(0, len(output), REPLY_BYTES)]
 
 

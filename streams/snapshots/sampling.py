@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from protocols.abi import WrongShape, arguments
-from protocols.decoding import Malformed, decode
+from protocols.abi import AbiMismatch, decode_arguments
+from protocols.decoding import UndecodableLog, decode
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
 from protocols.v4 import INITIALIZE
 from streams.node.client import Node, RpcError
@@ -28,7 +28,7 @@ async def sample(node: Node, count: int) -> list[PoolMetadata]:
         for log in await node.logs(header.hash):
             try:
                 decoded = decode(log)
-            except Malformed:
+            except UndecodableLog:
                 continue
             if decoded is not None and len(found[decoded.protocol]) < count:
                 found[decoded.protocol].setdefault(decoded.pool, decoded.emitter)
@@ -58,7 +58,7 @@ async def _v4(node: Node, pool: PoolId, manager: str, last: int) -> PoolMetadata
     question = {"address": manager, "topics": ["0x" + INITIALIZE.topic0.hex(), pool]}
     try:
         (created,) = await node.logs_in_range(question, 0, last)
-        said = arguments(INITIALIZE, created.log)
-    except (RpcError, WrongShape, ValueError):
+        said = decode_arguments(INITIALIZE, created.log)
+    except (RpcError, AbiMismatch, ValueError):
         return None
     return PoolMetadata(pool, "v4", COIN, COIN, said["fee"], said["tickSpacing"], manager)

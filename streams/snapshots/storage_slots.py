@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from protocols.storage import NotAPool, Slots, Words, mapping_slot, tick_of, ticks_in, v3_slots
 from protocols.types import PoolId
 from streams.node.pinned_state import Call, CallResult, PinnedState
-from streams.snapshots.contract_checks import Failed, Target, integers
+from streams.snapshots.contract_checks import ReadFailed, Target, integers
 
 EXTSLOAD_MANY = bytes.fromhex("dbd035ff")
 SLOTS_PER_CALL = 500
@@ -15,12 +15,12 @@ class SlotUnread(Exception):
     """The node did not tell a slot."""
 
 
-async def read_slots(pinned: PinnedState, targets: Sequence[Target]) -> dict[PoolId, Words | Failed]:
+async def read_slots(pinned: PinnedState, targets: Sequence[Target]) -> dict[PoolId, Words | ReadFailed]:
     """A layout that is no pool's is left to whoever makes a state of the words."""
     return {target.pool.id: await _read(pinned, target) for target in targets}
 
 
-async def _read(pinned: PinnedState, target: Target) -> Words | Failed:
+async def _read(pinned: PinnedState, target: Target) -> Words | ReadFailed:
     try:
         price, after_price = await _load(pinned, target, [target.slots.price, target.slots.price + 1])
         slots = _slots(target, price, after_price)
@@ -36,7 +36,7 @@ async def _read(pinned: PinnedState, target: Target) -> Words | Failed:
         ]
         words = await _load(pinned, target, [mapping_slot(tick, slots.ticks) for tick in ticks])
     except SlotUnread as error:
-        return Failed(str(error))
+        return ReadFailed(str(error))
     return Words(price, after_price, liquidity, tuple(map(tick_of, ticks, words)))
 
 

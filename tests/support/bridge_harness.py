@@ -13,7 +13,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from protocols import v2, v3
-from protocols.decoding import relevant
+from protocols.decoding import decode_listed
 from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
 from protocols.types import PoolId, PoolMetadata, ProtocolName, Token
 from settings import Settings
@@ -132,7 +132,7 @@ class Chain:
     async def updates(self, header: NodeHeader, pools: Sequence[PoolId] = POOLS) -> Updates:
         grouped: dict[PoolId, list[Event]] = {}
         logs = await self.node.logs(header.hash)
-        for _, decoded in relevant(logs, dict.fromkeys(pools), {}):
+        for _, decoded in decode_listed(logs, dict.fromkeys(pools), {}):
             grouped.setdefault(decoded.pool, []).append(decoded.event)
         return {pool: tuple(events) for pool, events in grouped.items()}
 

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from streams.snapshots.programs import ASK
+from streams.snapshots.programs import MULTICALL
 
 Call = dict[str, Any]
 Rule = Callable[[Call], Call | None]
@@ -80,7 +80,7 @@ def error(message: str, code: int = -32000) -> Call:
 
 def is_asking(call: Call) -> bool:
     """Many contracts in one call, with the program of ours for that."""
-    return call["method"] == "eth_call" and ASK.hex() in str(call["params"][2:])
+    return call["method"] == "eth_call" and MULTICALL.hex() in str(call["params"][2:])
 
 
 def refuse_overrides(call: Call) -> Call | None:

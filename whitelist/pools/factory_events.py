@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from protocols import v4
-from protocols.abi import Declaration, arguments, declaration
+from protocols.abi import Declaration, declaration, decode_arguments
 from protocols.types import NATIVE, Log, PoolId, ProtocolName
 
 PAIR_CREATED = declaration(
@@ -33,8 +33,8 @@ class DiscoveredPool(msgspec.Struct, frozen=True):
 
 
 def created(protocol: ProtocolName, log: Log) -> DiscoveredPool:
-    """Raises WrongShape for a log that is not what the factory's kind of creation looks like."""
-    said = arguments(DECLARED[protocol], log)
+    """Raises AbiMismatch for a log that is not what the factory's kind of creation looks like."""
+    said = decode_arguments(DECLARED[protocol], log)
     if protocol == "v2":
         tokens = (_address(said["token0"]), _address(said["token1"]))
         return DiscoveredPool(PoolId(_address(said["pair"])), protocol, log.address, *tokens)

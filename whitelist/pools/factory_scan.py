@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from protocols.abi import WrongShape
+from protocols.abi import AbiMismatch
 from protocols.types import Block, ProtocolName
 from streams.node.client import BlockLog, Node
 from streams.node.pinned_state import BlockGone
@@ -72,7 +72,7 @@ def _pools(protocol: ProtocolName, factory: str, logs: Sequence[BlockLog]) -> li
             continue
         try:
             pools.append((placed.block, created(protocol, placed.log)))
-        except WrongShape as error:
+        except AbiMismatch as error:
             log.warning(
                 "Log %d of block %d of %s creates no pool: %s", placed.log.log_index, placed.block, factory, error
             )

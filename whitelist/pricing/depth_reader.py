@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from protocols.types import PoolId, PoolMetadata, ProtocolName
 from streams.node.pinned_state import PinnedState
 from streams.node.rate_limits import with_rate_limit_retry
-from streams.snapshots.contract_checks import Failed, Missing
+from streams.snapshots.contract_checks import NoState, ReadFailed
 from streams.snapshots.pool_reader import read_pools
 from whitelist.pricing.depths import Depth, depth
 
@@ -20,9 +20,9 @@ class PoolUnread(Exception):
     """The node gave no answer for a pool."""
 
 
-async def depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Mapping[PoolId, Depth | Missing | None]:
+async def depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Mapping[PoolId, Depth | NoState | None]:
     """None: nothing at its price. Raises PoolUnread, BlockGone, NodeUnavailable."""
-    read: dict[PoolId, Depth | Missing | None] = {}
+    read: dict[PoolId, Depth | NoState | None] = {}
     for protocol in PROTOCOLS:
         some = [pool for pool in pools if pool.protocol == protocol]
         for at in range(0, len(some), BATCH):
@@ -30,12 +30,12 @@ async def depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Mapping[
     return read
 
 
-async def _batch(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, Depth | Missing | None]:
+async def _batch(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, Depth | NoState | None]:
     managers = {pool.id: pool.factory for pool in pools}
-    read: dict[PoolId, Depth | Missing | None] = {}
+    read: dict[PoolId, Depth | NoState | None] = {}
     outcomes = await with_rate_limit_retry(lambda: read_pools(pinned, pools, managers, phase="filtering"))
     for pool, outcome in outcomes.items():
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, ReadFailed):
             raise PoolUnread(f"pool {pool} cannot be read: {outcome.reason}")
-        read[pool] = outcome if isinstance(outcome, Missing) else depth(outcome)
+        read[pool] = outcome if isinstance(outcome, NoState) else depth(outcome)
     return read

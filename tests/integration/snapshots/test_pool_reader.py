@@ -26,10 +26,18 @@ from streams.node.pinned_state import (
 )
 from streams.snapshots.assembler import assemble
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
-from streams.snapshots.contract_checks import EXTSLOAD, GET_RESERVES, LIQUIDITY, TICK_SPACING, Failed, Missing, Target
+from streams.snapshots.contract_checks import (
+    EXTSLOAD,
+    GET_RESERVES,
+    LIQUIDITY,
+    TICK_SPACING,
+    NoState,
+    ReadFailed,
+    Target,
+)
 from streams.snapshots.multicall import multicall
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
-from streams.snapshots.programs import QUESTION_BYTES
+from streams.snapshots.programs import CALL_BYTES
 from streams.snapshots.storage_slots import read_slots
 from tests.support.rpc_proxy import (
     Call,
@@ -277,7 +285,7 @@ async def test_filtering_ends_when_the_program_never_runs(world: World) -> None:
     async with proxied(world.rpc.url, rule) as proxy, connect(proxy.url) as node:
         states = await read(node, world.block, [listed(pool) for pool in pools], capabilities, "filtering")
 
-    assert {pool: type(state) for pool, state in states.items()} == {pool.id: Failed for pool in pools}
+    assert {pool: type(state) for pool, state in states.items()} == {pool.id: ReadFailed for pool in pools}
 
 
 def _overridden(call: Call) -> list[Call]:
@@ -335,7 +343,7 @@ async def test_an_error_for_one_pool_is_that_pools_alone(world: World, together:
         capabilities = NodeCapabilities(overrides=True, by_hash=True)
         states = await read(node, world.block, [listed(pool) for pool in pools], capabilities)
 
-    assert states.pop(pools[1].id) == Failed(f"{what.format(pools[1].id)}: internal error (code -32603)")
+    assert states.pop(pools[1].id) == ReadFailed(f"{what.format(pools[1].id)}: internal error (code -32603)")
     assert (capabilities.multicall_calls == MAX_MULTICALL_CALLS) == together
     assert states == {pool.id: chains_own(world, pool) for pool in pools if pool != pools[1]}
 
@@ -385,7 +393,7 @@ async def test_what_runs_out_of_gas_among_others_is_no_failure_of_the_contract(w
 
 async def test_a_node_that_takes_few_questions_at_once_gets_fewer(world: World) -> None:
     def rule(call: Call) -> Call | None:
-        is_too_much = is_asking(call) and len(call["params"][0]["data"]) > 2 + 2 * QUESTION_BYTES * 4
+        is_too_much = is_asking(call) and len(call["params"][0]["data"]) > 2 + 2 * CALL_BYTES * 4
         return error("out of gas") if is_too_much else None
 
     pools = [listed(pool) for pool in of(world, "v3")]
@@ -409,7 +417,7 @@ async def test_a_program_that_never_runs_is_a_failure_of_that_pool_alone(world: 
         states = await read(node, world.block, [listed(pool) for pool in pools])
 
     failed = states.pop(pools[1].id)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, ReadFailed)
     assert "execution timeout" in failed.reason
     assert states == {pool.id: chains_own(world, pool) for pool in pools if pool != pools[1]}
 
@@ -487,7 +495,7 @@ async def test_what_is_no_pool_has_no_state_but_a_reason(world: World) -> None:
     for reason, pools in wrong.items():
         for pool in pools:
             outcome = states[pool.id]
-            assert isinstance(outcome, Missing), (reason, outcome)
+            assert isinstance(outcome, NoState), (reason, outcome)
             assert reason in outcome.reason
 
 
@@ -643,7 +651,7 @@ async def test_any_bitmap_is_walked_as_slot_by_slot(world: World, slots: Slots) 
                     PinnedState(node, block, NodeCapabilities(True, True, words_per_call=most)), [target]
                 )
             )[pool]
-            assert not isinstance(read, Failed)
+            assert not isinstance(read, ReadFailed)
             assert read.liquidity == 77
             assert read.ticks == tuple(tick_of(tick, content) for tick, content in expected.items())
         assert await read_slots(PinnedState(node, block, NodeCapabilities(False, True)), [target]) == {pool: read}

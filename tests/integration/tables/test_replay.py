@@ -7,8 +7,8 @@ import pytest
 
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
-from protocols.decoding import relevant
-from protocols.folding import Whole, apply, whole
+from protocols.decoding import decode_listed
+from protocols.folding import PoolState, apply, from_snapshot
 from protocols.states import State, V2State, V3State, V4State
 from protocols.types import Block, PoolId, PoolMetadata
 from streams.node.client import Node, connect
@@ -27,7 +27,7 @@ async def test_logs_replayed_from_birth_give_the_state_that_is_read_at_every_blo
         for _ in range(BLOCKS):
             world.mine()
         pools = {pool.id: pool.metadata for pool in world.pools}
-        states = {pool.id: whole(pool, UNBORN[pool.protocol]) for pool in pools.values()}
+        states = {pool.id: from_snapshot(pool, UNBORN[pool.protocol]) for pool in pools.values()}
 
         compared = 0
         async with connect(url) as node:
@@ -79,12 +79,12 @@ async def _read_newest(node: Node, pools: dict[PoolId, PoolMetadata]) -> tuple[B
         return None
 
 
-async def _replay(node: Node, number: int, pools: dict[PoolId, PoolMetadata], states: dict[PoolId, Whole]) -> Block:
+async def _replay(node: Node, number: int, pools: dict[PoolId, PoolMetadata], states: dict[PoolId, PoolState]) -> Block:
     header = await node.header(number)
     assert header is not None
     managers = {pool.id: pool.factory for pool in pools.values() if pool.factory}
     listing = {pool.id: pool.protocol for pool in pools.values()}
-    for _, decoded in relevant(await node.logs(header.hash), listing, managers):
+    for _, decoded in decode_listed(await node.logs(header.hash), listing, managers):
         states[decoded.pool] = apply(states[decoded.pool], [decoded.event])
     return Block(number, header.hash)
 
@@ -96,6 +96,6 @@ async def _read(node: Node, block: Block, pools: dict[PoolId, PoolMetadata]) -> 
         of_protocol = [pool for pool in pools.values() if pool.protocol == protocol]
         for pool_id, state in (await read_pools(pinned, of_protocol, {p.id: p.factory for p in of_protocol})).items():
             assert isinstance(state, State)
-            found = whole(pools[pool_id], state)
+            found = from_snapshot(pools[pool_id], state)
             read[pool_id] = (found.price, list(found.ticks))
     return read

@@ -22,15 +22,15 @@ from streams.exex.control import (
     V2ReservesFinal,
 )
 from streams.exex.violations import (
+    BlockNumberMismatch,
     ClampedValue,
-    CountMismatch,
-    JoinedInReorg,
-    Misplaced,
-    NumberMismatch,
-    OutOfOrder,
     ProtocolViolation,
-    ReorgMismatch,
+    ReorgRangeMismatch,
+    ReorgStartMissing,
     SequenceGap,
+    UnexpectedMessage,
+    UpdateCountMismatch,
+    UpdatesOutOfOrder,
 )
 
 POOLS = [PoolId(f"0x{number:040x}") for number in range(1, 4)]
@@ -163,7 +163,7 @@ def test_joining_anywhere_gives_whole_steps_only(
 
     wholes = [each for step in meant for each in ((step, *step.blocks) if isinstance(step, FedReorg) else (step,))]
     assert all(step in wholes for step in steps)
-    assert all(isinstance(error, JoinedInReorg | Misplaced) for error in broken)
+    assert all(isinstance(error, ReorgStartMissing | UnexpectedMessage) for error in broken)
     ends = [len(flat(told[: index + 1])) for index in range(len(told))]
     later = [step for step, end, part in zip(meant, ends, told, strict=True) if end - len(part) >= joined]
     assert steps[len(steps) - len(later) :] == later
@@ -183,14 +183,14 @@ def test_joining_in_the_second_half_of_a_reorg_is_noticed_at_its_end() -> None:
     steps, broken = survived(messages[second_half:])
 
     assert steps == [fed(5, []), fed(6, [])]
-    assert isinstance(broken[0], JoinedInReorg)
+    assert isinstance(broken[0], ReorgStartMissing)
     assert broken[0].tip == 6
 
 
 def test_a_wrong_count_is_refused_with_both_counts() -> None:
     messages = numbered([*block(5, [(POOLS[0], Sync(1, 1))])[:-1], EndBlock(0, 5, 2)])
 
-    with pytest.raises(CountMismatch, match="block 5 ended with 2 updates announced and 1 received"):
+    with pytest.raises(UpdateCountMismatch, match="block 5 ended with 2 updates announced and 1 received"):
         assembled(messages)
 
 
@@ -203,19 +203,19 @@ def test_skipped_updates_count() -> None:
 def test_an_update_of_another_block_is_refused() -> None:
     messages = numbered([*block(5, [])[:1], *block(6, [(POOLS[0], Sync(1, 1))])[1:]])
 
-    with pytest.raises(NumberMismatch, match="an update of block 6 inside block 5"):
+    with pytest.raises(BlockNumberMismatch, match="an update of block 6 inside block 5"):
         assembled(messages)
 
 
 def test_the_end_of_another_block_is_refused() -> None:
-    with pytest.raises(NumberMismatch, match="the end of block 6 inside block 5"):
+    with pytest.raises(BlockNumberMismatch, match="the end of block 6 inside block 5"):
         assembled(numbered([*block(5, [])[:1], *block(6, [])[1:]]))
 
 
 def test_updates_out_of_log_order_are_refused() -> None:
     begin, one, two, end = block(5, [(POOLS[0], Sync(1, 1)), (POOLS[1], Sync(2, 2))])
 
-    with pytest.raises(OutOfOrder):
+    with pytest.raises(UpdatesOutOfOrder):
         assembled(numbered([begin, two, one, end]))
 
 
@@ -228,12 +228,12 @@ def test_a_value_at_the_limit_of_i128_is_a_broken_promise(delta: int) -> None:
 
 
 def test_a_block_that_begins_inside_another_is_refused() -> None:
-    with pytest.raises(Misplaced, match="block 6 began before block 5 ended"):
+    with pytest.raises(UnexpectedMessage, match="block 6 began before block 5 ended"):
         assembled(numbered([*block(5, [])[:1], *block(6, [])]))
 
 
 def test_a_reverted_block_outside_a_reorg_is_refused() -> None:
-    with pytest.raises(Misplaced, match="block 5 was reverted outside a reorg"):
+    with pytest.raises(UnexpectedMessage, match="block 5 was reverted outside a reorg"):
         assembled(numbered([*block(5, []), *block(5, [], reverted=True)]))
 
 
@@ -243,7 +243,7 @@ def test_a_reorg_that_brings_other_blocks_than_announced_is_refused() -> None:
     messages = numbered([msgspec.structs.replace(start, new=ReorgRange(5, 7, 3)), *rest])
 
     with pytest.raises(
-        ReorgMismatch, match=r"announced blocks \(first, last, count\) \(5, 7, 3\) and brought \[5, 6\]"
+        ReorgRangeMismatch, match=r"announced blocks \(first, last, count\) \(5, 7, 3\) and brought \[5, 6\]"
     ):
         assembled(messages)
 
@@ -253,7 +253,7 @@ def test_a_reorg_of_more_blocks_than_fit_in_memory_is_refused() -> None:
     assert isinstance(start, ReorgStart)
     messages = numbered([msgspec.structs.replace(start, new=ReorgRange(5, 2**64 - 1, 2)), *rest])
 
-    with pytest.raises(ReorgMismatch):
+    with pytest.raises(ReorgRangeMismatch):
         assembled(messages)
 
 

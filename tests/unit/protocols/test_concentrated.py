@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.fuzz.chain_model import Naive, metadata, something
-from protocols.concentrated import Price, apply, check_whole, essential
+from protocols.concentrated import Price, apply, check_whole, compact
 from protocols.decoding import decode
 from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
 from protocols.states import Tick
@@ -145,17 +145,17 @@ def test_what_is_not_essential_does_not_change_the_end(seed: int, count: int) ->
     events, after = happenings(seed, count)
     start = Price(0, 0, 0), Ticks(after[0].pool.tick_spacing or 1, {})
 
-    kept = essential(events)
+    kept = compact(events)
 
     assert apply(*start, kept) == apply(*start, events)
     assert len(kept) <= len(events)
-    assert essential(kept) == kept
+    assert compact(kept) == kept
 
 
 def test_pokes_and_overtaken_swaps_are_not_essential() -> None:
     mint, poke = LiquidityChange(-60, 60, 1), LiquidityChange(-60, 60, 0)
 
-    assert essential([swap(1, 0), swap(2, 0), poke, swap(3, 0), mint, swap(4, 1), poke]) == (
+    assert compact([swap(1, 0), swap(2, 0), poke, swap(3, 0), mint, swap(4, 1), poke]) == (
         swap(3, 0),
         mint,
         swap(4, 1),

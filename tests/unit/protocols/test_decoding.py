@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import v2, v3, v4
-from protocols.abi import arguments, declaration
-from protocols.decoding import TOPICS, Decoded, Malformed, decode, relevant
+from protocols.abi import declaration, decode_arguments
+from protocols.decoding import TOPICS, Decoded, UndecodableLog, decode, decode_listed
 from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
 from protocols.ticks import check_fits
 from protocols.types import Log, PoolId
@@ -122,7 +122,7 @@ def test_a_log_of_another_length_is_malformed(log: Log, _: Event) -> None:
 
     for each in wrong:
         if each.topics:
-            with pytest.raises(Malformed):
+            with pytest.raises(UndecodableLog):
                 decode(each)
 
 
@@ -147,12 +147,12 @@ def test_a_log_of_another_length_is_malformed(log: Log, _: Event) -> None:
     ],
 )
 def test_a_value_beyond_its_type_is_malformed_and_not_clamped(log: Log) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(UndecodableLog):
         decode(log)
 
 
 def test_malformed_says_which_log_and_why() -> None:
-    with pytest.raises(Malformed, match=r"log 5 \(transaction 0\) of 0x8ad5.* 32 bytes of data instead of 64"):
+    with pytest.raises(UndecodableLog, match=r"log 5 \(transaction 0\) of 0x8ad5.* 32 bytes of data instead of 64"):
         decode(made([SYNC], [1], log_index=5))
 
 
@@ -160,7 +160,7 @@ def test_only_logs_of_listed_pools_are_relevant_in_log_order() -> None:
     other = "0x" + "cd" * 20
     late, early = made([SYNC], [1, 2], log_index=9), made([SYNC], [3, 4], log_index=2)
 
-    found = relevant([late, made([SYNC], [5, 6], other), early], {PoolId(POOL): "v2"}, {})
+    found = decode_listed([late, made([SYNC], [5, 6], other), early], {PoolId(POOL): "v2"}, {})
 
     assert found == [
         (early, Decoded("v2", PoolId(POOL), POOL, Sync(3, 4))),
@@ -171,8 +171,8 @@ def test_only_logs_of_listed_pools_are_relevant_in_log_order() -> None:
 def test_a_pool_whose_protocol_is_not_told_takes_any() -> None:
     logs = [made([SYNC], [1, 2]), made([INITIALIZE], [1 << 96, 0], log_index=1)]
 
-    assert len(relevant(logs, {PoolId(POOL): None}, {})) == 2
-    assert [found.protocol for _, found in relevant(logs, {PoolId(POOL): "v3"}, {})] == ["v3"]
+    assert len(decode_listed(logs, {PoolId(POOL): None}, {})) == 2
+    assert [found.protocol for _, found in decode_listed(logs, {PoolId(POOL): "v3"}, {})] == ["v3"]
 
 
 def test_a_v4_log_counts_only_from_the_pools_own_manager() -> None:
@@ -180,18 +180,18 @@ def test_a_v4_log_counts_only_from_the_pools_own_manager() -> None:
     real = made([V4_SWAP, V4_ID, ANYONE], values, MANAGER)
     forged = made([V4_SWAP, V4_ID, ANYONE], values, POOL)
 
-    assert [log for log, _ in relevant([real, forged], {V4_POOL: "v4"}, {V4_POOL: MANAGER})] == [real]
-    assert relevant([real, forged], {V4_POOL: "v4"}, {}) == []
-    assert relevant([real], {PoolId(MANAGER): None}, {V4_POOL: MANAGER}) == []
+    assert [log for log, _ in decode_listed([real, forged], {V4_POOL: "v4"}, {V4_POOL: MANAGER})] == [real]
+    assert decode_listed([real, forged], {V4_POOL: "v4"}, {}) == []
+    assert decode_listed([real], {PoolId(MANAGER): None}, {V4_POOL: MANAGER}) == []
 
 
 def test_a_malformed_log_matters_only_if_its_pool_is_listed() -> None:
     bad = made([SYNC], [1])
     nameless = made([V4_SWAP], [1], MANAGER)
 
-    assert relevant([bad, nameless], {V4_POOL: "v4"}, {V4_POOL: MANAGER}) == []
-    with pytest.raises(Malformed):
-        relevant([bad], {PoolId(POOL): "v2"}, {})
+    assert decode_listed([bad, nameless], {V4_POOL: "v4"}, {V4_POOL: MANAGER}) == []
+    with pytest.raises(UndecodableLog):
+        decode_listed([bad], {PoolId(POOL): "v2"}, {})
 
 
 @given(
@@ -204,7 +204,7 @@ def test_whatever_a_contract_emits_is_decoded_or_malformed(log: Log, data: bytes
 
     try:
         decoded = decode(strange)
-    except Malformed:
+    except UndecodableLog:
         return
 
     assert decoded is not None
@@ -230,7 +230,7 @@ def test_real_logs_decode_in_order(name: str, counts: dict[str, int]) -> None:
 def test_real_v4_swaps_are_of_their_pools() -> None:
     pools = {V4_POOL: None, PoolId("0x72331fcb696b0151904c03584b66dc8365bc63f8a144d89a773384e3a579ca73"): None}
 
-    found = relevant(logs("block_21925176"), pools, dict.fromkeys(pools, MANAGER))
+    found = decode_listed(logs("block_21925176"), pools, dict.fromkeys(pools, MANAGER))
 
     assert [each.pool for _, each in found] == list(pools)
     assert found[0][1].event == Swap(3886394538491783437248125, 135179370892868266, -198463)
@@ -259,7 +259,7 @@ def test_real_swaps_pay_out_what_price_and_liquidity_say() -> None:
         match decode(log):
             case Decoded(event=Swap() as after):
                 if before is not None and before.liquidity == after.liquidity:
-                    amounts = arguments(V3_SWAP, log)
+                    amounts = decode_arguments(V3_SWAP, log)
                     assert paid_out(before, after) == -min(amounts["amount0"], amounts["amount1"])
                     checked += 1
                 before = after
@@ -288,7 +288,7 @@ def test_real_reserves_change_by_what_swaps_bring_and_take() -> None:
         if log.topics and log.topics[0] == V2_SWAP.topic0:
             after, before = reserves[log.address]
             if before is not None:
-                amounts = arguments(V2_SWAP, log)
+                amounts = decode_arguments(V2_SWAP, log)
                 assert after.reserve0 - before.reserve0 == amounts["amount0In"] - amounts["amount0Out"]
                 assert after.reserve1 - before.reserve1 == amounts["amount1In"] - amounts["amount1Out"]
                 checked += 1

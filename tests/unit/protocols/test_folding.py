@@ -5,7 +5,7 @@ import pytest
 from lab.fuzz.chain_model import metadata
 from protocols.concentrated import Price
 from protocols.events import LiquidityChange, Swap, Sync
-from protocols.folding import Whole, apply, differing_fields, essential, initialized, whole
+from protocols.folding import PoolState, apply, compact, differences, from_snapshot, is_initialized
 from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.ticks import InvariantViolation, Ticks
 
@@ -20,60 +20,62 @@ V4_STATE = V4State(1 << 96, 0, 5, TICKS, lp_fee=3000, protocol_fee=0)
 )
 def test_a_state_of_another_protocol_is_refused(pool: object, state: State) -> None:
     with pytest.raises(InvariantViolation, match="cannot have a state"):
-        whole(pool, state)  # type: ignore[arg-type]
+        from_snapshot(pool, state)  # type: ignore[arg-type]
 
 
 def test_v3_and_v4_are_the_same_but_for_the_fees() -> None:
-    assert whole(V3, V3_STATE) == whole(V4, V4_STATE)
+    assert from_snapshot(V3, V3_STATE) == from_snapshot(V4, V4_STATE)
 
 
 def test_a_broken_snapshot_is_refused() -> None:
     with pytest.raises(InvariantViolation, match="active liquidity"):
-        whole(V3, V3State(1 << 96, 0, 6, TICKS))
+        from_snapshot(V3, V3State(1 << 96, 0, 6, TICKS))
 
 
 def test_the_last_sync_is_the_state() -> None:
-    before = whole(V2, V2State(1, 2))
+    before = from_snapshot(V2, V2State(1, 2))
 
-    assert apply(before, [Sync(3, 4), Sync(5, 6)]) == whole(V2, V2State(5, 6))
-    assert essential([Sync(3, 4), Sync(5, 6)]) == (Sync(5, 6),)
+    assert apply(before, [Sync(3, 4), Sync(5, 6)]) == from_snapshot(V2, V2State(5, 6))
+    assert compact([Sync(3, 4), Sync(5, 6)]) == (Sync(5, 6),)
 
 
 def test_a_pair_has_no_swap_of_v3() -> None:
     with pytest.raises(InvariantViolation, match="V2 pool cannot have a Swap"):
-        apply(whole(V2, V2State(1, 2)), [Swap(1, 1, 1)])
+        apply(from_snapshot(V2, V2State(1, 2)), [Swap(1, 1, 1)])
 
 
 def test_nothing_is_essential_of_nothing() -> None:
-    assert essential([]) == ()
+    assert compact([]) == ()
 
 
 def test_a_pool_without_a_price_is_not_initialized_and_an_empty_pair_is() -> None:
-    assert not initialized(Price(0, 0, 0))
-    assert initialized(Price(1 << 96, 0, 0))
-    assert initialized(V2State(0, 0))
+    assert not is_initialized(Price(0, 0, 0))
+    assert is_initialized(Price(1 << 96, 0, 0))
+    assert is_initialized(V2State(0, 0))
 
 
 def test_equal_states_differ_in_nothing() -> None:
-    assert differing_fields(whole(V3, V3_STATE), whole(V4, V4_STATE)) == ()
+    assert differences(from_snapshot(V3, V3_STATE), from_snapshot(V4, V4_STATE)) == ()
 
 
 def test_differences_are_told_field_by_field_and_tick_by_tick() -> None:
-    ours = whole(V3, V3_STATE)
+    ours = from_snapshot(V3, V3_STATE)
     theirs = apply(ours, [LiquidityChange(-60, 120, 1)])
 
-    assert differing_fields(ours, theirs) == (
+    assert differences(ours, theirs) == (
         "liquidity: held 5, chain 6",
         f"tick -60: held {Tick(-60, 5, 5)}, chain {Tick(-60, 6, 6)}",
         f"tick 120: held None, chain {Tick(120, 1, -1)}",
     )
-    assert differing_fields(whole(V2, V2State(1, 2)), whole(V2, V2State(1, 3))) == ("reserve1: held 2, chain 3",)
+    assert differences(from_snapshot(V2, V2State(1, 2)), from_snapshot(V2, V2State(1, 3))) == (
+        "reserve1: held 2, chain 3",
+    )
 
 
 def test_folding_leaves_the_state_before_it_as_it_was() -> None:
-    before = whole(V3, V3_STATE)
+    before = from_snapshot(V3, V3_STATE)
 
     apply(before, [LiquidityChange(-60, 60, -5)])
 
-    assert before == Whole(Price(1 << 96, 0, 5), Ticks(60, {-1: before.ticks.parts[-1], 0: before.ticks.parts[0]}))
+    assert before == PoolState(Price(1 << 96, 0, 5), Ticks(60, {-1: before.ticks.parts[-1], 0: before.ticks.parts[0]}))
     assert tuple(before.ticks) == TICKS

@@ -6,7 +6,7 @@ from protocols.states import Tick
 from protocols.storage import V3_UNISWAP, Words
 from streams.node.pinned_state import ECHO
 from streams.snapshots.assembler import assemble
-from streams.snapshots.programs import ASK, READ, UnexpectedOutput, ask_output, read_calldata, read_output
+from streams.snapshots.programs import MULTICALL, READ, UnexpectedOutput, multicall_output, read_calldata, read_output
 
 READ_BYTES = (
     "600035548060805260e81c1560e0351680602035015460c0528060403501606052606035016020526000356001015460a05260e06080355b"
@@ -15,7 +15,7 @@ READ_BYTES = (
     "01610037565b50608090036080f3"
 )
 
-ASK_BYTES = (
+MULTICALL_BYTES = (
     "608060005b36811461003c57604081604001600037606082602001826020013560008435600760101bfa3d800101825260800190"
     "60800190610004565b50608090036080f3"
 )
@@ -24,7 +24,7 @@ ASK_BYTES = (
 def test_the_programs_are_these_bytes() -> None:
     """The source was read, run and compared with the contracts' own getters as these bytes."""
     assert READ.hex() == READ_BYTES
-    assert ASK.hex() == ASK_BYTES
+    assert MULTICALL.hex() == MULTICALL_BYTES
     assert ECHO.hex() == "3660008037366000f3"
 
 
@@ -59,14 +59,14 @@ def test_output_is_head_and_ticks() -> None:
 @pytest.mark.parametrize("length", [0, 128, 255, 257, 384])
 def test_replies_to_another_number_of_questions_are_refused(length: int) -> None:
     with pytest.raises(UnexpectedOutput):
-        ask_output(bytes(length), 2)
+        multicall_output(bytes(length), 2)
 
 
 def test_a_reply_is_as_long_as_the_contract_said() -> None:
     said = (2 * 32 + 1).to_bytes(32, "big") + bytes(31) + b"\x07" + bytes(64)
     reverted, too_long = (2 * 4).to_bytes(32, "big") + bytes(96), (2 * 97 + 1).to_bytes(32, "big") + bytes(96)
 
-    replies = ask_output(said + reverted + too_long, 3)
+    replies = multicall_output(said + reverted + too_long, 3)
 
     assert [(reply.success, reply.data) for reply in replies] == [
         (True, bytes(31) + b"\x07"),

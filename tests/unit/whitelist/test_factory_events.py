@@ -3,7 +3,7 @@
 import pytest
 from eth_abi.abi import encode
 
-from protocols.abi import WrongShape
+from protocols.abi import AbiMismatch
 from protocols.types import Log, PoolId, ProtocolName
 from whitelist.pools.factory_events import DECLARED, DiscoveredPool, created
 
@@ -63,5 +63,5 @@ def test_a_v4_pool_is_an_id_with_hooks() -> None:
     ],
 )
 def test_what_is_no_creation_is_refused(protocol: ProtocolName, said: Log) -> None:
-    with pytest.raises(WrongShape):
+    with pytest.raises(AbiMismatch):
         created(protocol, said)
