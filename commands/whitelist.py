@@ -47,7 +47,7 @@ def publish(force: bool, as_json: bool) -> None:
 @whitelist.command()
 def run() -> None:
     """Publish again and again, hourly unless the file says otherwise, and when someone asks for the list."""
-    importlib.import_module("commands.process").until_stopped("whitelist.service")
+    importlib.import_module("commands.processes.lifecycle").until_stopped("whitelist.service")
 
 
 @whitelist.command()
