@@ -1,8 +1,8 @@
 """`arena profile`: how fast this node's pools are read, and how large batches may be."""
 
 import asyncio
-import json
 import sys
+from typing import Any
 
 import click
 import msgspec
@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from commands.output import json_option, print_json
 from commands.throughput import Meter, Rate, Timing, rates
 from protocols.types import PoolMetadata
-from settings import Settings
+from settings import Settings, settings
 from streams.bridge.pool_listing import recorded
 from streams.node.client import connect
 from streams.scraper.batch_size import PROTOCOLS, BatchConfig, batch_config
@@ -36,35 +37,45 @@ class ProfileOptions(msgspec.Struct, frozen=True):
     as_json: bool
 
 
-def run(settings: Settings, wishes: ProfileOptions) -> None:
+@click.command(epilog="Example: ./arena profile --sample 100")
+@click.option(
+    "--sample", type=click.IntRange(min=1), help="So many pools of each protocol, from the node's latest logs."
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--warm-up", default=1, show_default=True, type=click.IntRange(min=0), help="Rounds that do not count.")
+@json_option
+def profile(**options: Any) -> None:
+    """How fast the node's pools are read, and how large batches may be. Reads the list's pools, and only reads."""
+    run(settings(), ProfileOptions(**options))
+
+
+def run(settings: Settings, options: ProfileOptions) -> None:
     """Raises NoPools, and what reading raises."""
     config = batch_config(settings)
-    pools, timings = asyncio.run(_measure(settings, config, wishes))
+    pools, timings = asyncio.run(_measure(settings, config, options))
     found = rates(timings, config)
-    if wishes.as_json:
+    if options.as_json:
         counts = {protocol: sum(pool.protocol == protocol for pool in pools) for protocol in PROTOCOLS}
-        click.echo(
-            json.dumps({"budget_s": config.budget_s, "pools": counts, "rates": msgspec.to_builtins(found)}, indent=2)
-        )
+        print_json({"budget_s": config.budget_s, "pools": counts, "rates": msgspec.to_builtins(found)})
         return
     _tell(found, config)
 
 
 async def _measure(
-    settings: Settings, config: BatchConfig, wishes: ProfileOptions
+    settings: Settings, config: BatchConfig, options: ProfileOptions
 ) -> tuple[list[PoolMetadata], list[Timing]]:
     async with connect(settings.rpc) as node:
-        pools = await (_listed(settings) if wishes.sample is None else sample(node, wishes.sample))
+        pools = await (_listed(settings) if options.sample is None else sample(node, options.sample))
         if not pools:
-            where = f"the topic {settings.chain}.whitelist" if wishes.sample is None else "the logs of the last blocks"
-            raise NoPools(f"there are no pools in {where}" + (ELSEWHERE if wishes.sample is None else ""))
+            where = f"the topic {settings.chain}.whitelist" if options.sample is None else "the logs of the last blocks"
+            raise NoPools(f"there are no pools in {where}" + (ELSEWHERE if options.sample is None else ""))
         meter = Meter(node, settings, config)
         timings = []
         columns = SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn()
         with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
-            total = len(meter.batches(pools)) * (wishes.rounds + wishes.warm_up)
+            total = len(meter.batches(pools)) * (options.rounds + options.warm_up)
             task = progress.add_task("batches", total=total)
-            async for timing in meter.measure(pools, wishes.rounds, wishes.warm_up):
+            async for timing in meter.measure(pools, options.rounds, options.warm_up):
                 timings.append(timing)
                 progress.update(task, advance=1, description=f"{timing.protocol} {timing.phase}")
     return pools, timings

@@ -12,7 +12,7 @@ import click
 from settings import settings
 
 
-@click.group()
+@click.group(epilog="Example: ./arena whitelist show WETH")
 def whitelist() -> None:
     """Choose tokens, find the pools that trade them, and publish those with enough liquidity on NATS.
 
@@ -21,7 +21,7 @@ def whitelist() -> None:
     logging.getLogger("nats").setLevel(logging.CRITICAL)
 
 
-@whitelist.command()
+@whitelist.command(epilog="Example: ./arena whitelist build --json")
 @click.option("--json", "as_json", is_flag=True, help="Every decision, on stdout.")
 def build(as_json: bool) -> None:
     """Decide which pools to list. Publishes nothing."""
@@ -32,7 +32,7 @@ def build(as_json: bool) -> None:
         _print(_reporting().summary(made))
 
 
-@whitelist.command()
+@whitelist.command(epilog="Example: ./arena whitelist publish")
 @click.option("--force", is_flag=True, help="Also where a large share of the list is removed.")
 @click.option("--json", "as_json", is_flag=True)
 def publish(force: bool, as_json: bool) -> None:
@@ -44,13 +44,13 @@ def publish(force: bool, as_json: bool) -> None:
         _print([*_reporting().summary(made), *_reporting().changes(made, change)])
 
 
-@whitelist.command()
+@whitelist.command(epilog="Example: ARENA_METRICS_PORT=9103 ./arena whitelist run")
 def run() -> None:
     """Publish again and again, hourly unless the file says otherwise, and when someone asks for the list."""
-    importlib.import_module("commands.processes.lifecycle").until_stopped("whitelist.service")
+    importlib.import_module("commands.processes.lifecycle").run_until_stopped("whitelist.service")
 
 
-@whitelist.command()
+@whitelist.command(epilog="Example: ./arena whitelist show 0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640")
 @click.argument("what", metavar="[ID]", required=False)
 @click.option("--json", "as_json", is_flag=True)
 def show(what: str | None, as_json: bool) -> None:
@@ -65,7 +65,7 @@ def show(what: str | None, as_json: bool) -> None:
         _print(_reporting().decisions(made, what))
 
 
-@whitelist.command()
+@whitelist.command(epilog="Example: ./arena whitelist diff --last")
 @click.option("--last", is_flag=True, help="Of the last build, instead of a new one.")
 @click.option("--json", "as_json", is_flag=True)
 def diff(last: bool, as_json: bool) -> None:

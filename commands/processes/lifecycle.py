@@ -1,4 +1,4 @@
-"""How the commands that never end are run, and ended."""
+"""How the commands that run until they are stopped start and end."""
 
 import asyncio
 import importlib
@@ -11,7 +11,7 @@ import uvloop
 from settings import Settings, settings
 
 
-def until_stopped(module: str) -> None:
+def run_until_stopped(module: str) -> None:
     """Runs the module's `run`. SIGINT and SIGTERM end it in order, with exit code 0."""
     run: Callable[[Settings], Coroutine[None, None, None]] = importlib.import_module(module).run
 

@@ -5,94 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from click.testing import CliRunner
 
-from commands import __main__ as cli
-from commands.up import Part
-from commands.up import parts as parts_of
 from lab.devnet.servers.processes import Process, free_port
-from settings import Settings, settings
-from streams.kafka.topic_setup import TopicMismatch
 from tests.support.files import ROOT
-
-COMMANDS = [
-    "up",
-    "worker",
-    "bridge",
-    "exex",
-    "scraper",
-    "demo",
-    "pool",
-    "pools",
-    "status",
-    "config",
-    "profile",
-    "whitelist",
-]
-POOL = {
-    "id": "0x" + "ab" * 20,
-    "protocol": "v3",
-    "status": "live",
-    "reason": None,
-    "block": {"number": 7, "hash": "0x07"},
-    "fee": 500,
-    "state": {"sqrt_price_x96": "1", "tick": -5, "liquidity": "3"},
-}
-ANSWERS = {
-    f"/pools/{POOL['id']}/": POOL,
-    f"/pools/{POOL['id']}/ticks/": {
-        "ticks": [{"tick": -10, "liquidity_gross": "3", "liquidity_net": "3"}],
-    },
-    "/pools/": {"pools": [POOL], "next": POOL["id"]},
-    f"/pools/?cursor={POOL['id']}": {"pools": [], "next": None},
-    "/status/": {
-        "chain": "ethereum",
-        "head": 7,
-        "pools": {"live": 1, "waiting": 2},
-        "reasons": {"listed": 2},
-        "partitions": [
-            {"partition": 0, "worker": "http://w", "ready": True, "head": {"number": 7}, "pools": {"live": 1}}
-        ],
-    },
-}
-
-
-class Answering(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        found = ANSWERS.get(self.path)
-        self.send_response(200 if found else 404)
-        self.end_headers()
-        self.wfile.write(json.dumps(found or {"error": f"{self.path} is not on the whitelist"}).encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class names it so
-        pass
-
-
-@pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Answers as a worker does."""
-    server = HTTPServer(("127.0.0.1", 0), Answering)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("ARENA_WEB_PORT", str(server.server_port))
-    settings.cache_clear()
-    yield
-    server.shutdown()
-    server.server_close()
-    settings.cache_clear()
-
-
-def invoked(*arguments: str) -> str:
-    result = CliRunner().invoke(cli.arena, list(arguments))
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -105,14 +24,6 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         timeout=60,
         check=False,
     )
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_says_what_it_is_for(command: str) -> None:
-    told = cli.arena.commands[command].help
-
-    assert told is not None
-    assert " ".join(told.split()) in " ".join(invoked(command, "--help").split())
 
 
 def test_config_shows_what_is_in_force_and_no_secret() -> None:
@@ -143,54 +54,17 @@ def test_a_worker_that_is_not_up_is_told_in_one_line(command: list[str]) -> None
     assert "Traceback" not in told.stderr
 
 
-@pytest.mark.usefixtures("worker")
-def test_a_pool_is_printed_with_its_ticks() -> None:
-    printed = invoked("pool", str(POOL["id"]), "--ticks")
-
-    assert "status           live" in printed
-    assert "tick             -5" in printed
-    assert printed.splitlines()[-1].split() == ["-10", "3", "3"]
-
-
-@pytest.mark.usefixtures("worker")
-def test_an_error_of_the_worker_is_passed_on() -> None:
-    result = CliRunner().invoke(cli.arena, ["pool", "0x…"])
-
-    assert result.exit_code == 1
-    assert "is not on the whitelist" in result.output
-
-
-@pytest.mark.usefixtures("worker")
-def test_pools_are_read_page_by_page() -> None:
-    assert json.loads(invoked("pools", "--json")) == {"pools": [POOL]}
-    assert invoked("pools").splitlines()[-1] == "1 pools"
-
-
-@pytest.mark.usefixtures("worker")
-def test_status_tells_who_waits_and_why() -> None:
-    printed = invoked("status")
-
-    assert "ethereum: head 7, 1 live, 2 waiting" in printed
-    assert "2 waiting: listed" in printed
-    assert json.loads(invoked("status", "--json")) == ANSWERS["/status/"]
-
-
-def test_a_stop_for_safety_is_one_line_and_a_bug_is_not() -> None:
-    ours = TopicMismatch("chain has 3 partitions and should have 8")
-
-    assert cli.one_line(ours) == "chain has 3 partitions and should have 8"
-    assert cli.one_line(BaseExceptionGroup("together", [ours])) == "chain has 3 partitions and should have 8"
-    assert cli.one_line(ZeroDivisionError("division by zero")) is None
-
-
 @pytest.mark.parametrize("command", ["bridge", "scraper"])
 def test_kafka_down_at_start_ends_the_process_with_one_line(command: str) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     program = (
-        "import sys, cli, streams.topics as topics\n"
-        "topics.ensure.__defaults__ = (1.0,)\n"
-        "sys.excepthook = cli._tell\n"
-        f"cli.arena(['--log-level', 'error', '{command}'])\n"
+        "import sys\n"
+        "from commands import errors\n"
+        "from commands.__main__ import arena\n"
+        "from streams.kafka import topic_setup\n"
+        "topic_setup.ensure.__defaults__ = (1.0,)\n"
+        "sys.excepthook = errors.report\n"
+        f"arena(['--log-level', 'error', '{command}'])\n"
     )
 
     told = subprocess.run(
@@ -212,9 +86,8 @@ def test_kafka_down_at_start_ends_the_process_with_one_line(command: str) -> Non
 
 SUPERVISED = """
 import asyncio, sys
-from commands import up as supervisor
-from commands.up import Part
-from commands.up import parts as parts_of, run
+from commands.processes import supervisor
+from commands.processes.supervisor import Part, run
 supervisor.FIRST_DELAY_S = 0.1
 supervisor.log.warning = lambda text, *facts: print(text % facts, flush=True)
 asyncio.run(run([
@@ -237,34 +110,6 @@ def test_up_starts_again_what_ends_and_leaves_nothing_behind(number: signal.Sign
     assert "brief ended with exit code 3; starting it again in 0.2 s" in process.said()
     assert not alive(lasting)
     process.kill()
-
-
-def test_up_runs_all_parts_and_gives_each_worker_a_port() -> None:
-    parts = parts_of(settings(), workers=2)
-
-    assert [part.name for part in parts] == ["exex", "bridge", "scraper", "worker:6066", "worker:6067"]
-    assert parts[-1] == Part("worker:6067", (sys.executable, "-m", "commands", "worker"), {"ARENA_WEB_PORT": "6067"})
-
-
-def test_up_gives_each_part_a_port_for_its_metrics() -> None:
-    parts = parts_of(Settings(metrics_port=7000), workers=1)
-
-    ports = {part.name: part.environment.get("ARENA_METRICS_PORT") for part in parts}
-    assert ports == {"exex": "7000", "bridge": "7001", "scraper": "7002", "worker:6066": None}
-
-
-def test_up_runs_the_whitelist_where_it_is_told_what_to_do(tmp_path: Path) -> None:
-    parts = parts_of(Settings(whitelist_config=tmp_path / "w.toml", metrics_port=7000), workers=1)
-
-    (whitelist,) = (part for part in parts if part.name == "whitelist")
-    assert list(whitelist.command[-2:]) == ["whitelist", "run"]
-    assert whitelist.environment == {"ARENA_METRICS_PORT": "7003"}
-    assert "whitelist" not in [part.name for part in parts_of(Settings(), workers=1)]
-
-
-@pytest.mark.parametrize("command", ["build", "publish", "run", "show", "diff"])
-def test_every_command_of_the_whitelist_says_what_it_is_for(command: str) -> None:
-    assert "Options:" in invoked("whitelist", command, "--help")
 
 
 def test_a_whitelist_file_that_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
@@ -309,25 +154,6 @@ def test_a_part_tells_prometheus_what_it_counts(tmp_path: Path) -> None:
     assert second.returncode == 1
     assert "Address already in use" in second.stderr
     assert second.stderr.count("\n") == 1
-
-
-def test_what_we_started_ends_even_when_we_are_killed(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from demo.processes import Process\n"
-        f"print(Process('sleep', ['sleep', '600'], Path({str(tmp_path / 'log')!r})).pid, flush=True); time.sleep(600)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-
-    parent.kill()
-    parent.wait()
-
-    deadline = time.monotonic() + 60
-    while alive(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(child)
-    parent.stdout.close()
 
 
 def alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""`arena profile` on a real chain, with and without a list; and its arithmetic."""
+"""`arena profile` on a real chain, with and without a list."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from commands.throughput import Meter, Timing, percentile, rates
+from commands.throughput import Meter, rates
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from settings import Settings
@@ -24,7 +24,7 @@ from tests.support.files import ROOT
 
 KINDS = [("filtering", "v2"), ("filtering", "v3"), ("filtering", "v4"), ("full_ticks", "v3"), ("full_ticks", "v4")]
 
-servers_needed = pytest.mark.servers
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,6 @@ def profiled(*options: str, **environment: str) -> "subprocess.CompletedProcess[
     )
 
 
-@servers_needed
 async def test_a_sample_is_of_pools_as_they_are(world: World) -> None:
     async with connect(world.chain.rpc.url) as node:
         found = await sample(node, 3)
@@ -61,7 +60,6 @@ async def test_a_sample_is_of_pools_as_they_are(world: World) -> None:
     }
 
 
-@servers_needed
 async def test_every_pool_is_read_in_every_phase_and_warm_ups_do_not_count(world: World) -> None:
     config = BatchConfig(v3_full_ticks_batch_size=2)
     pools = [pool.metadata for pool in world.pools]
@@ -77,7 +75,6 @@ async def test_every_pool_is_read_in_every_phase_and_warm_ups_do_not_count(world
     assert found[3].ticks_per_second > 0 == found[1].ticks_per_second
 
 
-@servers_needed
 def test_the_command_finds_pools_by_itself(world: World) -> None:
     told = profiled("--sample", "2", "--rounds", "2", "--json", ARENA_RPC=world.chain.rpc.url)
 
@@ -88,7 +85,6 @@ def test_the_command_finds_pools_by_itself(world: World) -> None:
     assert [(rate["phase"], rate["protocol"]) for rate in found["rates"]] == KINDS
 
 
-@servers_needed
 def test_the_command_reads_the_list_and_prints_tables(world: World, kafka: str, chain_name: str) -> None:
     environment = {"ARENA_RPC": world.chain.rpc.url, "ARENA_KAFKA": kafka, "ARENA_CHAIN": chain_name}
     settings = Settings(chain=chain_name, kafka=kafka)
@@ -119,19 +115,3 @@ def test_the_command_reads_the_list_and_prints_tables(world: World, kafka: str, 
     assert "0 of 5" in told.stdout
     assert "batch size" in told.stdout and "…" not in told.stdout
     assert "80% of a block of 12 s" in told.stdout
-
-
-def test_the_batch_size_is_what_is_read_in_the_safe_part_of_a_block() -> None:
-    """45.2 pools/s make batches of 433.9 pools: the figures of the seed's own summary."""
-    timings = [Timing("v2", "filtering", False, 10.0, 452, 0, 0), Timing("v2", "filtering", True, 10.0, 1, 0, 0)]
-
-    (rate,) = rates(timings, BatchConfig())
-
-    assert rate.pools_per_second == pytest.approx(45.2)
-    assert rate.batch_size == 433
-
-
-def test_percentiles_lie_between_the_values() -> None:
-    assert percentile([3.0], 99) == 3.0
-    assert percentile([1.0, 2.0, 3.0], 50) == 2.0
-    assert percentile([1.0, 2.0], 90) == pytest.approx(1.9)

@@ -1,0 +1,22 @@
+"""A stop for safety is one sentence; a bug keeps its traceback."""
+
+from aiokafka.errors import KafkaConnectionError
+
+from commands.errors import one_line
+from commands.queries.worker_client import Unanswered
+from streams.kafka.topic_setup import TopicMismatch
+
+
+def test_a_stop_for_safety_is_one_line_and_a_bug_is_not() -> None:
+    ours = TopicMismatch("chain has 3 partitions and should have 8")
+
+    assert one_line(ours) == "chain has 3 partitions and should have 8"
+    assert one_line(BaseExceptionGroup("together", [ours])) == "chain has 3 partitions and should have 8"
+    assert one_line(ZeroDivisionError("division by zero")) is None
+
+
+def test_errors_of_every_package_are_ours_wherever_they_are_raised() -> None:
+    assert one_line(Unanswered("no worker answers")) == "no worker answers"
+    assert one_line(KafkaConnectionError("down")) == "KafkaConnectionError: down"
+    assert one_line(PermissionError(13, "Permission denied", "/data")) == "[Errno 13] Permission denied: '/data'"
+    assert one_line(KeyError("x")) is None
