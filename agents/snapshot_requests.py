@@ -12,5 +12,5 @@ async def request_snapshots() -> None:
     ownership.look()
     share = len(processor.partitions) / configured.partitions
     audits = processor.audits(configured.audits_per_minute / 60 * EVERY_S * share)
-    again = processor.wishes(configured.wanted_retry_s)
+    again = processor.due_requests(configured.wanted_retry_s)
     await asyncio.gather(*(pool_table.send(*request) for request in [*audits, *again]))

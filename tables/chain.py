@@ -1,6 +1,6 @@
-"""The canonical chain as one partition knows it, and the promise that its blocks arrive whole.
+"""The canonical chain as one partition knows it; its blocks are applied only when they are whole. Pure.
 
-Updates wait here until their block's Head has confirmed that none is missing; only then do they touch a pool.
+Updates are kept here until the Head of their block confirms that none is missing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,43 +10,42 @@ import msgspec
 from protocols.events import Event
 from protocols.types import Block, PoolId
 from streams.kafka.records import Gap, Head, Header, Reorg, Update
+from tables.pool import Reason, WaitingKind
 
 
-class Happened(msgspec.Struct, frozen=True):
-    """A block is complete."""
-
-    block: Block
-    events: Mapping[PoolId, tuple[Event, ...]]
-    illegible: tuple[PoolId, ...] = ()
-    """Pools with an update in the block that could not be read."""
-
-
-class Rewound(msgspec.Struct, frozen=True):
-    """The blocks after `ancestor` are gone."""
-
-    ancestor: Block
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """Something is missing up to and including block `last`; nothing that was known before can be relied on."""
-
-    last: int
-    reason: str
-
-
-class Started(msgspec.Struct, frozen=True):
-    """The first block that this partition heard of; whatever came before it was not kept."""
-
-    first: int
-
-
-class Illegible(msgspec.Struct, frozen=True):
-    """An update of this pool could not be read; it still counts as one that came."""
+class UndecodableUpdate(msgspec.Struct, frozen=True):
+    """An update of this pool whose bytes cannot be decoded; it counts as one that arrived."""
 
     pool: PoolId
 
 
-Step = Happened | Rewound | Broken | Started
+class BlockCompleted(msgspec.Struct, frozen=True):
+    block: Block
+    events: Mapping[PoolId, tuple[Event, ...]]
+    undecodable: tuple[PoolId, ...] = ()
+    """Pools with an update in the block that could not be decoded."""
+
+
+class Rewound(msgspec.Struct, frozen=True):
+    """The blocks after `ancestor` are no longer canonical."""
+
+    ancestor: Block
+
+
+class Invalidated(msgspec.Struct, frozen=True):
+    """Events up to and including block `last` are missing: no pool's state can be relied on."""
+
+    last: int
+    reason: Reason
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The first block of this partition; events before it were not kept."""
+
+    first: int
+
+
+Step = BlockCompleted | Rewound | Invalidated | Started
 
 
 class CanonicalChain(msgspec.Struct, frozen=True):
@@ -55,13 +54,13 @@ class CanonicalChain(msgspec.Struct, frozen=True):
     heads: tuple[Header, ...] = ()
     """Ascending, each the parent of the next."""
     partial: tuple[Update, ...] = ()
-    """Of the block after the last head, in the order they came; of another fork's too, where one was cut off."""
-    illegible: tuple[PoolId, ...] = ()
-    """Pools whose update of the block after the last head could not be read."""
+    """Of the block after the last head, in the order of arrival; also of another fork's block that was cut off."""
+    undecodable: tuple[PoolId, ...] = ()
+    """Pools whose update of the block after the last head could not be decoded."""
     since: int = 0
-    """No update of this block or of one after it is missing."""
+    """No update of this block or of a later one is missing."""
     term: int = 0
-    """The highest that a record carried; what comes with a lower one is of a bridge that has been replaced."""
+    """The highest of a record so far; records of a lower one are of a bridge that has been replaced."""
 
     @property
     def head(self) -> Header | None:
@@ -83,51 +82,53 @@ class CanonicalChain(msgspec.Struct, frozen=True):
 
 
 def follow(
-    chain: CanonicalChain, record: Update | Head | Reorg | Gap | Illegible
+    chain: CanonicalChain, record: Update | Head | Reorg | Gap | UndecodableUpdate
 ) -> tuple[CanonicalChain, tuple[Step, ...]]:
-    if not isinstance(record, Illegible) and record.term is not None:
+    """The chain after a record of the topic, and what follows from it for the pools, in order."""
+    if not isinstance(record, UndecodableUpdate) and record.term is not None:
         if record.term < chain.term:
             return chain, ()
         if record.term > chain.term:
-            chain = msgspec.structs.replace(chain, term=record.term, partial=(), illegible=())
+            chain = msgspec.structs.replace(chain, term=record.term, partial=(), undecodable=())
     match record:
         case Update():
-            return _updated(chain, record), ()
-        case Illegible():
-            return msgspec.structs.replace(chain, illegible=(*chain.illegible, record.pool)), ()
+            return _add_update(chain, record), ()
+        case UndecodableUpdate():
+            return msgspec.structs.replace(chain, undecodable=(*chain.undecodable, record.pool)), ()
         case Head():
-            return _headed(chain, record)
+            return _add_head(chain, record)
         case Reorg():
-            return _reorged(chain, record)
+            return _rewind(chain, record)
         case Gap():
-            return _broken(chain, (), record.last, f"gap: {record.reason}")
+            return _invalidate(chain, (), record.last, Reason(WaitingKind.GAP, record.reason))
 
 
-def _updated(chain: CanonicalChain, update: Update) -> CanonicalChain:
+def _add_update(chain: CanonicalChain, update: Update) -> CanonicalChain:
     if chain.has(update.block):
         return chain
     return msgspec.structs.replace(chain, partial=(*chain.partial, update))
 
 
-def _headed(chain: CanonicalChain, head: Head) -> tuple[CanonicalChain, tuple[Step, ...]]:
+def _add_head(chain: CanonicalChain, head: Head) -> tuple[CanonicalChain, tuple[Step, ...]]:
     block = Block(head.block.number, head.block.hash)
     if chain.has(block):
         return chain, ()
     last = chain.head
     if last is not None and (head.block.parent, block.number) != (last.hash, last.number + 1):
-        reason = f"gap: block {block.number} has parent {head.block.parent}, the last head is {last.number} {last.hash}"
-        return _broken(chain, (head.block,), block.number, reason)
+        detail = f"block {block.number} has parent {head.block.parent}, the last head is {last.number} {last.hash}"
+        return _invalidate(chain, (head.block,), block.number, Reason(WaitingKind.GAP, detail))
     heads = (*chain.heads, head.block)
     updates = {(update.pool, update.part): update for update in chain.partial if update.block == block}
-    if (arrived := len(updates) + len(chain.illegible)) != head.updates:
-        reason = f"gap: {arrived} of {head.updates} updates of block {block.number} arrived"
-        return _broken(chain, heads, block.number, reason)
+    if (arrived := len(updates) + len(chain.undecodable)) != head.updates:
+        detail = f"{arrived} of {head.updates} updates of block {block.number} arrived"
+        return _invalidate(chain, heads, block.number, Reason(WaitingKind.GAP, detail))
     if any(updates[seen.pool, seen.part] != seen for seen in chain.partial if seen.block == block):
-        return _broken(chain, heads, block.number, f"gap: two different updates of one pool in block {block.number}")
-    happened = Happened(block, _events(updates.values()), chain.illegible)
+        detail = f"two different updates of one pool in block {block.number}"
+        return _invalidate(chain, heads, block.number, Reason(WaitingKind.GAP, detail))
+    completed = BlockCompleted(block, _events(updates.values()), chain.undecodable)
     if last:
-        return _with(chain, heads, chain.since), (happened,)
-    return _with(chain, heads, block.number), (Started(block.number), happened)
+        return _with(chain, heads, chain.since), (completed,)
+    return _with(chain, heads, block.number), (Started(block.number), completed)
 
 
 def _events(updates: Iterable[Update]) -> dict[PoolId, tuple[Event, ...]]:
@@ -137,20 +138,20 @@ def _events(updates: Iterable[Update]) -> dict[PoolId, tuple[Event, ...]]:
     return events
 
 
-def _reorged(chain: CanonicalChain, reorg: Reorg) -> tuple[CanonicalChain, tuple[Step, ...]]:
+def _rewind(chain: CanonicalChain, reorg: Reorg) -> tuple[CanonicalChain, tuple[Step, ...]]:
     ancestor = reorg.ancestor
     if not chain.heads or ancestor.number < chain.heads[0].number or not chain.has(ancestor):
-        reason = f"reorg to block {ancestor.number} {ancestor.hash}, which is not in memory"
-        return _broken(chain, (), ancestor.number, reason)
+        detail = f"to block {ancestor.number} {ancestor.hash}, which is not in memory"
+        return _invalidate(chain, (), ancestor.number, Reason(WaitingKind.REORG, detail))
     kept = tuple(head for head in chain.heads if head.number <= ancestor.number)
     rewound = _with(chain, kept, min(chain.since, ancestor.number + 1))
     return rewound, () if len(kept) == len(chain.heads) else (Rewound(ancestor),)
 
 
-def _broken(
-    chain: CanonicalChain, heads: tuple[Header, ...], last: int, reason: str
+def _invalidate(
+    chain: CanonicalChain, heads: tuple[Header, ...], last: int, reason: Reason
 ) -> tuple[CanonicalChain, tuple[Step, ...]]:
-    return _with(chain, heads, last + 1), (Broken(last, reason),)
+    return _with(chain, heads, last + 1), (Invalidated(last, reason),)
 
 
 def _with(chain: CanonicalChain, heads: tuple[Header, ...], since: int) -> CanonicalChain:

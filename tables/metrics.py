@@ -1,8 +1,9 @@
-"""What a worker counts, for Prometheus."""
+"""A worker's Prometheus metrics."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from tables.pool import Live, Pool
+from tables.live import Live
+from tables.pool import Pool
 
 RECORDS = Counter("arena_records_total", "Records folded, by topic", ["topic"])
 DEAD_LETTERS = Counter("arena_dead_letters_total", "Records that could not be read or applied, by topic", ["topic"])
@@ -11,7 +12,7 @@ REWINDS = Counter("arena_rewinds_total", "Pools rewound by a reorg")
 AUDITS = Counter("arena_audits_total", "Live pools compared with a snapshot")
 DIVERGENCES = Counter("arena_divergences_total", "Audits that found a difference")
 SNAPSHOTS = Counter("arena_snapshots_total", "Pools made live by a snapshot")
-REFUSED = Counter("arena_snapshots_refused_total", "Snapshots too old, of another fork, or impossible")
+REJECTED = Counter("arena_snapshots_refused_total", "Snapshots too old, of another fork, or impossible")
 WAITED = Histogram(
     "arena_pool_waited_seconds",
     "From a pool's waiting to its being live, as this worker saw it",
@@ -27,12 +28,12 @@ _COUNTED = {
     "audits": AUDITS,
     "divergences": DIVERGENCES,
     "snapshots": SNAPSHOTS,
-    "refused": REFUSED,
+    "rejected": REJECTED,
 }
 
 
 def count_pool(before: Pool | None, after: Pool | None) -> None:
-    """Adds what a pool's story has more than it had."""
+    """Adds the growth of a pool's story."""
     if before is None or after is None:
         return
     for field, counter in _COUNTED.items():

@@ -1,4 +1,4 @@
-"""What a snapshot makes of a pool: the base of a waiting one, the audit of a live one. Pure."""
+"""Snapshots: adopted as the base of a waiting pool, an audit of a live one, held while ahead of the head. Pure."""
 
 from collections.abc import Iterable
 
@@ -10,64 +10,55 @@ from protocols.states import V4State
 from protocols.ticks import InvariantViolation
 from streams.kafka.records import Snapshot, Unreadable
 from tables.chain import CanonicalChain
-from tables.pool import (
-    AUDIT_AFTER_BLOCKS,
-    Base,
-    Live,
-    Pending,
-    Pool,
-    Waiting,
-    folded_up_to,
-    lost,
-    state_at,
-    touched_by,
-    with_life,
-    with_story,
-)
+from tables.live import Base, Live, advance_base, append_block, state_at
+from tables.pool import PendingBlock, Pool, Reason, Waiting, WaitingKind, invalidate, with_life, with_story
+
+AUDIT_AFTER_BLOCKS = 8
+"""A pool that became live is audited once so many blocks later (rule 11)."""
 
 
-def observed(pool: Pool, snapshot: Snapshot, chain: CanonicalChain) -> Pool:
+def take(pool: Pool, snapshot: Snapshot, chain: CanonicalChain) -> Pool:
+    """Adopts it, audits with it, holds it until the head is there, or rejects it."""
     head = chain.head
     if head is None or snapshot.block.number > head.number:
-        return held(pool, snapshot)
+        return hold(pool, snapshot)
     if not chain.has(snapshot.block):
         canonical = chain.hash_at(snapshot.block.number) or "not in memory"
-        return _refused(pool, f"block {snapshot.block.number} is {canonical}, the snapshot's is {snapshot.block.hash}")
+        return _reject(pool, f"block {snapshot.block.number} is {canonical}, the snapshot's is {snapshot.block.hash}")
     if isinstance(pool.life, Live):
-        return _audited(pool, pool.life, snapshot, head.number, chain.memory)
+        return _audit(pool, pool.life, snapshot, head.number, chain.memory)
     if snapshot.block.number < pool.life.since - 1:
-        return _refused(pool, f"of block {snapshot.block.number}, events are kept since block {pool.life.since} only")
+        return _reject(pool, f"of block {snapshot.block.number}, events are kept since block {pool.life.since} only")
     pending = tuple(each for each in pool.life.pending if each.block.number > snapshot.block.number)
-    return _adopted(pool, snapshot, pending, head.number, chain.memory)
+    return _adopt(pool, snapshot, pending, head.number, chain.memory)
 
 
-def held(pool: Pool, snapshot: Snapshot) -> Pool:
-    """It is looked at when the partition's head is there; of several the one that will be reached first."""
-    return (
-        pool
-        if pool.held and pool.held.block.number <= snapshot.block.number
-        else msgspec.structs.replace(pool, held=snapshot)
-    )
+def hold(pool: Pool, snapshot: Snapshot) -> Pool:
+    """Until the partition's head is there; of several the one whose block comes first."""
+    if pool.held and pool.held.block.number <= snapshot.block.number:
+        return pool
+    return msgspec.structs.replace(pool, held=snapshot)
 
 
-def reached(pool: Pool, chain: CanonicalChain) -> Pool:
-    """A snapshot that was ahead of the head is looked at when the head is there."""
+def release(pool: Pool, chain: CanonicalChain) -> Pool:
+    """Takes the held snapshot if the head is there; else the same object."""
     if not pool.held or not chain.head or pool.held.block.number > chain.head.number:
         return pool
-    return observed(msgspec.structs.replace(pool, held=None), pool.held, chain)
+    return take(msgspec.structs.replace(pool, held=None), pool.held, chain)
 
 
 def unreadable(pool: Pool, record: Unreadable) -> Pool:
+    """Why the chain has no state to give becomes the reason of a waiting pool."""
     if isinstance(pool.life, Live):
-        return _refused(pool, record.reason)
-    return with_life(pool, msgspec.structs.replace(pool.life, reason=f"unreadable: {record.reason}"))
+        return _reject(pool, record.reason)
+    return with_life(pool, msgspec.structs.replace(pool.life, reason=Reason(WaitingKind.UNREADABLE, record.reason)))
 
 
-def _adopted(pool: Pool, snapshot: Snapshot, later: Iterable[Pending], head: int, memory: int) -> Pool:
+def _adopt(pool: Pool, snapshot: Snapshot, later: Iterable[PendingBlock], head: int, memory: int) -> Pool:
     try:
         state = folding.from_snapshot(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
-        return _impossible(pool, f"of block {snapshot.block.number}: {violation}")
+        return _inconsistent(pool, f"of block {snapshot.block.number}: {violation}")
     live = Live(
         reference=snapshot.block,
         base=Base(snapshot.block, state.price, state.ticks),
@@ -79,49 +70,55 @@ def _adopted(pool: Pool, snapshot: Snapshot, later: Iterable[Pending], head: int
     )
     try:
         for each in later:
-            live = touched_by(live, each.block, each.events)
+            live = append_block(live, each.block, each.events)
     except InvariantViolation as violation:
-        return lost(pool, head, f"invariant: after the snapshot of block {snapshot.block.number}: {violation}")
+        detail = f"after the snapshot of block {snapshot.block.number}: {violation}"
+        return invalidate(pool, head, Reason(WaitingKind.INVARIANT, detail))
     if not folding.is_initialized(live.price):
         return with_life(pool, _uninitialized(pool, head))
     story = msgspec.structs.replace(
         pool.story, snapshots=pool.story.snapshots + 1, applied=pool.story.applied + len(live.recent)
     )
-    return Pool(pool.listed, folded_up_to(live, head - memory), pool.held, story)
+    return Pool(pool.listed, advance_base(live, head - memory), pool.held, story)
 
 
 def _uninitialized(pool: Pool, head: int) -> Waiting:
+    reason = Reason(WaitingKind.UNINITIALIZED)
     if isinstance(pool.life, Waiting):
-        return Waiting("uninitialised", pool.life.since, pool.life.pending)
-    return Waiting("uninitialised", head + 1)
+        return Waiting(reason, pool.life.since, pool.life.pending)
+    return Waiting(reason, head + 1)
 
 
-def _audited(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int) -> Pool:
+def _audit(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int) -> Pool:
+    """Equal: the pool is verified at the block. Different: the snapshot becomes the base, the later blocks stay."""
     ours = state_at(live, snapshot.block.number)
     if ours is None:
-        return _refused(pool, f"of block {snapshot.block.number}, before the base at block {live.base.block.number}")
+        return _reject(pool, f"of block {snapshot.block.number}, before the base at block {live.base.block.number}")
     try:
         chain = folding.from_snapshot(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
-        return _impossible(pool, f"of block {snapshot.block.number}: {violation}")
+        return _inconsistent(pool, f"of block {snapshot.block.number}: {violation}")
     story = msgspec.structs.replace(pool.story, audits=pool.story.audits + 1)
     if ours == chain:
-        newer = live.verified is None or live.verified.number < snapshot.block.number
-        life = msgspec.structs.replace(
-            live,
-            verified=snapshot.block if newer else live.verified,
-            fees=_newer(live.fees, _fees(snapshot)),
-            audit_from=None,
-        )
-        return Pool(pool.listed, life, pool.held, story)
+        return Pool(pool.listed, _verify(live, snapshot), pool.held, story)
     difference = "; ".join(folding.differences(ours, chain)[:8])
-    told = msgspec.structs.replace(
+    story = msgspec.structs.replace(
         story,
         divergences=story.divergences + 1,
         last_divergence=f"block {snapshot.block.number}: {difference}",
     )
-    later = [Pending(each.block, each.events) for each in live.recent if each.block.number > snapshot.block.number]
-    return _adopted(Pool(pool.listed, live, pool.held, told), snapshot, later, head, memory)
+    later = [PendingBlock(each.block, each.events) for each in live.recent if each.block.number > snapshot.block.number]
+    return _adopt(Pool(pool.listed, live, pool.held, story), snapshot, later, head, memory)
+
+
+def _verify(live: Live, snapshot: Snapshot) -> Live:
+    newer = live.verified is None or live.verified.number < snapshot.block.number
+    return msgspec.structs.replace(
+        live,
+        verified=snapshot.block if newer else live.verified,
+        fees=_newer(live.fees, _fees(snapshot)),
+        audit_from=None,
+    )
 
 
 def _fees(snapshot: Snapshot) -> Fees | None:
@@ -133,10 +130,9 @@ def _newer(held: Fees | None, read: Fees | None) -> Fees | None:
     return read if held and read and read.block >= held.block else held
 
 
-def _refused(pool: Pool, reason: str) -> Pool:
-    story = msgspec.structs.replace(pool.story, refused=pool.story.refused + 1, last_refusal=reason)
-    return msgspec.structs.replace(pool, story=story)
+def _reject(pool: Pool, reason: str) -> Pool:
+    return with_story(pool, rejected=pool.story.rejected + 1, last_rejection=reason)
 
 
-def _impossible(pool: Pool, reason: str) -> Pool:
-    return with_story(_refused(pool, reason), impossible=pool.story.impossible + 1)
+def _inconsistent(pool: Pool, reason: str) -> Pool:
+    return with_story(_reject(pool, reason), inconsistent=pool.story.inconsistent + 1)

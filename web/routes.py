@@ -13,8 +13,9 @@ from aiohttp import web
 from protocols.types import PoolId, pool_id
 from streams.kafka.topics import partition_of
 from tables import metrics
+from tables.live import Live
 from tables.partition import Partition
-from tables.pool import Live, Pool
+from tables.pool import Pool
 from tables.processor import PartitionProcessor
 from web import views
 

@@ -8,10 +8,12 @@ from protocols.concentrated import Price
 from protocols.folding import Fees, PoolState, PriceState
 from protocols.types import Block
 from streams.kafka.records import Header
+from tables.live import Live, state_at
 from tables.partition import Partition
-from tables.pool import Live, Pool, state_at
+from tables.pool import Pool
 
 Json = dict[str, Any]
+AHEAD = "its state is ahead of the partition's head"
 
 
 class NotInMemory(Exception):
@@ -51,9 +53,9 @@ def at(partition: Partition, pool: Pool, number: int | None) -> At | None:
 
 def reason(partition: Partition, pool: Pool) -> str | None:
     if not isinstance(pool.life, Live):
-        return pool.life.reason
+        return str(pool.life.reason)
     if partition.is_ahead(pool.listed.pool.id):
-        return "its state is ahead of the partition's head"
+        return AHEAD
     return None if partition.chain.head else "gap: no block has come since"
 
 
@@ -65,7 +67,7 @@ def pool_view(partition: Partition, pool: Pool, number: int | None = None) -> Js
         "id": metadata.id,
         "protocol": metadata.protocol,
         "status": "live" if found else "waiting",
-        "reason": None if found else reason(partition, pool) or "its state is ahead of the partition's head",
+        "reason": None if found else reason(partition, pool) or AHEAD,
         "block": block_view(found.block if found else partition.chain.head),
         "reference_block": block_view(live.reference if live else None),
         "verified_block": live.verified.number if live and live.verified else None,
@@ -113,8 +115,8 @@ def explain_view(partition: Partition, pool: Pool) -> Json:
         "updates_skipped": story.gated,
         "rewinds": story.rewinds,
         "snapshots": story.snapshots,
-        "snapshots_refused": story.refused,
-        "last_refusal": story.last_refusal,
+        "snapshots_refused": story.rejected,
+        "last_refusal": story.last_rejection,
         "audits": story.audits,
         "divergences": story.divergences,
         "last_divergence": story.last_divergence,
@@ -124,7 +126,7 @@ def explain_view(partition: Partition, pool: Pool) -> Json:
             "reference_block": block_view(life.reference),
             "base_block": block_view(life.base.block),
             "verified_block": block_view(life.verified),
-            "blocks_in_memory": [block_view(touched.block) for touched in life.recent],
+            "blocks_in_memory": [block_view(applied.block) for applied in life.recent],
             "ticks": len(life.ticks),
             "next_audit_from_block": life.audit_from,
         }

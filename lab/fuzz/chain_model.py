@@ -1,4 +1,4 @@
-"""A chain that forks and the pools on it, told naively: positions in a dict, all else recomputed from scratch."""
+"""Reference model: a chain that forks and its pools, as positions in a dict with all else recomputed from them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +13,9 @@ from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.ticks import MAX_TICK, MIN_TICK, from_ticks, sqrt_ratio_at_tick
 from protocols.types import Block, PoolId, PoolMetadata, ProtocolName, Token
 from streams.kafka.records import Gap, Head, Header, Listed, Reorg, Snapshot, SnapshotRecord, Unreadable, Update
-from tables.chain import Illegible
+from tables.chain import UndecodableUpdate
 
-ChainItem = Update | Head | Reorg | Gap | Illegible
+ChainItem = Update | Head | Reorg | Gap | UndecodableUpdate
 WhitelistItem = tuple[PoolId, Listed | None]
 TOKEN = Token("0x" + "11" * 20)
 
@@ -136,7 +136,7 @@ class Plan(NamedTuple):
     steps: int = 25
     deepest: int = 10
     faults: bool = True
-    """Records are lost, cut, unreadable or doubled, and blocks are skipped by a Gap."""
+    """Records are lost, cut, undecodable or doubled, and blocks are skipped by a Gap."""
 
 
 class World:
@@ -229,7 +229,7 @@ class World:
             at = self.random.randrange(len(records))
             hurt = records[at]
             records[at : at + 1] = (
-                [Illegible(hurt.pool)] if isinstance(hurt, Update) and self.random.random() < 0.5 else []
+                [UndecodableUpdate(hurt.pool)] if isinstance(hurt, Update) and self.random.random() < 0.5 else []
             )
         self.chain += records
 
@@ -256,12 +256,12 @@ class World:
             self.chain.append(Gap(first, self.path[-1].header.number, "the node does not have them"))
 
     def _stray(self) -> None:
-        """A bridge that does not know yet that it is not the one any more."""
+        """A bridge that has been replaced and does not know it yet."""
         updates = self._updates(self.random.choice(list(self.nodes.values())))
         self.chain += updates[: self.random.randint(0, len(updates))]
 
     def _again(self) -> None:
-        """A bridge that died after it wrote, and before it knew."""
+        """A bridge that crashed after its records were written and before they were acknowledged."""
         updates = self._updates(self.path[-1])
         self.chain += updates
         if self.random.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Feeds a world's topics to a partition in any order, with crashes, and compares what it serves with the model."""
+"""Folds a world's topics into a partition in any order, with crashes, and compares what it serves with the model."""
 
 import os
 from collections import Counter
@@ -12,8 +12,12 @@ from lab.fuzz.chain_model import Plan, World
 from protocols import folding
 from streams.kafka.records import Snapshot
 from tables import snapshots
-from tables.partition import Partition, Source
-from tables.pool import Live, Pool, Waiting, snapshot_request
+from tables.fold import fold_chain, fold_listing, fold_snapshot
+from tables.healing import load
+from tables.live import Live
+from tables.partition import Changes, Partition, Source
+from tables.pool import Pool, Waiting, WaitingKind
+from tables.requests import snapshot_request
 from web import views
 
 settings.register_profile("fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,7 +30,7 @@ SOURCES: tuple[Source, ...] = ("whitelist", "chain", "snapshots")
 
 
 class MemoryRows(dict[bytes, bytes]):
-    """What RocksDB holds; a torn write leaves the first so many rows of a chunk."""
+    """Stands in for RocksDB; a torn write leaves the first so many rows of a chunk."""
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return iter(sorted((key, value) for key, value in self.items() if key.startswith(prefix)))
@@ -40,7 +44,7 @@ class MemoryRows(dict[bytes, bytes]):
 
 
 class Run:
-    """One worker's life with one partition."""
+    """One worker that owns one partition."""
 
     def __init__(self, world: World, random: Random, memory: int = 64, spare_heads: int = 256) -> None:
         self.world, self.random = world, random
@@ -49,15 +53,17 @@ class Run:
         self.rows = MemoryRows()
         self.read: dict[Source, int] = dict.fromkeys(SOURCES, 0)
         """The next record of each topic, as the durable layer knows it: after all rows of a chunk are written."""
-        self.reasons: Counter[str] = Counter()
+        self.reasons: Counter[WaitingKind] = Counter()
         self.served: Counter[str] = Counter()
-        self.partition = self.loaded()
+        self.changes = self.load()
 
-    def loaded(self) -> Partition:
-        with patch("tables.partition.PENDING_HEADS", self.spare_heads):
-            partition = Partition(self.memory)
-        list(partition.load(self.rows.get, self.rows.scan))
-        return partition
+    @property
+    def partition(self) -> Partition:
+        return self.changes.partition
+
+    def load(self) -> Changes:
+        with patch("tables.partition.SPARE_HEADS", self.spare_heads):
+            return load(self.memory, self.rows.get, self.rows.scan).changes
 
     def to_the_end(self, crashes: float = 0.15) -> None:
         if self.random.random() < 0.5:
@@ -67,7 +73,7 @@ class Run:
             self.scrape()
 
     def scrape(self) -> None:
-        """Now and then a wish is answered, with the truth about any block that serves, on any fork."""
+        """Answers some snapshot requests with the truth about any block that serves, on any fork."""
         if self.read["chain"] >= len(self.world.chain) or len(self.world.snapshots) > ENOUGH_SNAPSHOTS:
             return  # a pool without a price asks for ever
         for pool in self.partition.pools.values():
@@ -94,7 +100,8 @@ class Run:
         for offset in range(first, end):
             self.apply(source, offset)
             self.check()
-        rows = self.partition.changes(source, end - 1)
+        rows = self.changes.commit(source, end - 1)
+        self.changes = Changes(self.partition)
         if self.random.random() >= crashes:
             self.rows.write(rows)
             self.read[source] = end
@@ -106,24 +113,24 @@ class Run:
         if self.random.random() < 0.3:
             source = self.random.choice(SOURCES)
             self.read[source] = self.random.randint(0, self.read[source])
-        self.partition = self.loaded()
+        self.changes = self.load()
         self.check()
 
     def apply(self, source: Source, offset: int) -> None:
         match source:
             case "whitelist":
-                self.partition.listed(*self.world.whitelist[offset], offset)
+                fold_listing(self.changes, *self.world.whitelist[offset], offset)
             case "chain":
-                self.partition.followed(self.world.chain[offset], offset)
+                fold_chain(self.changes, self.world.chain[offset], offset)
             case "snapshots":
-                self.partition.observed(self.world.snapshots[offset], offset)
+                fold_snapshot(self.changes, self.world.snapshots[offset], offset)
 
     def check(self, everywhere: bool = False) -> None:
         """The main invariant: what is served of a block is the truth about it."""
         for pool in self.partition.pools.values():
             self.check_pool(pool, None)
             if isinstance(pool.life, Waiting):
-                self.reasons[pool.life.reason.split(":")[0]] += 1
+                self.reasons[pool.life.reason.kind] += 1
             if everywhere or self.random.random() < 0.05:
                 self.check_memory(pool)
                 self.check_answerable(pool)
@@ -145,7 +152,7 @@ class Run:
                     continue
 
     def check_answerable(self, pool: Pool) -> None:
-        """The truth about the head makes any waiting pool live, and there is a wish unless a snapshot is held."""
+        """A snapshot of the head makes any waiting pool live, and the pool asks for one unless it holds one."""
         head = self.partition.chain.head
         if isinstance(pool.life, Live) or head is None or self.partition.is_ahead(pool.listed.pool.id):
             return
@@ -153,8 +160,8 @@ class Run:
         assert (wanted is None) == (pool.held is not None)
         if wanted and wanted.not_before <= head.number:
             naive = self.world.nodes[head.hash].pools[wanted.pool.id]
-            told = Snapshot(wanted.pool.id, self.world.nodes[head.hash].block, naive.state)
-            answered = snapshots.observed(pool, told, self.partition.chain)
+            truth = Snapshot(wanted.pool.id, self.world.nodes[head.hash].block, naive.state)
+            answered = snapshots.take(pool, truth, self.partition.chain)
             assert isinstance(answered.life, Live) == naive.initialized, answered
 
     def last_snapshots(self) -> None:
@@ -174,7 +181,7 @@ class Run:
         self.check(everywhere=True)
 
 
-def lived(random: Random, plan: Plan | None = None) -> Run:
+def live_through(random: Random, plan: Plan | None = None) -> Run:
     """A whole world in a random order, to the end and one true snapshot more for each pool that still waits."""
     faults = random.random() < 0.5
     world = World(random, plan or Plan(random.choice([3, 6, 12, 25, 40]), random.choice([2, 10]), faults))

@@ -36,7 +36,7 @@ def of_bytes(random: Random, data: bytes, foreign: Sequence[bytes] = ()) -> byte
 
 
 def of_pieces(random: Random, pieces: Sequence[T]) -> list[T]:
-    """Whole frames are lost, doubled, or change places."""
+    """PoolState frames are lost, doubled, or change places."""
     changed = list(pieces)
     at, other = random.randrange(len(changed)), random.randrange(len(changed))
     match random.randrange(5):

@@ -1,10 +1,10 @@
-"""Mutated records of the worker's topics through all that a worker does with them, its rows kept in a dict.
+"""Mutated records of the three topics through a worker's processor, with its rows in a dict.
 
-Damage is of two kinds. A record that cannot be read, is lost, doubled or out of its order must cost nothing but
-snapshots: whatever is served, after any chunk, is the truth about the block it names. A record that reads well and says
-what is not so (another amount, another block) is a lie that no reader can tell from truth; of it is asked that it harms
-nothing for good. In both cases no exception escapes; and once the bridge was started again and went on, the list was
-said again and the scraper read every pool, every pool is live and equal to the chain.
+Two kinds of damage. A record that is undecodable, lost, doubled or out of order costs nothing but snapshots: after any
+chunk, what is served is the truth about the block it names. A record that decodes and is false (another amount, another
+block) cannot be told from a true one; it must do no lasting harm. In both cases no exception escapes; and once the
+bridge has restarted and gone on, the whitelist is repeated and the scraper has read every pool, every pool is live and
+equal to the chain.
 """
 
 from collections import Counter
@@ -26,10 +26,10 @@ from streams.bridge.resume import resume
 from streams.kafka import records
 from streams.kafka.records import Listed, Undecodable, Update, encode_record, to_text
 from streams.kafka.topics import topics
-from tables.chain import Illegible
+from tables.chain import UndecodableUpdate
 from tables.durable.chunks import Chunk
+from tables.live import Live
 from tables.partition import Partition, Source
-from tables.pool import Live
 from tables.processor import PartitionProcessor
 from web import views
 
@@ -59,12 +59,12 @@ class Worker:
         self.start()
 
     def start(self) -> None:
-        self.pools = PartitionProcessor(TOPICS, MEMORY_BLOCKS, clock=lambda: 0.0)
-        self.pools.recovered(0, self._rows)
+        self.processor = PartitionProcessor(TOPICS, MEMORY_BLOCKS, clock=lambda: 0.0)
+        self.processor.recovered(0, self._rows)
 
     @property
     def partition(self) -> Partition:
-        return self.pools.partitions[0]
+        return self.processor.partitions[0]
 
     def fold(self, source: Source, raw: Iterable[Raw]) -> None:
         first = self.offsets[source]
@@ -75,7 +75,7 @@ class Worker:
         ]
         if chunk:
             self.offsets[source] = first + len(chunk)
-            folded = self.pools.fold(0, self._rows, Chunk(topic, 0, chunk))
+            folded = self.processor.fold(0, self._rows, Chunk(topic, 0, chunk))
             self._rows.write(dict(folded.rows))
             self.letters += sum(name == TOPICS.dead_letters for name, _, _ in folded.sends)
 
@@ -110,7 +110,7 @@ class Records:
             "whitelist": [
                 Raw(pool.encode(), encode_record(listed) if listed else None) for pool, listed in world.whitelist
             ],
-            "chain": [_chained(item) for item in world.chain if not isinstance(item, Illegible)],
+            "chain": [_chained(item) for item in world.chain if not isinstance(item, UndecodableUpdate)],
             "snapshots": snapshots + [Raw(each.pool.encode(), encode_record(each)) for each in world.snapshots],
         }
         while inputs > 0:

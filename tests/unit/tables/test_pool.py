@@ -1,4 +1,4 @@
-"""One pool's life: what snapshots, blocks and reorgs make of it."""
+"""A pool's life: what snapshots, blocks and reorgs make of it."""
 
 import msgspec
 import pytest
@@ -11,25 +11,26 @@ from protocols.ticks import sqrt_ratio_at_tick
 from protocols.types import Block, PoolMetadata
 from streams.kafka.records import Header, Listed, Snapshot, Unreadable
 from tables.chain import CanonicalChain
+from tables.live import Live, state_at
 from tables.pool import (
-    AUDIT_AFTER_BLOCKS,
     PENDING_BLOCKS,
-    Live,
     Pool,
+    Reason,
     Waiting,
+    WaitingKind,
     apply,
-    listed,
-    lost,
-    relisted,
-    rewound,
-    snapshot_request,
-    started,
-    state_at,
+    invalidate,
+    new_pool,
+    relist,
+    rewind,
+    start,
 )
-from tables.snapshots import observed, reached, unreadable
+from tables.requests import snapshot_request
+from tables.snapshots import AUDIT_AFTER_BLOCKS, release, take, unreadable
 
 V2, V3, V4 = metadata(0, "v2"), metadata(1, "v3"), metadata(2, "v4")
 MEMORY = 4
+LISTED, GAP = Reason(WaitingKind.LISTED), Reason(WaitingKind.GAP)
 
 
 def block(number: int) -> Block:
@@ -42,10 +43,10 @@ def chain(head: int, first: int = 1) -> CanonicalChain:
 
 
 def waiting(pool: PoolMetadata = V2, since: int = 1) -> Pool:
-    return listed(Listed(pool, 0), since)
+    return new_pool(Listed(pool, 0), since)
 
 
-def told(pool: Pool, *syncs: tuple[int, int]) -> Pool:
+def applied(pool: Pool, *syncs: tuple[int, int]) -> Pool:
     """Blocks by number, and both reserves after each."""
     for number, reserve in syncs:
         pool = apply(pool, block(number), (Sync(reserve, reserve),), MEMORY)
@@ -53,12 +54,12 @@ def told(pool: Pool, *syncs: tuple[int, int]) -> Pool:
 
 
 def seen(pool: Pool, number: int, reserve: int, head: int) -> Pool:
-    return observed(pool, Snapshot(V2.id, block(number), V2State(reserve, reserve)), chain(head))
+    return take(pool, Snapshot(V2.id, block(number), V2State(reserve, reserve)), chain(head))
 
 
 def live(*syncs: tuple[int, int]) -> Pool:
     """By a snapshot of block 1 with a reserve of 10."""
-    return told(seen(waiting(), 1, 10, head=1), *syncs)
+    return applied(seen(waiting(), 1, 10, head=1), *syncs)
 
 
 def reserves(pool: Pool, *numbers: int) -> list[int | None]:
@@ -68,7 +69,7 @@ def reserves(pool: Pool, *numbers: int) -> list[int | None]:
 
 
 def test_a_snapshot_and_the_blocks_after_it_are_the_state() -> None:
-    pool = seen(told(waiting(), (1, 10), (2, 20), (3, 30)), 2, 20, head=3)
+    pool = seen(applied(waiting(), (1, 10), (2, 20), (3, 30)), 2, 20, head=3)
 
     assert reserves(pool, 1, 2, 3, 99) == [None, 20, 30, 30]
     assert isinstance(pool.life, Live)
@@ -76,64 +77,64 @@ def test_a_snapshot_and_the_blocks_after_it_are_the_state() -> None:
     assert (pool.story.applied, pool.story.snapshots) == (1, 1)
 
 
-def test_blocks_told_again_change_nothing() -> None:
+def test_repeated_blocks_change_nothing() -> None:
     once = live((2, 20), (3, 30))
 
-    again = told(once, (1, 11), (2, 21), (3, 31))
+    again = applied(once, (1, 11), (2, 21), (3, 31))
 
     assert again.life == once.life
     assert again.story.gated == 3
 
 
-def test_blocks_told_again_to_a_waiting_pool_are_kept_once() -> None:
-    once = told(waiting(), (2, 20), (3, 30))
+def test_repeated_blocks_of_a_waiting_pool_are_kept_once() -> None:
+    once = applied(waiting(), (2, 20), (3, 30))
 
-    assert told(once, (2, 20), (3, 30)).life == once.life
-
-
-def test_what_happened_before_everything_was_kept_is_not_kept() -> None:
-    assert told(waiting(since=5), (3, 30)).life == Waiting("listed", 5)
+    assert applied(once, (2, 20), (3, 30)).life == once.life
 
 
-def test_a_snapshot_older_than_what_is_kept_is_refused_and_the_one_just_before_is_not() -> None:
-    pool = told(waiting(since=5), (6, 60))
+def test_events_before_the_first_kept_block_are_not_kept() -> None:
+    assert applied(waiting(since=5), (3, 30)).life == Waiting(LISTED, 5)
+
+
+def test_a_snapshot_older_than_the_kept_blocks_is_rejected_and_the_one_just_before_is_not() -> None:
+    pool = applied(waiting(since=5), (6, 60))
 
     older = seen(pool, 3, 30, head=6)
 
     assert older.life == pool.life
-    assert older.story.last_refusal == "of block 3, events are kept since block 5 only"
+    assert older.story.last_rejection == "of block 3, events are kept since block 5 only"
     assert reserves(seen(pool, 4, 40, head=6), 6) == [60]
 
 
-def test_a_snapshot_of_another_fork_is_refused() -> None:
+def test_a_snapshot_of_another_fork_is_rejected() -> None:
     other = Snapshot(V2.id, Block(3, "0x" + "bb" * 32), V2State(1, 1))
 
-    pool = observed(waiting(), other, chain(5))
+    pool = take(waiting(), other, chain(5))
 
     assert isinstance(pool.life, Waiting)
-    assert pool.story.refused == 1
+    assert pool.story.rejected == 1
 
 
-def test_a_snapshot_of_a_block_that_nobody_remembers_is_refused() -> None:
-    pool = observed(waiting(), Snapshot(V2.id, block(1), V2State(1, 1)), chain(9, first=6))
+def test_a_snapshot_of_a_block_that_is_not_in_memory_is_rejected() -> None:
+    pool = take(waiting(), Snapshot(V2.id, block(1), V2State(1, 1)), chain(9, first=6))
 
-    assert pool.story.last_refusal == f"block 1 is not in memory, the snapshot's is {block(1).hash}"
+    assert pool.story.last_rejection == f"block 1 is not in memory, the snapshot's is {block(1).hash}"
 
 
 @pytest.mark.parametrize("head", [None, 2])
 def test_a_snapshot_ahead_of_the_head_is_held_and_nothing_else_asked_for(head: int | None) -> None:
     known = chain(head) if head else CanonicalChain(MEMORY)
 
-    pool = observed(waiting(), Snapshot(V2.id, block(3), V2State(30, 30)), known)
+    pool = take(waiting(), Snapshot(V2.id, block(3), V2State(30, 30)), known)
 
     assert (isinstance(pool.life, Waiting), snapshot_request(pool, head)) == (True, None)
-    assert reached(pool, known) is pool
-    assert reserves(reached(pool, chain(3)), 3) == [30]
-    assert reached(pool, chain(3)).held is None
+    assert release(pool, known) is pool
+    assert reserves(release(pool, chain(3)), 3) == [30]
+    assert release(pool, chain(3)).held is None
 
 
-def test_more_pending_blocks_than_are_kept_move_the_first_one_up() -> None:
-    pool = told(waiting(), *((at, at) for at in range(1, PENDING_BLOCKS + 11)))
+def test_the_oldest_of_too_many_pending_blocks_is_dropped() -> None:
+    pool = applied(waiting(), *((at, at) for at in range(1, PENDING_BLOCKS + 11)))
 
     assert isinstance(pool.life, Waiting)
     assert (len(pool.life.pending), pool.life.since) == (PENDING_BLOCKS, 11)
@@ -148,39 +149,39 @@ def test_only_so_many_blocks_are_remembered() -> None:
     assert reserves(pool, 14, 15, 16, 19) == [None, 150, 160, 190]
 
 
-def test_a_reorg_takes_back_the_blocks_after_the_ancestor() -> None:
-    pool = rewound(live((2, 20), (4, 40)), block(3))
+def test_a_reorg_drops_the_blocks_after_the_ancestor() -> None:
+    pool = rewind(live((2, 20), (4, 40)), block(3))
 
     assert reserves(pool, 1, 2, 3) == [10, 20, 20]
     assert (pool.story.rewinds, pool.story.last_event_block) == (1, 2)
 
 
-def test_a_reorg_after_the_last_event_does_not_touch_the_pool() -> None:
+def test_a_reorg_after_the_last_event_does_not_change_the_pool() -> None:
     pool = live((2, 20))
 
-    assert rewound(pool, block(2)) is pool
+    assert rewind(pool, block(2)) is pool
 
 
-def test_a_reorg_of_a_waiting_pool_forgets_what_is_gone_and_keeps_from_there_on() -> None:
-    pool = told(lost(live((2, 20)), 6, "gap"), (8, 80), (9, 90))
+def test_a_reorg_of_a_waiting_pool_drops_the_blocks_after_the_ancestor_and_keeps_their_successors() -> None:
+    pool = applied(invalidate(live((2, 20)), 6, GAP), (8, 80), (9, 90))
 
-    kept, earlier = rewound(pool, block(8)).life, rewound(pool, block(3)).life
+    kept, earlier = rewind(pool, block(8)).life, rewind(pool, block(3)).life
 
     assert isinstance(kept, Waiting)
     assert ([each.block.number for each in kept.pending], kept.since) == ([8], 7)
-    assert earlier == Waiting("gap", 4)
+    assert earlier == Waiting(GAP, 4)
 
 
-def test_a_reorg_never_makes_a_pool_claim_what_came_before_its_listing() -> None:
-    pool = listed(Listed(V2, 10), 12)
+def test_a_reorg_never_moves_the_first_kept_block_before_the_listing() -> None:
+    pool = new_pool(Listed(V2, 10), 12)
 
-    assert rewound(pool, block(5)).life == Waiting("listed", 10)
+    assert rewind(pool, block(5)).life == Waiting(LISTED, 10)
 
 
-def test_nothing_is_claimed_of_before_the_first_block() -> None:
-    assert started(waiting(since=1), 7).life == Waiting("listed", 7)
-    assert started(waiting(since=9), 7).life == Waiting("listed", 7)
-    assert started(listed(Listed(V2, 8), 9), 7).life == Waiting("listed", 8)
+def test_no_events_before_the_first_block_of_the_partition_are_kept() -> None:
+    assert start(waiting(since=1), 7).life == Waiting(LISTED, 7)
+    assert start(waiting(since=9), 7).life == Waiting(LISTED, 7)
+    assert start(new_pool(Listed(V2, 8), 9), 7).life == Waiting(LISTED, 8)
 
 
 def test_a_snapshot_of_a_live_pool_verifies_it() -> None:
@@ -206,12 +207,12 @@ def test_where_an_audit_differs_the_chain_is_right_and_later_blocks_stay() -> No
     assert pool.story.last_divergence == "block 3: reserve0: held 20, chain 25; reserve1: held 20, chain 25"
 
 
-def test_an_audit_of_a_block_before_the_base_is_refused() -> None:
+def test_an_audit_of_a_block_before_the_base_is_rejected() -> None:
     pool = live(*((at, at * 10) for at in range(2, 20)))
 
-    refused = observed(pool, Snapshot(V2.id, block(3), V2State(1, 1)), CanonicalChain(64, chain(19).heads))
+    rejected = take(pool, Snapshot(V2.id, block(3), V2State(1, 1)), CanonicalChain(64, chain(19).heads))
 
-    assert (refused.life, refused.story.refused) == (pool.life, 1)
+    assert (rejected.life, rejected.story.rejected) == (pool.life, 1)
 
 
 def test_a_pool_is_audited_once_some_blocks_after_it_became_live() -> None:
@@ -230,32 +231,33 @@ def test_a_pool_is_audited_once_some_blocks_after_it_became_live() -> None:
     "state",
     [V3State(1 << 96, 0, 1, ()), V3State(1 << 96, 5, 0, ()), V3State(1 << 96, 0, 0, (Tick(1, 1, 1),)), V2State(1, 1)],
 )
-def test_an_impossible_snapshot_is_refused_by_a_waiting_and_by_a_live_pool(state: State) -> None:
+def test_an_inconsistent_snapshot_is_rejected_by_a_waiting_and_by_a_live_pool(state: State) -> None:
     good = Snapshot(V3.id, block(1), V3State(1 << 96, 0, 0, ()))
     bad = Snapshot(V3.id, block(1), state)
-    alive = observed(waiting(V3), good, chain(1))
+    alive = take(waiting(V3), good, chain(1))
 
     for pool in (waiting(V3), alive):
-        refused = observed(pool, bad, chain(1))
+        rejected = take(pool, bad, chain(1))
 
-        assert refused.life == pool.life
-        assert (refused.story.refused, refused.story.impossible) == (1, 1)
+        assert rejected.life == pool.life
+        assert (rejected.story.rejected, rejected.story.inconsistent) == (1, 1)
 
 
 def test_an_update_that_cannot_follow_makes_the_pool_wait_from_the_next_block_on() -> None:
-    pool = observed(waiting(V3), Snapshot(V3.id, block(1), V3State(1 << 96, 0, 0, ())), chain(1))
+    pool = take(waiting(V3), Snapshot(V3.id, block(1), V3State(1 << 96, 0, 0, ())), chain(1))
 
     pool = apply(pool, block(2), (LiquidityChange(-60, 60, -1),), MEMORY)
 
     assert isinstance(pool.life, Waiting)
-    assert pool.life.reason.startswith("invariant: block 2: tick -60 cannot go")
+    assert pool.life.reason.kind is WaitingKind.INVARIANT
+    assert pool.life.reason.detail.startswith("block 2: tick -60 cannot go")
     assert pool.life.since == 3
 
 
 def test_pending_blocks_that_cannot_follow_the_snapshot_ask_for_another() -> None:
     pool = apply(waiting(V3), block(2), (LiquidityChange(-60, 60, -1),), MEMORY)
 
-    pool = observed(pool, Snapshot(V3.id, block(1), V3State(1 << 96, 0, 0, ())), chain(2))
+    pool = take(pool, Snapshot(V3.id, block(1), V3State(1 << 96, 0, 0, ())), chain(2))
 
     assert isinstance(pool.life, Waiting)
     assert (pool.life.since, pool.life.pending) == (3, ())
@@ -270,17 +272,17 @@ def test_a_pool_without_a_price_waits_until_it_has_one() -> None:
         Swap(sqrt_ratio_at_tick(1), 5, 1),
     )
 
-    before = observed(waiting(V3), none_yet, chain(1))
-    after = observed(apply(before, block(2), events, MEMORY), none_yet, chain(2))
+    before = take(waiting(V3), none_yet, chain(1))
+    after = take(apply(before, block(2), events, MEMORY), none_yet, chain(2))
 
-    assert before.life == Waiting("uninitialised", 1)
+    assert before.life == Waiting(Reason(WaitingKind.UNINITIALIZED), 1)
     assert isinstance(after.life, Live)
     assert tuple(after.life.ticks) == (Tick(-60, 5, 5), Tick(60, 5, -5))
 
 
 def test_ticks_deleted_and_made_again_come_back_as_they_were() -> None:
     ticks = (Tick(-60, 5, 5), Tick(60, 5, -5))
-    pool = observed(waiting(V3), Snapshot(V3.id, block(1), V3State(1 << 96, 0, 5, ticks)), chain(1))
+    pool = take(waiting(V3), Snapshot(V3.id, block(1), V3State(1 << 96, 0, 5, ticks)), chain(1))
     assert isinstance(pool.life, Live)
     burnt = apply(pool, block(2), (LiquidityChange(-60, 60, -5),), MEMORY)
     again = apply(burnt, block(3), (LiquidityChange(-60, 60, 9),), MEMORY)
@@ -288,38 +290,38 @@ def test_ticks_deleted_and_made_again_come_back_as_they_were() -> None:
 
     assert tuple(again.life.ticks) == (Tick(-60, 9, 9), Tick(60, 9, -9))
     for ancestor, left in ((2, ()), (1, ticks)):
-        life = rewound(again, block(ancestor)).life
+        life = rewind(again, block(ancestor)).life
         assert isinstance(life, Live)
         assert (tuple(life.ticks), life.price) == (left, (burnt if ancestor == 2 else pool).life.price)  # type: ignore[union-attr]
 
 
-def test_fees_are_as_of_the_newest_snapshot_and_asked_again_after_its_block_is_gone() -> None:
+def test_fees_are_as_of_the_newest_snapshot_and_read_again_after_its_block_is_reorganised_away() -> None:
     def fees(fee: int) -> State:
         return V4State(1 << 96, 0, 0, (), lp_fee=fee, protocol_fee=1)
 
-    pool = observed(waiting(V4), Snapshot(V4.id, block(2), fees(500)), chain(3))
-    newer = observed(pool, Snapshot(V4.id, block(3), fees(900)), chain(3))
-    older = observed(newer, Snapshot(V4.id, block(2), fees(500)), chain(3))
-    gone = rewound(older, block(2))
+    pool = take(waiting(V4), Snapshot(V4.id, block(2), fees(500)), chain(3))
+    newer = take(pool, Snapshot(V4.id, block(3), fees(900)), chain(3))
+    older = take(newer, Snapshot(V4.id, block(2), fees(500)), chain(3))
+    gone = rewind(older, block(2))
 
     assert isinstance(older.life, Live)
     assert older.life.fees == Fees(900, 1, 3)
     assert snapshot_request(gone, 3) is not None
 
 
-def test_said_again_nothing_happens_and_a_new_listing_starts_anew() -> None:
+def test_a_repeated_listing_is_a_no_op_and_a_new_one_starts_anew() -> None:
     pool = live((2, 20))
-    told_again = relisted(pool, pool.listed, head=2)
-    renamed = relisted(pool, Listed(msgspec.structs.replace(V2, token0=V2.token1, fee=5), 0), head=2)
-    anew = relisted(pool, Listed(V2, 9), head=2)
+    told_again = relist(pool, pool.listed, head=2)
+    renamed = relist(pool, Listed(msgspec.structs.replace(V2, token0=V2.token1, fee=5), 0), head=2)
+    anew = relist(pool, Listed(V2, 9), head=2)
 
     assert told_again == pool
     assert (renamed.life, renamed.listed.pool.fee) == (pool.life, 5)
-    assert anew == Pool(Listed(V2, 9), Waiting("listed", 9))
+    assert anew == Pool(Listed(V2, 9), Waiting(LISTED, 9))
 
 
 def test_why_a_pool_cannot_be_read_is_its_reason_and_a_live_pool_stays_live() -> None:
     record = Unreadable(V2.id, block(1), "no contract")
 
-    assert unreadable(waiting(), record).life == Waiting("unreadable: no contract", 1)
+    assert unreadable(waiting(), record).life == Waiting(Reason(WaitingKind.UNREADABLE, "no contract"), 1)
     assert unreadable(live(), record).life == live().life

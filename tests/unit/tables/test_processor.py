@@ -1,4 +1,4 @@
-"""The folder of the worker's table: bytes of three topics in, rows, wishes and dead letters out."""
+"""The processor of the worker's table: bytes of three topics in; rows, snapshot requests and dead letters out."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -25,7 +25,8 @@ from streams.kafka.records import (
 )
 from streams.kafka.topics import topics
 from tables.durable.chunks import Chunk, Folded
-from tables.pool import Live, Waiting
+from tables.live import Live
+from tables.pool import Reason, Waiting, WaitingKind
 from tables.processor import PartitionProcessor
 from web import views
 
@@ -48,7 +49,7 @@ class MemoryRows(dict[bytes, bytes]):
 
 
 class World:
-    """One partition of a worker, with a clock that stands still until told otherwise."""
+    """One partition of a worker, with a clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -57,8 +58,8 @@ class World:
         self.start()
 
     def start(self) -> None:
-        self.pools = PartitionProcessor(TOPICS, 64, clock=lambda: self.now)
-        self.pools.recovered(0, self.rows)
+        self.processor = PartitionProcessor(TOPICS, 64, clock=lambda: self.now)
+        self.processor.recovered(0, self.rows)
 
     def fold(self, topic: str, *values: tuple[bytes | None, bytes | None]) -> list[tuple[str, bytes, bytes]]:
         records = []
@@ -67,18 +68,18 @@ class World:
                 SimpleNamespace(topic=topic, partition=0, offset=self.offsets[topic], key=key, value=value, timestamp=0)
             )
             self.offsets[topic] += 1
-        folded = self.pools.fold(0, self.rows, Chunk(topic, 0, records))
+        folded = self.processor.fold(0, self.rows, Chunk(topic, 0, records))
         self.rows.write(folded)
         return list(folded.sends)
 
-    def tell(self, topic: str, *records: Record) -> list[tuple[str, bytes, bytes]]:
+    def produce(self, topic: str, *records: Record) -> list[tuple[str, bytes, bytes]]:
         return self.fold(
             topic, *((getattr(each, "pool", None) and POOL.encode(), encode_record(each)) for each in records)
         )
 
     @property
     def life(self) -> Live | Waiting:
-        return self.pools.partitions[0].pools[POOL].life
+        return self.processor.partitions[0].pools[POOL].life
 
 
 def block_hash(number: int) -> str:
@@ -106,92 +107,92 @@ def letters(sends: list[tuple[str, bytes, bytes]]) -> list[DeadLetter]:
     return [msgspec.json.decode(value, type=DeadLetter) for topic, _, value in sends if topic == TOPICS.dead_letters]
 
 
-def wishes(sends: list[tuple[str, bytes, bytes]]) -> list[SnapshotRequest]:
+def requests(sends: list[tuple[str, bytes, bytes]]) -> list[SnapshotRequest]:
     return [decode_snapshot_request(value) for topic, _, value in sends if topic == TOPICS.wanted]
 
 
 def test_a_listed_pool_asks_for_a_snapshot(world: World) -> None:
-    sends = world.tell(TOPICS.whitelist, LISTED)
+    sends = world.produce(TOPICS.whitelist, LISTED)
 
-    assert wishes(sends) == [SnapshotRequest(LISTED.pool, "listed", 0)]
+    assert requests(sends) == [SnapshotRequest(LISTED.pool, "listed", 0)]
 
 
 def test_a_snapshot_and_the_updates_after_it_make_the_state(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1), update(2, 20), head(2, 1), update(3, 30), head(3, 1))
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1), update(2, 20), head(2, 1), update(3, 30), head(3, 1))
 
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(2), V2State(20, 20)))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(2), V2State(20, 20)))
 
-    partition = world.pools.partitions[0]
+    partition = world.processor.partitions[0]
     view = views.pool_view(partition, partition.pools[POOL])
     assert (view["status"], view["block"]["number"], view["state"]) == ("live", 3, {"reserve0": "30", "reserve1": "30"})
     assert view["reference_block"]["number"] == 2
 
 
-def test_how_long_a_pool_waited_is_counted_when_it_is_live(world: World) -> None:
+def test_the_time_a_pool_waited_is_observed_when_it_is_live(world: World) -> None:
     before_s = REGISTRY.get_sample_value("arena_pool_waited_seconds_sum") or 0.0
-    world.tell(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.whitelist, LISTED)
     world.now = 3.0
-    world.tell(TOPICS.chain, head(1))
+    world.produce(TOPICS.chain, head(1))
     world.now = 7.0
 
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(20, 20)))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(20, 20)))
 
     assert REGISTRY.get_sample_value("arena_pool_waited_seconds_sum") == before_s + 7.0
 
 
-def test_everything_is_as_it_was_after_a_restart(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1), update(2, 20), head(2, 1))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
-    before = world.pools.partitions[0]
+def test_a_restart_restores_pools_chain_and_positions(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1), update(2, 20), head(2, 1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+    before = world.processor.partitions[0]
 
     world.start()
 
-    after = world.pools.partitions[0]
+    after = world.processor.partitions[0]
     assert (after.pools, after.chain, after.positions) == (before.pools, before.chain, before.positions)
 
 
 def test_a_head_that_names_its_child_as_its_parent_ends_what_is_loaded(world: World) -> None:
     child = Head(Header(8, block_hash(8), block_hash(7), timestamp=0), 0)
-    world.tell(TOPICS.chain, Head(Header(7, block_hash(7), block_hash(8), timestamp=0), 0), child)
+    world.produce(TOPICS.chain, Head(Header(7, block_hash(7), block_hash(8), timestamp=0), 0), child)
 
     world.start()
 
-    assert world.pools.partitions[0].chain.head == child.block
-    assert len(world.pools.partitions[0].chain.heads) == 2
+    assert world.processor.partitions[0].chain.head == child.block
+    assert len(world.processor.partitions[0].chain.heads) == 2
 
 
-def test_a_wish_is_repeated_until_it_is_answered(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
+def test_a_snapshot_request_is_repeated_until_it_is_answered(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
 
     world.now = 6.0
-    again = wishes(list(world.pools.wishes(retry_s=5)))
-    soon = wishes(list(world.pools.wishes(retry_s=5)))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+    again = requests(list(world.processor.due_requests(retry_s=5)))
+    soon = requests(list(world.processor.due_requests(retry_s=5)))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
     world.now = 20.0
-    answered = wishes(list(world.pools.wishes(retry_s=5)))
+    answered = requests(list(world.processor.due_requests(retry_s=5)))
 
     assert (len(again), soon, answered) == (1, [], [])
 
 
 def test_a_pool_that_became_live_is_audited_some_blocks_later(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
-    world.tell(TOPICS.chain, *(head(number) for number in range(2, 12)))
+    world.produce(TOPICS.chain, *(head(number) for number in range(2, 12)))
     world.now = 6.0
-    asked = wishes(list(world.pools.wishes(retry_s=5)))
+    asked = requests(list(world.processor.due_requests(retry_s=5)))
 
     assert [each.reason for each in asked] == ["audit"]
 
 
-def test_an_unreadable_update_goes_to_dead_letters_and_its_pool_waits(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+def test_an_undecodable_update_goes_to_dead_letters_and_its_pool_waits(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
     sends = world.fold(TOPICS.chain, (POOL.encode(), b'{"type":"update","pool"'), (None, encode_record(head(2, 1))))
 
@@ -199,101 +200,101 @@ def test_an_unreadable_update_goes_to_dead_letters_and_its_pool_waits(world: Wor
     assert (letter.topic, letter.partition, letter.offset, letter.key) == (TOPICS.chain, 0, 1, POOL)
     assert letter.value == '{"type":"update","pool"'
     assert isinstance(world.life, Waiting)
-    assert "could not be read" in world.life.reason
-    assert [each.not_before for each in wishes(sends)] == [2]
+    assert world.life.reason.kind is WaitingKind.DEAD_LETTER
+    assert [each.not_before for each in requests(sends)] == [2]
 
 
 @pytest.mark.parametrize("source", ["whitelist", "chain", "snapshots"])
 @pytest.mark.parametrize(
     "value", [b"\xff\xfe", b"[]", b"{}", b'{"type":"?"}', b"null", b"1" * 10_000, b'{"type":"\xb0"}']
 )
-def test_unreadable_records_of_any_topic_are_kept_and_the_rest_flows_on(
+def test_undecodable_records_of_any_topic_go_to_dead_letters_and_the_others_are_folded(
     world: World, source: str, value: bytes
 ) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
 
     sends = world.fold(getattr(TOPICS, source), (b"\x00\xff", value))
-    world.tell(TOPICS.chain, head(2))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(2), V2State(7, 7)))
+    world.produce(TOPICS.chain, head(2))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(2), V2State(7, 7)))
 
     assert len(letters(sends)) == 1
     assert isinstance(world.life, Live)
 
 
-def test_a_record_under_another_pools_key_is_refused(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
+def test_a_record_under_another_pools_key_goes_to_dead_letters(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
 
     sends = world.fold(TOPICS.snapshots, (b"0x" + b"cd" * 20, encode_record(Snapshot(POOL, block(1), V2State(1, 1)))))
 
     assert "the record is of" in letters(sends)[0].error
 
 
-def test_an_update_under_another_pools_key_is_missed_by_both(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+def test_an_update_under_another_pools_key_is_missing_in_its_block(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
     astray = (b"0x" + b"cd" * 20, encode_record(update(2, 11)))
     sends = world.fold(TOPICS.chain, astray, (None, encode_record(head(2, 1))))
 
     assert len(letters(sends)) == 1
     assert isinstance(world.life, Waiting)
-    assert "0 of 1 updates of block 2 arrived" in world.life.reason
+    assert "0 of 1 updates of block 2 arrived" in str(world.life.reason)
 
 
-def test_an_impossible_snapshot_goes_to_dead_letters(world: World) -> None:
-    world.tell(TOPICS.whitelist, Listed(msgspec.structs.replace(LISTED.pool, protocol="v3", tick_spacing=60), 1))
-    world.tell(TOPICS.chain, head(1))
+def test_an_inconsistent_snapshot_goes_to_dead_letters(world: World) -> None:
+    world.produce(TOPICS.whitelist, Listed(msgspec.structs.replace(LISTED.pool, protocol="v3", tick_spacing=60), 1))
+    world.produce(TOPICS.chain, head(1))
 
-    sends = world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(1, 1)))
+    sends = world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(1, 1)))
 
     assert "cannot have a state of V2State" in letters(sends)[0].error
     assert isinstance(world.life, Waiting)
 
 
-def test_the_reason_why_a_pool_cannot_be_read_is_told(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
+def test_the_reason_why_a_pool_cannot_be_read_is_its_reason_to_wait(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
 
-    world.tell(TOPICS.snapshots, Unreadable(POOL, block(1), "there is no contract at this address"))
+    world.produce(TOPICS.snapshots, Unreadable(POOL, block(1), "there is no contract at this address"))
 
-    assert world.life == Waiting("unreadable: there is no contract at this address", 1)
+    assert world.life == Waiting(Reason(WaitingKind.UNREADABLE, "there is no contract at this address"), 1)
 
 
-def test_a_tombstone_forgets_the_pool_everywhere(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+def test_a_tombstone_deletes_the_pool_its_rows_and_its_requests(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
     world.fold(TOPICS.whitelist, (POOL.encode(), None))
 
-    assert world.pools.partitions[0].pools == {}
+    assert world.processor.partitions[0].pools == {}
     assert not [key for key in world.rows if key.startswith((b"0x", b"t/", b"h/"))]
     world.now = 100.0
-    assert not list(world.pools.wishes(retry_s=5))
+    assert not list(world.processor.due_requests(retry_s=5))
 
 
-def test_rows_written_by_another_worker_make_their_pools_ask_the_chain(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+def test_rows_written_by_another_worker_invalidate_their_pools(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
-    world.pools.outdated(0, [POOL.encode()])
-    world.tell(TOPICS.chain, head(2))
-
-    assert isinstance(world.life, Waiting)
-
-
-def test_records_lost_by_retention_make_every_pool_wait(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
-
-    world.rows.write(world.pools.missing(0, world.rows, TOPICS.chain, 1, 50))
+    world.processor.outdated(0, [POOL.encode()])
+    world.produce(TOPICS.chain, head(2))
 
     assert isinstance(world.life, Waiting)
-    assert "gone before they were read" in world.life.reason
+
+
+def test_records_missing_by_retention_invalidate_every_pool(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+
+    world.rows.write(world.processor.missing(0, world.rows, TOPICS.chain, 1, 50))
+
+    assert isinstance(world.life, Waiting)
+    assert "gone before they were read" in str(world.life.reason)
 
 
 @pytest.mark.parametrize("order", ["wcs", "wsc", "cws", "csw", "swc", "scw"])
@@ -305,11 +306,11 @@ def test_the_order_between_topics_does_not_matter(world: World, order: str) -> N
     }
 
     for letter in order:
-        topic, told = topics_by_letter[letter]
-        world.tell(topic, *told)
+        topic, of_topic = topics_by_letter[letter]
+        world.produce(topic, *of_topic)
         world.start()
 
-    partition = world.pools.partitions[0]
+    partition = world.processor.partitions[0]
     assert views.pool_view(partition, partition.pools[POOL])["state"] == {"reserve0": "8", "reserve1": "8"}
     assert not [key for key in world.rows if key.startswith(b"s/")]
 
@@ -317,30 +318,30 @@ def test_the_order_between_topics_does_not_matter(world: World, order: str) -> N
 def test_live_pools_are_audited_at_random_the_busiest_most_often(world: World) -> None:
     quiet = PoolId("0x" + "cd" * 20)
     world.fold(TOPICS.whitelist, (quiet.encode(), encode_record(Listed(PoolMetadata(quiet, "v2", TOKEN, TOKEN), 1))))
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
     world.fold(TOPICS.snapshots, (quiet.encode(), encode_record(Snapshot(quiet, block(1), V2State(1, 1)))))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(1, 1)))
-    world.tell(TOPICS.chain, *(each for n in range(2, 12) for each in (update(n, n), head(n, 1))))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(1, 1)))
+    world.produce(TOPICS.chain, *(each for n in range(2, 12) for each in (update(n, n), head(n, 1))))
 
-    asked = wishes([send for _ in range(1000) for send in world.pools.audits(0.5)])
+    asked = requests([send for _ in range(1000) for send in world.processor.audits(0.5)])
 
     assert {(each.reason, each.not_before) for each in asked} == {("audit", 11)}
     assert 400 < len(asked) < 600
     assert sum(each.pool.id == POOL for each in asked) > 5 * sum(each.pool.id == quiet for each in asked) > 0
 
 
-def test_a_snapshot_of_a_block_that_never_comes_does_not_silence_its_pool(world: World) -> None:
-    world.tell(TOPICS.whitelist, LISTED)
-    world.tell(TOPICS.chain, head(1))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(10**9), V2State(10, 10)))
+def test_a_pool_that_holds_a_snapshot_of_a_block_that_never_comes_asks_again(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(10**9), V2State(10, 10)))
 
     world.now = 6.0
-    soon = wishes(list(world.pools.wishes(retry_s=5)))
+    soon = requests(list(world.processor.due_requests(retry_s=5)))
     world.now = 66.0
-    later = wishes(list(world.pools.wishes(retry_s=5)))
-    world.tell(TOPICS.snapshots, Snapshot(POOL, block(2), V2State(10, 10)))
-    world.tell(TOPICS.chain, head(2))
+    later = requests(list(world.processor.due_requests(retry_s=5)))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(2), V2State(10, 10)))
+    world.produce(TOPICS.chain, head(2))
 
     assert (soon, len(later)) == ([], 1)
     assert isinstance(world.life, Live)

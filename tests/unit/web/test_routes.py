@@ -13,7 +13,8 @@ from protocols.ticks import sqrt_ratio_at_tick
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from streams.kafka.records import Head, Header, Listed, Snapshot, Update
 from streams.kafka.topics import partition_of, topics
-from tables.partition import Partition
+from tables.fold import fold_chain, fold_listing, fold_snapshot
+from tables.partition import Changes, Partition
 from tables.processor import PartitionProcessor
 from web.routes import Web, errors_as_json
 
@@ -58,29 +59,29 @@ def head(number: int, updates: int, timestamp: int) -> Head:
 
 def filled(index: int) -> Partition:
     """Blocks 1 to 3; every pool is read at block 1; in block 2 each V2 pool has a Sync, in 3 the V4 one a mint."""
-    partition = Partition(64)
+    changes = Changes(Partition(64))
     mine = [pool for pool in [*POOLS, V4] if partition_of(pool.encode(), PARTITIONS) == index]
     for pool in mine:
         metadata = (
             PoolMetadata(pool, "v4", NATIVE, USDC, 500, 10) if pool == V4 else PoolMetadata(pool, "v2", NATIVE, USDC)
         )
-        partition.listed(pool, Listed(metadata, 1), 0)
-    partition.followed(head(1, 0, 1_000), 0)
+        fold_listing(changes, pool, Listed(metadata, 1), 0)
+    fold_chain(changes, head(1, 0, 1_000), 0)
     for pool in mine:
         if pool == V4:
             ticks = (Tick(-10, 5, 5), Tick(10, 5, -5))
             state = V4State(sqrt_ratio_at_tick(0), 0, 5, ticks, lp_fee=500, protocol_fee=0)
-            partition.observed(Snapshot(pool, block(1), state), 0)
+            fold_snapshot(changes, Snapshot(pool, block(1), state), 0)
         elif pool != NEVER_READ:
-            partition.observed(Snapshot(pool, block(1), V2State(1, 2**100)), 0)
+            fold_snapshot(changes, Snapshot(pool, block(1), V2State(1, 2**100)), 0)
     syncs = [pool for pool in mine if pool != V4]
     for pool in syncs:
-        partition.followed(Update(pool, block(2), (Sync(3, 2**101),)), 1)
-    partition.followed(head(2, len(syncs), 2_000), 1)
+        fold_chain(changes, Update(pool, block(2), (Sync(3, 2**101),)), 1)
+    fold_chain(changes, head(2, len(syncs), 2_000), 1)
     if V4 in mine:
-        partition.followed(Update(V4, block(3), (LiquidityChange(-20, 20, 7),)), 2)
-    partition.followed(head(3, int(V4 in mine), 3_000), 2)
-    return partition
+        fold_chain(changes, Update(V4, block(3), (LiquidityChange(-20, 20, 7),)), 2)
+    fold_chain(changes, head(3, int(V4 in mine), 3_000), 2)
+    return changes.partition
 
 
 class Cluster:
