@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 FAULTS = ("down", "slow", "empty", "rubbish", "truncated", "error", "other")
-SLOW_S = 4.0
+SLOW_S = 1.0
 
 
 class Answering:

@@ -4,10 +4,12 @@ from protocols.types import Block, PoolId
 from settings import Settings
 from streams.kafka.clients import producer
 from streams.kafka.dead_letters import NoSuchLetter, replay, stored_letters
-from streams.kafka.records import DeadLetter, Unreadable, encode_record, from_text, to_text
+from streams.kafka.records import DeadLetter, Unreadable, encode_record, to_text
 from streams.kafka.topic_reader import read_all
 from streams.kafka.topic_setup import ensure
 from streams.kafka.topics import partition_of, topics
+
+pytestmark = pytest.mark.servers
 
 POOL = PoolId("0x" + "ab" * 20)
 
@@ -19,12 +21,6 @@ async def settings(kafka: str, chain_name: str) -> Settings:
     return made
 
 
-@pytest.mark.parametrize("raw", [b"{}", b"0xab", b"hex:00", b"\x00\xff", b"\xc3\xa4", "hex:ä".encode()])
-def test_bytes_of_any_kind_are_spelled_and_read_back(raw: bytes) -> None:
-    assert from_text(to_text(raw)) == raw
-
-
-@pytest.mark.servers
 async def test_a_replayed_letter_is_the_record_that_could_not_be_read(settings: Settings) -> None:
     names = topics(settings.chain)
     record = encode_record(Unreadable(POOL, Block(1, "0x01"), "nothing there"))
@@ -41,7 +37,6 @@ async def test_a_replayed_letter_is_the_record_that_could_not_be_read(settings: 
     assert (sent.partition, sent.key, sent.value) == (home, POOL.encode(), record)
 
 
-@pytest.mark.servers
 async def test_a_letter_that_does_not_exist_is_not_replayed(settings: Settings) -> None:
     with pytest.raises(NoSuchLetter, match="there is no dead letter '1:9'"):
         await replay(settings, "1:9")

@@ -7,13 +7,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from hypothesis import given
-from hypothesis import strategies as st
 
 from settings import Settings
 from streams.kafka.clients import fetch_limits, producer
 from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, ensure
 from streams.kafka.topics import partition_of, topics
+
+pytestmark = pytest.mark.servers
 
 
 def own(kafka: str, **changes: Any) -> Settings:
@@ -40,7 +40,6 @@ async def configuration(kafka: str, name: str) -> dict[str, str]:
         await admin.close()
 
 
-@pytest.mark.servers
 async def test_absent_topics_are_created_with_their_cleanup_and_retention(kafka: str) -> None:
     settings = own(kafka, retention_days=2)
     names = topics(settings.chain)
@@ -55,7 +54,6 @@ async def test_absent_topics_are_created_with_their_cleanup_and_retention(kafka:
     assert (await configuration(kafka, names.dead_letters))["cleanup.policy"] == "delete"
 
 
-@pytest.mark.servers
 async def test_what_is_there_and_right_is_left_alone(kafka: str) -> None:
     settings = own(kafka)
 
@@ -63,7 +61,6 @@ async def test_what_is_there_and_right_is_left_alone(kafka: str) -> None:
     await ensure(settings)
 
 
-@pytest.mark.servers
 async def test_another_number_of_partitions_is_refused_and_named(kafka: str) -> None:
     settings = own(kafka)
     await created(kafka, topics(settings.chain).chain, partitions=5)
@@ -72,7 +69,6 @@ async def test_another_number_of_partitions_is_refused_and_named(kafka: str) -> 
         await ensure(settings)
 
 
-@pytest.mark.servers
 async def test_another_cleanup_policy_is_refused_with_the_mending_command(kafka: str) -> None:
     settings = own(kafka)
     await created(kafka, topics(settings.chain).chain, cleanup_policy="compact")
@@ -81,7 +77,6 @@ async def test_another_cleanup_policy_is_refused_with_the_mending_command(kafka:
         await ensure(settings)
 
 
-@pytest.mark.servers
 async def test_a_snapshots_topic_too_small_for_a_large_pool_is_refused(kafka: str) -> None:
     settings = own(kafka)
     await created(kafka, topics(settings.chain).snapshots, cleanup_policy="delete")
@@ -90,7 +85,6 @@ async def test_a_snapshots_topic_too_small_for_a_large_pool_is_refused(kafka: st
         await ensure(settings)
 
 
-@pytest.mark.servers
 async def test_a_record_of_20_mb_passes_through(kafka: str) -> None:
     settings = own(kafka)
     await ensure(settings)
@@ -107,7 +101,6 @@ async def test_a_record_of_20_mb_passes_through(kafka: str) -> None:
     assert received.value == value
 
 
-@pytest.mark.servers
 async def test_a_key_lands_where_partition_of_says(kafka: str) -> None:
     settings = own(kafka)
     await ensure(settings)
@@ -117,18 +110,6 @@ async def test_a_key_lands_where_partition_of_says(kafka: str) -> None:
         sent = [await sender.send_and_wait(topics(settings.chain).chain, b"{}", key=key) for key in keys]
 
     assert [record.partition for record in sent] == [partition_of(key, 3) for key in keys]
-
-
-@given(st.binary(), st.integers(1, 64))
-def test_a_partition_is_always_one_of_those_there_are(key: bytes, partitions: int) -> None:
-    assert 0 <= partition_of(key, partitions) < partitions
-
-
-def test_partitions_equal_those_of_the_java_client() -> None:
-    """murmur2 of org.apache.kafka.common.utils.UtilsTest, made positive."""
-    assert partition_of(b"21", 2**31) == -973932308 & 0x7FFFFFFF
-    assert partition_of(b"foobar", 2**31) == -790332482 & 0x7FFFFFFF
-    assert partition_of(b"a-little-bit-long-string", 2**31) == -985981536 & 0x7FFFFFFF
 
 
 async def test_without_kafka_the_wait_ends_with_a_sentence(unused_tcp_port: int) -> None:

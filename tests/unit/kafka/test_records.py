@@ -6,7 +6,7 @@ import pytest
 
 from protocols.types import PoolId, PoolMetadata, Token
 from streams.kafka import records
-from streams.kafka.records import Head, Header, Listed, SnapshotRequest, Undecodable, encode_record
+from streams.kafka.records import Head, Header, Listed, SnapshotRequest, Undecodable, encode_record, from_text, to_text
 
 TOKENS = Token("0x" + "01" * 20), Token("0x" + "02" * 20)
 POOL = PoolMetadata(PoolId("0x" + "ab" * 20), "v3", *TOKENS, 500, 10, "0x" + "fa" * 20)
@@ -63,3 +63,8 @@ def test_bytes_that_are_no_json_of_the_topic_are_refused(read: object, value: by
     assert callable(read)
     with pytest.raises(Undecodable):
         read(value)
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"0xab", b"hex:00", b"\x00\xff", b"\xc3\xa4", "hex:ä".encode()])
+def test_bytes_of_any_kind_are_spelled_and_read_back(raw: bytes) -> None:
+    assert from_text(to_text(raw)) == raw

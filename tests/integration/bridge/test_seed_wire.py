@@ -1,0 +1,77 @@
+"""A bridge on a feed that speaks the seed wire."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from protocols.events import LiquidityChange, Swap, Sync
+from protocols.types import PoolId
+from settings import Settings
+from tests.support.bridge_harness import V2_POOLS, V3_POOLS, Updates, stage
+
+pytestmark = pytest.mark.servers
+
+
+def wire(number: int, updates: Updates) -> bytes:
+    return b"".join(_message(number, pool, e) for pool, events in updates.items() for e in events if pool in V3_POOLS)
+
+
+def _message(number: int, pool: PoolId, told: object) -> bytes:
+    place = struct.pack("<Q20sQ", 20, bytes.fromhex(pool[2:]), number)
+    match told:
+        case Swap(price, liquidity, tick):
+            values = struct.pack("<Q32si16s", 32, price.to_bytes(32, "big"), tick, liquidity.to_bytes(16, "little"))
+            return struct.pack("<I", 2) + place + values
+        case LiquidityChange(lower, upper, delta):
+            values = struct.pack("<ii16s", lower, upper, abs(delta).to_bytes(16, "little"))
+            return struct.pack("<I", 0 if delta > 0 else 1) + place + values
+    raise ValueError(told)
+
+
+def wire_reorg(number: int) -> bytes:
+    return struct.pack("<IQQ32s", 3, number, 32, b"\x11" * 32)
+
+
+@pytest.fixture
+def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
+    return Settings(
+        chain=chain_name,
+        kafka=kafka,
+        nats=nats,
+        rpc=anvil(),
+        exex_socket=tmp_path / "exex.sock",
+        exex_wire="seed",
+        partitions=3,
+        bridge_patience_s=2,
+        bridge_silence_s=1,
+    )
+
+
+async def test_over_the_seed_wire_the_topic_is_the_chain(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    async with stage(settings, settings.rpc) as on:
+        await on.feed.listened()
+        first = await on.chain.mine(*on.chain.some())
+        await on.feed.write(wire(first.number, await on.chain.updates(first)))
+        await on.topic.until(first)
+        fork = await on.chain.snapshot()
+        old = await on.chain.busy(3)
+        for header in old:
+            await on.feed.write(wire(header.number, await on.chain.updates(header)))
+        await on.topic.until(old[-1])
+        await on.chain.revert(fork)
+        for header in reversed(old):
+            await on.feed.write(wire_reorg(header.number))
+        new = await on.chain.busy(4)
+        for header in new:
+            await on.feed.write(wire(header.number, await on.chain.updates(header)))
+        await on.topic.until(new[-1])
+        quiet = await on.chain.mine((V2_POOLS[0], Sync(7, 7)))
+
+        await on.topic.until(quiet)
+
+        await on.right(first.number)
+        assert on.topic.gaps == []
+        assert on.topic.reorgs == [first.number]
+        assert "feed and node differ" not in caplog.text

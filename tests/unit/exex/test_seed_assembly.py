@@ -1,0 +1,69 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.events import Event, Swap
+from protocols.types import PoolId
+from streams.exex.assembly import FedBlock, FedReorg, Step
+from streams.exex.seed import PoolEvent, Reorg, SeedMessage
+from streams.exex.seed_assembly import SeedAssembly
+
+POOL, OTHER = PoolId("0x" + "b0" * 20), PoolId("0x" + "b1" * 20)
+Updates = dict[PoolId, tuple[Event, ...]]
+HASH = "0x" + 64 * "1"
+
+
+def event(number: int, pool: PoolId = POOL, liquidity: int = 1) -> PoolEvent:
+    return PoolEvent(pool, number, Swap(2**96, liquidity, 0))
+
+
+def block(number: int, *events: PoolEvent, part: int = 0) -> FedBlock:
+    updates: Updates = {}
+    for told in events:
+        updates[told.pool] = (*updates.get(told.pool, ()), told.event)
+    return FedBlock(number, None, None, updates, part)
+
+
+def assembled(messages: list[SeedMessage]) -> list[Step]:
+    assembly = SeedAssembly()
+    return [step for message in messages for step in assembly.receive(message)] + assembly.flush()
+
+
+def test_a_block_is_over_when_the_next_one_begins() -> None:
+    assembly = SeedAssembly()
+
+    assert assembly.receive(event(5)) == []
+    assert assembly.receive(event(5, OTHER)) == []
+    assert assembly.receive(event(7)) == [block(5, event(5), event(5, OTHER))]
+
+
+def test_a_block_that_silence_cut_has_further_parts() -> None:
+    assembly = SeedAssembly()
+    assembly.receive(event(5))
+
+    assert assembly.flush() == [block(5, event(5))]
+    assert assembly.flush() == []
+    assembly.receive(event(5, liquidity=2))
+    assert assembly.receive(event(6)) == [block(5, event(5, liquidity=2), part=1)]
+    assert assembly.flush() == [block(6, event(6))]
+
+
+def test_the_ancestor_is_the_block_before_the_lowest_that_is_named() -> None:
+    messages: list[SeedMessage] = [event(9), Reorg(9, HASH), Reorg(7, HASH), Reorg(8, HASH), event(7)]
+
+    assert assembled(messages) == [block(9, event(9)), FedReorg(6, ()), block(7, event(7))]
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=30))
+def test_no_event_is_lost_or_told_twice(steps: list[tuple[int, bool]]) -> None:
+    assembly, told, number, seen = SeedAssembly(), [], 1, []
+    for place, (advance, silent) in enumerate(steps):
+        number += advance // 4
+        told.append(event(number, liquidity=place))
+        seen += assembly.receive(told[-1])
+        if silent:
+            seen += assembly.flush()
+    seen += assembly.flush()
+
+    blocks = [step for step in seen if isinstance(step, FedBlock)]
+    assert [e for b in blocks for e in b.updates[POOL]] == [e.event for e in told]
+    assert len({(b.number, b.part) for b in blocks}) == len(blocks)
