@@ -40,12 +40,14 @@ def print_whole(table: Table) -> None:
 
 
 def plain(value: Any) -> str:
-    """A block as its number, counts as `3 live, 1 waiting`, nothing as a dash."""
+    """A block as its number, a reason as `kind: detail`, counts as `3 live, 1 waiting`, nothing as a dash."""
     match value:
         case None:
             return "-"
         case {"number": number}:
             return str(number)
+        case {"kind": kind, "detail": detail}:
+            return f"{kind}: {detail}" if detail else str(kind)
         case dict():
             return ", ".join(f"{count} {name}" for name, count in value.items())
     return str(value)

@@ -25,6 +25,7 @@ class WaitingKind(StrEnum):
     UNREADABLE = "unreadable"
     STORED_ROWS = "stored rows do not agree"
     OUTDATED = "outdated"
+    AHEAD = "ahead"
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -144,7 +144,7 @@ class Web:
             "lag_blocks": None,
             "lag_seconds": max(0.0, round(time.time() - head.timestamp, 3)) if head else None,
             "pools": {"live": status["live"], "waiting": status["waiting"]},
-            "reasons": dict(Counter(_short(reason) for reason in waiting if reason)),
+            "reasons": dict(Counter(str(reason.kind) for reason in waiting if reason)),
         }
 
     async def _others(self, request: web.Request) -> list[views.Json]:
@@ -258,8 +258,3 @@ def _matches(request: web.Request, partition: Partition, pool: Pool) -> bool:
         and query.get("token", metadata.token0.address).lower() in tokens
         and query.get("status", metrics.status(pool)).lower() == metrics.status(pool)
     )
-
-
-def _short(reason: str) -> str:
-    """The kind of a reason, without its particulars."""
-    return reason.split(":", maxsplit=1)[0]

@@ -1,4 +1,4 @@
-"""What a query answers, as JSON-ready values. Pure: a partition in, a dict out."""
+"""Answers of the HTTP queries as JSON-ready values. Pure: a partition in, a dict out."""
 
 from typing import Any
 
@@ -10,14 +10,15 @@ from protocols.types import Block
 from streams.kafka.records import Header
 from tables.live import Live, state_at
 from tables.partition import Partition
-from tables.pool import Pool
+from tables.pool import Pool, Reason, WaitingKind
 
 Json = dict[str, Any]
-AHEAD = "its state is ahead of the partition's head"
+AHEAD = Reason(WaitingKind.AHEAD, "a crash left its state ahead of the partition's head")
+NO_BLOCK = Reason(WaitingKind.GAP, "no block has come since")
 
 
 class NotInMemory(Exception):
-    """A block whose state cannot be had; with the range that can."""
+    """A block whose state is not remembered, with the range of blocks that is."""
 
     def __init__(self, asked: int, first: int | None, last: int | None, why: str) -> None:
         super().__init__(f"block {asked} cannot be had: {why}")
@@ -51,12 +52,13 @@ def at(partition: Partition, pool: Pool, number: int | None) -> At | None:
     return At(live, Block(wanted, block_hash), state)
 
 
-def reason(partition: Partition, pool: Pool) -> str | None:
+def reason(partition: Partition, pool: Pool) -> Reason | None:
+    """Why no state can be served; None where one can."""
     if not isinstance(pool.life, Live):
-        return str(pool.life.reason)
+        return pool.life.reason
     if partition.is_ahead(pool.listed.pool.id):
         return AHEAD
-    return None if partition.chain.head else "gap: no block has come since"
+    return None if partition.chain.head else NO_BLOCK
 
 
 def pool_view(partition: Partition, pool: Pool, number: int | None = None) -> Json:
@@ -67,7 +69,7 @@ def pool_view(partition: Partition, pool: Pool, number: int | None = None) -> Js
         "id": metadata.id,
         "protocol": metadata.protocol,
         "status": "live" if found else "waiting",
-        "reason": None if found else reason(partition, pool) or AHEAD,
+        "reason": None if found else _reason_view(reason(partition, pool) or AHEAD),
         "block": block_view(found.block if found else partition.chain.head),
         "reference_block": block_view(live.reference if live else None),
         "verified_block": live.verified.number if live and live.verified else None,
@@ -86,7 +88,7 @@ def ticks_view(partition: Partition, pool: Pool, number: int | None = None) -> J
     return {
         "id": pool.listed.pool.id,
         "status": "live" if found else "waiting",
-        "reason": None if found else reason(partition, pool),
+        "reason": None if found else _reason_view(reason(partition, pool)),
         "block": block_view(found.block if found else partition.chain.head),
         "ticks": None
         if found is None
@@ -107,7 +109,7 @@ def explain_view(partition: Partition, pool: Pool) -> Json:
     view: Json = {
         "id": pool.listed.pool.id,
         "status": "live" if isinstance(life, Live) else "waiting",
-        "reason": reason(partition, pool),
+        "reason": _reason_view(reason(partition, pool)),
         "listed_from_block": pool.listed.from_block,
         "held_snapshot": block_view(pool.held.block if pool.held else None),
         "head": block_view(partition.chain.head),
@@ -133,6 +135,10 @@ def explain_view(partition: Partition, pool: Pool) -> Json:
     else:
         view |= {"kept_since_block": life.since, "blocks_pending": [block_view(each.block) for each in life.pending]}
     return view
+
+
+def _reason_view(why: Reason | None) -> Json | None:
+    return {"kind": str(why.kind), "detail": why.detail} if why else None
 
 
 def block_view(block: Block | Header | None) -> Json | None:

@@ -18,7 +18,10 @@ def progress(world: World, served: Served) -> str:
 
 def waiting(served: Served) -> str:
     answer = served.get("/pools/?status=waiting") or {"pools": []}
-    return "\n".join(f"{pool['protocol']} {pool['id']} waits: {pool['reason']}" for pool in answer["pools"])
+    return "\n".join(
+        f"{pool['protocol']} {pool['id']} waits: {pool['reason']['kind']} {pool['reason']['detail']}"
+        for pool in answer["pools"]
+    )
 
 
 def table(found: Sequence[Verdict]) -> Table:

@@ -296,7 +296,7 @@ async def test_a_record_that_is_missing_on_the_topic_is_missed(worker: Callable[
 
     assert {pool for pool, state in states.items() if state is None} == with_it
     assert all(states[pool] == chain.expected() for pool in POOLS if pool not in with_it)
-    assert f"of {len(with_it)} updates of block {chain.blocks[-3].number} arrived" in body["reason"]
+    assert f"of {len(with_it)} updates of block {chain.blocks[-3].number} arrived" in body["reason"]["detail"]
     await until_right(only, chain)
 
 

@@ -176,7 +176,12 @@ async def test_a_waiting_pool_says_so_and_why(cluster: Cluster) -> None:
     status, body = await cluster.get(f"/pools/{NEVER_READ}/")
     _, ticks = await cluster.get(f"/pools/{NEVER_READ}/ticks/")
 
-    assert (status, body["status"], body["reason"], body["state"]) == (200, "waiting", "listed", None)
+    assert (status, body["status"], body["reason"], body["state"]) == (
+        200,
+        "waiting",
+        {"kind": "listed", "detail": ""},
+        None,
+    )
     assert ticks["ticks"] is None
 
 
