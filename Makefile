@@ -1,30 +1,17 @@
-.PHONY: demo test chaos fuzz bench-scrape bench-cold-start lint setup clean
+.DEFAULT_GOAL := help
+.PHONY: help setup check lint test demo chaos chaos-durable fuzz bench-scrape bench-cold-start clean
 
-# make demo KEEP=1 BLOCKS=60 RATE=4 SEED=1 WORKERS=1 PARTITIONS=4 WEB_PORT=6066
-demo:
-	./arena demo $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) \
-		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
+PYTHON := .venv/bin/python
+PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
 
-# make test ARGS="tests/integration/lab/test_demo.py -k reorg"
-test: setup
-	.venv/bin/python -m pytest $(ARGS)
+help: ## What can be made, and with which variables
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# make chaos ROUNDS=50 SEED=1
-chaos: setup
-	.venv/bin/python -m lab.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+setup: ## Install what development needs into .venv and .stack; everything below does it too
+	./arena setup
 
-# make fuzz INPUTS=1000000 SEED=1
-fuzz: setup
-	.venv/bin/python -m lab.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
-
-# make bench-scrape ROUNDS=5 SEED=1
-bench-scrape: setup
-	.venv/bin/python -m lab.bench.scrape $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
-
-# make bench-cold-start SEED=1
-bench-cold-start: setup
-	.venv/bin/python -m lab.bench.cold_start $(if $(SEED),--seed $(SEED))
+check: lint ## Lint, types, imports, unit tests: under 90 s, no server. Run it before each commit
+	$(PYTHON) -m pytest -q -n 2 --dist loadgroup tests/unit tests/test_layout.py
 
 lint: setup
 	.venv/bin/ruff check .
@@ -32,8 +19,28 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-setup:
-	./arena setup
+test: setup ## All tests, on real servers: ARGS="tests/integration/lab/test_demo.py -k reorg" runs some, one at a time
+	$(PYTHON) -m pytest $(if $(strip $(ARGS)),$(ARGS),$(PARALLEL))
 
-clean:
+demo: ## The system on a chain of its own: BLOCKS=60 RATE=4 SEED=1 WORKERS=1 PARTITIONS=4 WEB_PORT=6066 KEEP=1
+	./arena demo $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) \
+		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
+
+chaos: setup ## Random faults on the whole system: ROUNDS=50 SEED=1
+	$(PYTHON) -m lab.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+chaos-durable: setup ## Random faults on the durable table alone
+	$(PYTHON) -m lab.chaos.durable
+
+fuzz: setup ## Mutated input at every edge: INPUTS=1000000 SEED=1
+	$(PYTHON) -m lab.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
+
+bench-scrape: setup ## How fast snapshots are read, beside other ways: ROUNDS=5 SEED=1
+	$(PYTHON) -m lab.bench.scrape $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+bench-cold-start: setup ## From an empty machine to thousands of live pools: SEED=1
+	$(PYTHON) -m lab.bench.cold_start $(if $(SEED),--seed $(SEED))
+
+clean: ## Remove what setup installed, and the data
 	rm -rf .venv .stack lab/devnet/servers/node_modules data

@@ -1,3 +1,5 @@
+"""Servers are started once per run, or once per process of a parallel run (`make test`)."""
+
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -5,6 +7,23 @@ from contextlib import ExitStack
 import pytest
 
 from lab.devnet.servers import start as servers
+
+FIRST = ("tests/integration/lab", "tests/integration/durable", "tests/integration")
+"""Of a parallel run: what takes longest, so that no process ends long after the others."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` a file's tests share a process, because they share its fixtures.
+
+    Files that run a whole system have a group of their own, so that one such system runs at a time.
+    """
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(config.rootpath).as_posix()))
+    items.sort(key=lambda item: [not item.nodeid.startswith(folder) for folder in FIRST])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.files import ROOT
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("whole system")]
 
 
 def test_all_ways_to_read_agree() -> None:

@@ -8,7 +8,7 @@ import pytest
 from lab.chaos.__main__ import run, summary
 from lab.chaos.faults import plan
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("whole system")]
 
 SEED = 9
 """Two bridges, each frozen once, a feed too; scraper and worker killed, an RPC that lags and is silent."""

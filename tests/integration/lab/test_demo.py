@@ -7,7 +7,7 @@ import pytest
 from lab.devnet.chain.world import ReorgKind, World
 from lab.devnet.reference.reader import Truth, field_differences, tick_differences
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("whole system")]
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def settled(world: World, served: Served, timeout_s: float = 120) -> None:
         time.sleep(0.3)
 
 
+@pytest.mark.xdist_group("whole system")
 @pytest.mark.servers
 async def test_up_serves_the_truth_survives_the_death_of_every_part_and_ends_whole(
     kafka: str, nats: str, anvil: Callable[..., str], chain_name: str, tmp_path: Path

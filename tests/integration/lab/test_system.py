@@ -21,7 +21,7 @@ from lab.devnet.servers.processes import free_port
 from lab.devnet.servers.system import System, system
 from settings import Settings
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("whole system")]
 
 BLOCKS = 100
 REORGS = 5
