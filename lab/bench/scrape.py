@@ -28,7 +28,7 @@ from lab.devnet.chain.blocks import Chain
 from lab.devnet.chain.contracts import Contracts, Pool
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.many_pools import ANVIL_OPTIONS, Counts, make
-from lab.devnet.servers.start import Anvil
+from lab.devnet.servers.anvil import Anvil
 from protocols.states import State, V2State
 from protocols.types import Block, PoolId
 from streams.node.client import connect

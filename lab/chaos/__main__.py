@@ -12,7 +12,8 @@ from pathlib import Path
 
 from lab.chaos.faults import plan
 from lab.chaos.round import Report, play
-from lab.devnet.servers.start import Kafka, Nats
+from lab.devnet.servers.kafka import Kafka
+from lab.devnet.servers.nats import Nats
 
 LONGEST_SEED = 10**6
 

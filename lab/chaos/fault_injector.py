@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.chaos.faults import RPC_KINDS, WORKERS, Fault, Plan
 from lab.devnet.reference.consistency import Served
 from lab.devnet.servers.node_proxy import Proxy
-from lab.devnet.servers.start import Server
+from lab.devnet.servers.server import Server
 from lab.devnet.servers.system import System
 
 RESTART_S = 1.0

@@ -18,9 +18,10 @@ from lab.demo.console import waiting
 from lab.devnet.chain.world import World
 from lab.devnet.reference.consistency import ConsistencyChecker, verdicts
 from lab.devnet.reference.topic_continuity import Continuity
+from lab.devnet.servers.anvil import Anvil
 from lab.devnet.servers.node_proxy import Proxy
 from lab.devnet.servers.processes import free_port
-from lab.devnet.servers.start import Anvil, Server
+from lab.devnet.servers.server import Server
 from lab.devnet.servers.system import System, system
 from settings import Settings
 

@@ -13,7 +13,7 @@ from typing import get_args
 import click
 
 from lab.chaos.durable.storm import Mode, Plan, storm
-from lab.devnet.servers.start import Kafka
+from lab.devnet.servers.kafka import Kafka
 from tables.durable.quiet import quieten
 
 

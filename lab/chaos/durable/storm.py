@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from lab.chaos.durable.oracle import Feed, Oracle, create_topics, producing
 from lab.chaos.durable.workers import Worker
-from lab.devnet.servers.start import Kafka
+from lab.devnet.servers.kafka import Kafka
 
 Mode = Literal["workers", "broker", "rebalances", "each"]
 FAULTS = ("kill -9", "SIGSTOP", "broker kill -9", "wipe", "rescale", "SIGTERM", "broker frozen", "rescale")

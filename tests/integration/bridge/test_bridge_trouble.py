@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.devnet.servers.start import Kafka
+from lab.devnet.servers.kafka import Kafka
 from protocols.events import Sync
 from settings import Settings
 from streams.exex.control import BeginBlock, EndBlock

@@ -14,7 +14,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from lab.chaos.durable.oracle import PARTITIONS, Feed, Oracle, create_topics, producing
 from lab.chaos.durable.storm import Plan, storm
 from lab.chaos.durable.workers import Worker
-from lab.devnet.servers.start import Kafka
+from lab.devnet.servers.kafka import Kafka
 
 pytestmark = pytest.mark.servers
 

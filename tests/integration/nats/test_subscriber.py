@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
 
-from lab.devnet.servers.start import Nats
+from lab.devnet.servers.nats import Nats
 from settings import Settings
 from streams.nats.subscriber import RESEED_SUBJECT, Received, subscribe
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import World
-from lab.devnet.servers.start import Anvil
+from lab.devnet.servers.anvil import Anvil
 from streams.node.client import NodeUnavailable, RpcError, connect
 from tests.support.rpc_proxy import proxied
 

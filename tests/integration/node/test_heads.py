@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from lab.devnet.servers.start import Anvil
+from lab.devnet.servers.anvil import Anvil
 from streams.node.client import Node, NodeHeader, connect
 from streams.node.heads import heads
 from tests.integration.node.test_client import serving

@@ -17,7 +17,8 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from lab.demo.whitelist import configuration
 from lab.devnet.chain.world import World
-from lab.devnet.servers.start import Nats, anvil
+from lab.devnet.servers.nats import Nats
+from lab.devnet.servers.start import anvil
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.nats.jetstream import NotStored, publish
