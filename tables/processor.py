@@ -6,30 +6,23 @@ from collections.abc import Callable, Collection, Iterator
 
 from aiokafka import ConsumerRecord
 
-from protocols.types import PoolId, pool_id
+from protocols.types import PoolId
 from streams.kafka import records
 from streams.kafka.records import DeadLetter, SnapshotRequest, Undecodable, to_text
 from streams.kafka.topics import Topics
-from tables.chain import UndecodableUpdate
 from tables.durable.chunks import Chunk, Folded, Rows
-from tables.fold import fold_chain, fold_listing, fold_missing_chain, fold_snapshot, invalidate
+from tables.fold import fold_missing_chain, invalidate
 from tables.healing import load
 from tables.metrics import RECORDS, WAITED, count_pool
 from tables.partition import Changes, Partition, PoolChange, Rejected, Source
 from tables.pool import Reason, Waiting, WaitingKind
+from tables.record_fold import fold_record
 from tables.requests import SnapshotRequests
 
 log = logging.getLogger(__name__)
 
 Send = tuple[str, bytes, bytes]
 """Topic, key, value."""
-
-
-class Misdirected(Undecodable):
-    """The record and its key name different pools, and neither can be trusted."""
-
-    def __init__(self, key: PoolId, pool: PoolId) -> None:
-        super().__init__(f"the key is {key}, the record is of {pool}")
 
 
 class PartitionProcessor:
@@ -77,10 +70,8 @@ class PartitionProcessor:
         self._invalidate_outdated(changes)
         sends: list[Send] = []
         for record in chunk.records:
-            try:
-                _fold_record(changes, source, record)
-            except Undecodable as error:
-                sends.append(self._undecodable(changes, source, record, error))
+            if error := fold_record(changes, source, record):
+                sends.append(self._undecodable(record, error))
         RECORDS.labels(source).inc(len(chunk.records))
         sends += [self._rejected(chunk, each) for each in changes.rejected]
         for change in changes.pools():
@@ -132,41 +123,11 @@ class PartitionProcessor:
         letter = DeadLetter(chunk.topic, chunk.partition, rejected.offset, rejected.reason, pool, rejected.record)
         return self._topics.dead_letters, pool.encode(), records.encode_record(letter)
 
-    def _undecodable(self, changes: Changes, source: Source, record: ConsumerRecord, error: Undecodable) -> Send:
-        """An undecodable update invalidates its pool; a misdirected one is missed by the Head of its block."""
+    def _undecodable(self, record: ConsumerRecord, error: Undecodable) -> Send:
         origin = record.topic, record.partition, record.offset
         log.error("%s partition %d record %d goes to dead letters: %s", *origin, error)
-        pool = pool_id(to_text(record.key))
-        if pool and source == "chain" and not isinstance(error, Misdirected):
-            fold_chain(changes, UndecodableUpdate(pool), record.offset)
         letter = DeadLetter(*origin, str(error), to_text(record.key), to_text(record.value))
         return self._topics.dead_letters, record.key or b"", records.encode_record(letter)
-
-
-def _fold_record(changes: Changes, source: Source, record: ConsumerRecord) -> None:
-    key, value, offset = record.key, record.value, record.offset
-    match source:
-        case "whitelist":
-            listed = records.decode_listed(value) if value else None
-            fold_listing(changes, _checked_key(key, listed.pool.id if listed else None), listed, offset)
-        case "chain":
-            of_chain = records.decode_chain(value or b"")
-            if isinstance(of_chain, records.Update):
-                _checked_key(key, of_chain.pool)
-            fold_chain(changes, of_chain, offset)
-        case "snapshots":
-            snapshot = records.decode_snapshot(value or b"")
-            _checked_key(key, snapshot.pool)
-            fold_snapshot(changes, snapshot, offset)
-
-
-def _checked_key(key: bytes | None, expected: PoolId | None) -> PoolId:
-    pool = pool_id(to_text(key))
-    if pool is None:
-        raise Undecodable(f"the key {to_text(key)!r} is not a pool's id")
-    if expected is not None and pool != expected:
-        raise Misdirected(pool, expected)
-    return pool
 
 
 def _log_change(change: PoolChange, head: int | None) -> None:
