@@ -9,7 +9,7 @@ import faust
 
 from settings import Settings, settings
 from streams.kafka.clients import LARGEST_RECORD_BYTES
-from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, TopicRefused, ensure
+from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, TopicRefused, ensure_topics
 from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
 from tables.processor import PartitionProcessor
@@ -28,7 +28,7 @@ class Arena(DurableApp):
     async def on_first_start(self) -> None:
         Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
         try:
-            await ensure(configured, configured.kafka_patience_s)
+            await ensure_topics(configured)
         except (KafkaUnreachable, TopicMismatch, TopicRefused) as error:
             log.critical("%s", error)
             raise SystemExit(1) from error

@@ -15,7 +15,7 @@ from commands.output import json_option, print_json
 from commands.throughput import Meter, Rate, Timing, rates
 from protocols.types import PoolMetadata
 from settings import Settings, settings
-from streams.bridge.pool_listing import recorded
+from streams.bridge.pool_listing import read_listed
 from streams.node.client import connect
 from streams.scraper.batch_size import PROTOCOLS, BatchConfig, batch_config
 from streams.snapshots.sampling import sample
@@ -84,7 +84,7 @@ async def _measure(
 async def _listed(settings: Settings) -> list[PoolMetadata]:
     try:
         async with asyncio.timeout(PATIENCE_S):
-            return [record.pool for record in (await recorded(settings)).values()]
+            return [record.pool for record in (await read_listed(settings)).values()]
     except (KafkaError, TimeoutError) as error:
         raise NoPools(f"the list on Kafka at {settings.kafka} is not to be had ({error!r}){ELSEWHERE}") from error
 

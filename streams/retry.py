@@ -17,6 +17,7 @@ and cancellation pass through. `stamina.set_testing(True, attempts=...)` takes t
 
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 
 import stamina
@@ -53,10 +54,10 @@ class Retries:
 
     `what` names the other side in the log and in the metric: a few fixed words, no address. With `attempts`, the last
     attempt's error is raised. An error with an attribute `retry_after_s` (a server that says when to come again) is
-    waited for that long at least.
+    waited for that long at least. Failures of less than `quiet_s` in a row are logged at debug.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  options by keyword
         self,
         what: str,
         on: Retried,
@@ -64,11 +65,14 @@ class Retries:
         wait_initial_s: float = 0.5,
         wait_max_s: float = 30.0,
         attempts: int | None = None,
+        quiet_s: float = 0.0,
     ) -> None:
         self._what = what
         self._on = on
         self._attempts = attempts
         self._backoff = Backoff(wait_initial_s, wait_max_s)
+        self._quiet_s = quiet_s
+        self._failing_since_s: float | None = None
         self._last_cause: str | None = None
 
     def __aiter__(self) -> AsyncIterator[stamina.Attempt]:
@@ -79,7 +83,7 @@ class Retries:
         self._backoff.reset()
         if self._last_cause is not None:
             log.info("%s works again", self._what)
-        self._last_cause = None
+        self._last_cause = self._failing_since_s = None
 
     def _delay_s(self, error: Exception) -> float | bool:
         if not self._is_retried(error):
@@ -87,11 +91,18 @@ class Retries:
         RETRIES.labels(self._what).inc()
         delay_s = max(self._backoff.next_s(), getattr(error, "retry_after_s", None) or 0.0)
         cause = str(error) or type(error).__name__
-        level = logging.DEBUG if cause == self._last_cause else logging.WARNING
-        self._last_cause = cause
+        level = logging.DEBUG if cause == self._last_cause or self._is_quiet() else logging.WARNING
+        if level == logging.WARNING:
+            self._last_cause = cause
         rest = f", later every {self._backoff.wait_max_s:g} s at most" if self._attempts is None else ""
         log.log(level, "%s: %s; trying again in %.1f s%s", self._what, cause, delay_s, rest)
         return delay_s
+
+    def _is_quiet(self) -> bool:
+        now_s = time.monotonic()
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        return now_s - self._failing_since_s < self._quiet_s
 
     def _is_retried(self, error: Exception) -> bool:
         if isinstance(self._on, type | tuple):

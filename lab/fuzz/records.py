@@ -21,7 +21,7 @@ from lab.fuzz.model_run import SOURCES, MemoryRows
 from lab.fuzz.wire import Finding
 from lab.fuzz.world import Topic, WorldNode, follower, some_world
 from protocols.types import PoolId, pool_id
-from streams.bridge.published_chain import PublishedChain, replayed
+from streams.bridge.published_chain import PublishedChain, replay_records
 from streams.bridge.resume import resume
 from streams.kafka import records
 from streams.kafka.records import Listed, Undecodable, Update, encode_record, to_text
@@ -134,7 +134,7 @@ class Records:
                 worker.start()
             if not lies:
                 worker.check()
-        memory = replayed(_decoded(each) for each in damaged["chain"])
+        memory = replay_records(_decoded(each) for each in damaged["chain"])
         if memory.head and memory.head.number > world.tip.block.number + 1:
             counts["ahead of the node"] += 1  # what the bridge does about a chain that ends lower is to wait for it
             return
@@ -150,7 +150,7 @@ class Records:
         worker.fold("whitelist", (Raw(pool.encode(), encode_record(listed)) for pool, listed in _listed(world).items()))
         for _ in range(ROUNDS):
             world.extend()
-            await following.advance(world.tip.block.number)
+            await following.catch_up(world.tip.block.number)
             worker.fold("chain", (Raw(entry.key, entry.value) for entry in topic.records[worker.caught_up :]))
             worker.caught_up = len(topic.records)
             worker.fold("snapshots", [_snapshot(world, pool, world.tip.block) for pool in world.tip.pools])

@@ -16,7 +16,7 @@ from lab.fuzz import mutation
 from lab.fuzz.chain_model import World
 from lab.fuzz.world import Topic, WorldNode, below, follower, some_world, told
 from protocols.events import LiquidityChange, Swap
-from streams.bridge.chain_follower import Follower
+from streams.bridge.chain_follower import ChainFollower
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, SeedWire, Wire
 from streams.exex.assembly import FedBlock, Step
@@ -72,7 +72,7 @@ async def stream(
             node.absence = absence if random.random() < 0.8 else 0.0
         node.absence = 0.0
         world.extend()
-        await following.advance(world.tip.block.number)
+        await following.catch_up(world.tip.block.number)
     check(world, topic, gaps=absence > 0)
 
 
@@ -85,21 +85,21 @@ def _steps(
         try:
             yield from reading.receive(cut)
             if random.random() < 0.3:
-                yield from reading.silence()
+                yield from reading.flush()
         except BadFrame:
             counts["refused"] += 1
             reading = wire()
         else:
             counts["read"] += 1
-    yield from reading.silence()
+    yield from reading.flush()
 
 
-async def _follow(following: Follower, publisher: ChainPublisher, step: Step) -> None:
+async def _follow(following: ChainFollower, publisher: ChainPublisher, step: Step) -> None:
     """As Bridge does."""
     if isinstance(step, FedBlock):
-        await following.block(step)
-    elif publisher.memory.last is not None or step.blocks:
-        await following.reorg(step)
+        await following.catch_up(step.number, step)
+    elif publisher.published.last is not None or step.blocks:
+        await following.follow_reorg(step)
 
 
 def check(world: World, topic: Topic, *, gaps: bool) -> None:

@@ -9,8 +9,8 @@ import msgspec
 from lab.fuzz.chain_model import Node as Mined
 from lab.fuzz.chain_model import Plan, World
 from protocols.events import Initialize
-from streams.bridge.block import ReadBlock, differences, headers_match
-from streams.bridge.chain_follower import Follower, Limits
+from streams.bridge.block import CompleteBlock, find_mismatches, headers_match
+from streams.bridge.chain_follower import ChainFollower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.exex import control as exex
 from streams.exex.assembly import FedBlock
@@ -20,7 +20,7 @@ from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Head, Header
 from streams.node.client import Node, NodeHeader, NodeUnavailable
 
-LIMITS = Limits(patience_s=0.0, gap_blocks=64, settling_s=0.0)
+LIMITS = Limits(block_timeout_s=0.0, gap_blocks=64, reorg_timeout_s=0.0)
 
 
 class WorldNode(Node):
@@ -53,14 +53,14 @@ class WorldReader:
         self._world = world
         self.disagreements = 0
 
-    async def read(self, header: NodeHeader, fed: FedBlock | None) -> ReadBlock:
+    async def read(self, header: NodeHeader, fed: FedBlock | None) -> CompleteBlock:
         mined = self._world.nodes.get(header.hash)
         if mined is None:
-            return ReadBlock(Header(header.number, header.hash, header.parent, header.timestamp), {})
+            return CompleteBlock(Header(header.number, header.hash, header.parent, header.timestamp), {})
         if fed is not None and fed.number == header.number:
-            differ = not headers_match(header, fed) or differences(fed.updates, mined.events, mined.events)
+            differ = not headers_match(header, fed) or find_mismatches(fed.updates, mined.events, mined.events)
             self.disagreements += bool(differ)
-        return ReadBlock(mined.header, dict(mined.events))
+        return CompleteBlock(mined.header, dict(mined.events))
 
 
 def below(world: World, number: int) -> str:
@@ -82,12 +82,12 @@ class Topic(Publisher):
         return {0: [(first, len(self.records) - first)]}
 
 
-def follower(world: World, node: WorldNode, topic: Topic, term: int = 1) -> tuple[Follower, ChainPublisher]:
+def follower(world: World, node: WorldNode, topic: Topic, term: int = 1) -> tuple[ChainFollower, ChainPublisher]:
     async def nobody_else(partition: int, first: int, end: int) -> None:
         return None
 
     chain = ChainPublisher(topic, "chain", {0: len(topic.records)}, term, nobody_else)
-    return Follower(node, WorldReader(world), chain, LIMITS, lambda: True), chain
+    return ChainFollower(node, WorldReader(world), chain, LIMITS, lambda: True), chain
 
 
 def some_world(random: Random) -> World:

@@ -1,4 +1,4 @@
-"""A block as the node has it, and where the feed told it differently. PURE."""
+"""A block with the updates of all listed pools, and where feed and node differ about it. PURE."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,51 +13,56 @@ from streams.node.client import NodeHeader
 Updates = Mapping[PoolId, tuple[Event, ...]]
 
 
-class ReadBlock(msgspec.Struct, frozen=True):
+class CompleteBlock(msgspec.Struct, frozen=True):
     header: Header
     updates: dict[PoolId, tuple[Event, ...]]
-    """Events of the pools on the list, in log order."""
+    """Events of the listed pools, in log order."""
 
 
-class Difference(msgspec.Struct, frozen=True):
+class UpdateMismatch(msgspec.Struct, frozen=True):
     pool: PoolId
-    fed: tuple[Event, ...]
-    read: tuple[Event, ...]
+    from_feed: tuple[Event, ...]
+    from_node: tuple[Event, ...]
 
     def __str__(self) -> str:
+        pairs = zip(self.from_feed, self.from_node, strict=False)
         position = next(
-            (place for place, pair in enumerate(zip(self.fed, self.read, strict=False)) if pair[0] != pair[1]),
-            min(len(self.fed), len(self.read)),
+            (place for place, (fed, read) in enumerate(pairs) if fed != read),
+            min(len(self.from_feed), len(self.from_node)),
         )
-        fed, read = _short(self.fed, position), _short(self.read, position)
+        fed, read = _at(self.from_feed, position), _at(self.from_node, position)
         return f"{self.pool} at its event {position}: feed {fed}, node {read}"
 
 
 def headers_match(header: NodeHeader, fed: FedBlock) -> bool:
-    """The wire has no hashes: time and base fee must do. Siblings can share both, so the logs are compared as well."""
+    """The wire has no hashes, so timestamp and base fee are compared.
+
+    Sibling blocks can have both in common, so the updates are compared as well.
+    """
     return (fed.timestamp is None or fed.timestamp == header.timestamp) and (
         fed.base_fee is None or fed.base_fee == (header.base_fee or 0)
     )
 
 
-def differences(fed: Updates, read: Updates, comparable: Iterable[PoolId]) -> list[Difference]:
+def find_mismatches(from_feed: Updates, from_node: Updates, pools: Iterable[PoolId]) -> list[UpdateMismatch]:
     """Initialize is on no wire, so it is not compared."""
     found = []
-    for pool in comparable:
-        told, seen = fed.get(pool, ()), without_initialize(read.get(pool, ()))
-        if told != seen:
-            found.append(Difference(pool, told, seen))
+    for pool in pools:
+        fed, read = from_feed.get(pool, ()), without_initialize(from_node.get(pool, ()))
+        if fed != read:
+            found.append(UpdateMismatch(pool, fed, read))
     return found
 
 
-def cut_short(fed: Updates, read: Updates, comparable: Iterable[PoolId]) -> list[Difference]:
-    """For a wire without block marks: what the feed told must be how the pool's block begins."""
-    return [d for d in differences(fed, read, comparable) if d.read[: len(d.fed)] != d.fed]
+def find_prefix_mismatches(from_feed: Updates, from_node: Updates, pools: Iterable[PoolId]) -> list[UpdateMismatch]:
+    """For a wire without block marks: the feed's events must be the first of the pool's events in the block."""
+    mismatches = find_mismatches(from_feed, from_node, pools)
+    return [each for each in mismatches if each.from_node[: len(each.from_feed)] != each.from_feed]
 
 
 def without_initialize(events: tuple[Event, ...]) -> tuple[Event, ...]:
     return tuple(event for event in events if not isinstance(event, Initialize))
 
 
-def _short(events: tuple[Event, ...], position: int) -> str:
+def _at(events: tuple[Event, ...], position: int) -> str:
     return str(events[position]) if position < len(events) else "nothing"

@@ -1,11 +1,11 @@
-"""Records onto the partitions of a topic: whole, in order, acknowledged, and by one writer only."""
+"""Publishes blocks, reorgs and gaps on every partition of `chain`: whole, in order, acknowledged, by one writer."""
 
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from protocols.types import Block
-from streams.bridge.block import ReadBlock
+from streams.bridge.block import CompleteBlock
 from streams.bridge.metrics import BLOCKS, GAPS, HEAD, REORGS, UPDATES
 from streams.bridge.published_chain import PublishedChain
 from streams.kafka.publisher import Entry, Publisher
@@ -15,57 +15,59 @@ from streams.kafka.topics import partition_of
 log = logging.getLogger(__name__)
 
 DUPLICATE_OFFSET = -1
-"""The broker had the batch already; it does not say where."""
+"""The broker already had the batch; it does not say at which offset."""
 
 
 class SecondWriter(Exception):
     def __init__(self, topic: str, partition: int, expected: int, actual: int) -> None:
         super().__init__(
-            f"somebody else writes to {topic}: partition {partition} went on at offset {actual} instead of {expected}; "
-            "stop the other bridge of this chain"
+            f"another process writes to {topic}: partition {partition} continued at offset {actual} instead of "
+            f"{expected}; stop the other bridge of this chain"
         )
 
 
-HighestTerm = Callable[[int, int, int], Awaitable[int | None]]
-"""Of the records of a partition from one offset up to another."""
+ReadHighestTerm = Callable[[int, int, int], Awaitable[int | None]]
+"""The highest term among the records of a partition from one offset up to another."""
 
 
 class ChainPublisher:
-    """Writes the records of `chain` and remembers what they said; `ends` is where each partition ends."""
+    """Writes the records of `chain` and remembers the blocks; `ends` is the next offset of each partition."""
 
-    def __init__(self, publisher: Publisher, topic: str, ends: dict[int, int], term: int, highest: HighestTerm) -> None:
+    def __init__(
+        self, publisher: Publisher, topic: str, ends: dict[int, int], term: int, highest_term: ReadHighestTerm
+    ) -> None:
         self._publisher = publisher
         self._topic = topic
         self._ends = ends
         self._term = term
-        self._highest_term = highest
+        self._read_highest_term = highest_term
         self._opened: set[int] = set()
-        """Partitions that have a record of our term: older ones after it are ignored by all readers."""
-        self.memory = PublishedChain()
+        """Partitions with a record of our term: all readers ignore records of older terms after it."""
+        self.published = PublishedChain()
 
-    async def blocks(self, blocks: Sequence[ReadBlock]) -> None:
+    async def publish_blocks(self, blocks: Sequence[CompleteBlock]) -> None:
         await self._send(
             [entry for block in blocks for entry in block_records(block, self._publisher.partitions, self._term)]
         )
         for block in blocks:
-            self.memory.publish(Block(block.header.number, block.header.hash))
+            self.published.publish(Block(block.header.number, block.header.hash))
             UPDATES.inc(len(block.updates))
         BLOCKS.inc(len(blocks))
         HEAD.set(blocks[-1].header.number)
 
-    async def reorg(self, ancestor: Block, tip: Block | None) -> None:
-        await self._everywhere(Reorg(ancestor, tip, self._term))
-        self.memory.rewind(ancestor)
+    async def publish_reorg(self, ancestor: Block, tip: Block | None) -> None:
+        await self._send_to_all(Reorg(ancestor, tip, self._term))
+        self.published.rewind(ancestor)
         REORGS.inc()
         log.info("reorg: back to block %d %s from %s", ancestor.number, ancestor.hash, tip.number if tip else "a gap")
 
-    async def gap(self, first: int, last: int, reason: str) -> None:
-        await self._everywhere(Gap(first, last, reason, self._term))
-        self.memory.lose(first, last)
+    async def publish_gap(self, first: int, last: int, reason: str) -> None:
+        await self._send_to_all(Gap(first, last, reason, self._term))
+        self.published.skip(first, last)
         GAPS.inc()
         log.error("blocks %d to %d are lost: %s", first, last, reason)
 
-    async def _everywhere(self, record: Reorg | Gap) -> None:
+    async def _send_to_all(self, record: Reorg | Gap) -> None:
         value = encode_record(record)
         await self._send([Entry(partition, None, value) for partition in range(self._publisher.partitions)])
 
@@ -75,24 +77,26 @@ class ChainPublisher:
                 expected = self._ends[partition]
                 actual = expected if offset == DUPLICATE_OFFSET else offset
                 if actual != expected:
-                    await self._tolerate(partition, expected, actual)
+                    await self._check_foreign_records(partition, expected, actual)
                 self._ends[partition] = actual + count
             self._opened.add(partition)
 
-    async def _tolerate(self, partition: int, expected: int, actual: int) -> None:
-        """A bridge that was replaced may write until it knows; what it writes counts for nobody."""
-        term = await self._highest_term(partition, expected, actual)
+    async def _check_foreign_records(self, partition: int, expected: int, actual: int) -> None:
+        """A bridge that lost the election may write until it knows; all readers ignore it. Raises SecondWriter."""
+        term = await self._read_highest_term(partition, expected, actual)
         if partition not in self._opened or term is None or term >= self._term:
             raise SecondWriter(self._topic, partition, expected, actual)
-        log.warning("a bridge of term %d still writes to partition %d; this is term %d", term, partition, self._term)
+        log.warning("the bridge of term %d still writes to partition %d; this is term %d", term, partition, self._term)
 
 
-def block_records(block: ReadBlock, partitions: int, term: int | None) -> list[Entry]:
-    """One Update per pool to its partition, then the Head, with the partition's own count, to every one."""
-    at = Block(block.header.number, block.header.hash)
+def block_records(block: CompleteBlock, partitions: int, term: int | None) -> list[Entry]:
+    """One Update per pool on its partition, then the Head on every one, with the number of that partition's updates."""
+    id_ = Block(block.header.number, block.header.hash)
     updates = [
         Entry(
-            partition_of(pool.encode(), partitions), pool.encode(), encode_record(Update(pool, at, events, term=term))
+            partition_of(pool.encode(), partitions),
+            pool.encode(),
+            encode_record(Update(pool, id_, events, term=term)),
         )
         for pool, events in block.updates.items()
     ]

@@ -1,7 +1,7 @@
-"""The feed's socket, always drained: whole blocks and reorgs wait in a bounded buffer until the bridge takes them.
+"""Reads the feed's socket at any time: whole blocks and reorgs wait in a bounded buffer until the bridge takes them.
 
-Nothing of the feed is needed to be exact, for the node has the last word; so when the buffer is full the connection is
-given up, and what is missed comes from the node.
+Publishing needs nothing of the feed but block numbers, for the node decides about every block. So when the buffer is
+full, the connection is closed, and what is missed comes from the node.
 """
 
 import asyncio
@@ -11,26 +11,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from streams.bridge.metrics import BROKEN_PROMISES, BUFFERED, CONNECTIONS, OVERFLOWS
+from streams.bridge.metrics import BUFFERED, CONNECTIONS, OVERFLOWS, VIOLATIONS
 from streams.exex.assembly import Assembly, Step
 from streams.exex.control import Decoder
 from streams.exex.control_frames import BadFrame
 from streams.exex.seed import Decoder as SeedDecoder
 from streams.exex.seed_assembly import SeedAssembly
 from streams.exex.violations import ProtocolViolation
+from streams.retry import Retries
 
 log = logging.getLogger(__name__)
 
 READ_BYTES = 2**18
 RECONNECT_S = 0.5
 SILENCE_S = 0.2
-"""On a wire without block marks a block is over after so long without a message."""
+"""On a wire without block marks a block is complete after so long without a message."""
 
 
 class Wire(Protocol):
     def receive(self, data: bytes) -> Iterator[Step]: ...
 
-    def silence(self) -> Iterator[Step]: ...
+    def flush(self) -> Iterator[Step]:
+        """What is complete because nothing came for SILENCE_S."""
+        ...
 
 
 class ControlWire:
@@ -42,15 +45,15 @@ class ControlWire:
         for message in self._decoder.feed(data):
             try:
                 step = self._assembly.receive(message)
-            except ProtocolViolation as broken:
-                BROKEN_PROMISES.labels(type(broken).__name__).inc()
-                log.warning("the feed broke its promise: %s; what is missing comes from the node", broken)
+            except ProtocolViolation as violation:
+                VIOLATIONS.labels(type(violation).__name__).inc()
+                log.warning("the feed violated its protocol: %s; what is missing comes from the node", violation)
                 self._assembly = Assembly()
                 step = self._assembly.receive(message)
             if step is not None:
                 yield step
 
-    def silence(self) -> Iterator[Step]:
+    def flush(self) -> Iterator[Step]:
         return iter(())
 
 
@@ -63,20 +66,24 @@ class SeedWire:
         for message in self._decoder.feed(data):
             yield from self._assembly.receive(message)
 
-    def silence(self) -> Iterator[Step]:
+    def flush(self) -> Iterator[Step]:
         return iter(self._assembly.flush())
 
 
-class Feed:
-    """`news` is set whenever a step has come."""
+class FeedUnavailable(ConnectionError):
+    """The socket does not accept connections, or the feed ended one."""
 
-    def __init__(self, socket: Path, wire: Callable[[], Wire], buffer: int, news: asyncio.Event) -> None:
+
+class FeedReader:
+    """Sets `changed` whenever a step has come."""
+
+    def __init__(self, socket: Path, wire: Callable[[], Wire], buffer: int, changed: asyncio.Event) -> None:
         self._socket = socket
         self._wire = wire
         self._limit = buffer
         self._steps: deque[Step] = deque()
-        self._taken = asyncio.Event()
-        self._news = news
+        self._emptied = asyncio.Event()
+        self._changed = changed
 
     def take(self) -> Step | None:
         if not self._steps:
@@ -84,59 +91,58 @@ class Feed:
         step = self._steps.popleft()
         BUFFERED.set(len(self._steps))
         if not self._steps:
-            self._taken.set()
+            self._emptied.set()
         return step
 
     def has_more(self) -> bool:
         return bool(self._steps)
 
     async def run(self) -> None:
-        """Connects again for ever; one line for each time that the feed comes or goes."""
-        absent = False
-        while True:
-            try:
-                reader, writer = await asyncio.open_unix_connection(self._socket)
-            except OSError as error:
-                if not absent:
-                    log.warning("no feed at %s (%s); trying again every %.1f s", self._socket, error, RECONNECT_S)
-                absent = True
-            else:
-                absent = False
-                await self._listen(reader, writer)
-            await asyncio.sleep(RECONNECT_S)
+        """Connects again for ever."""
+        retries = Retries("The feed", (OSError, BadFrame), wait_initial_s=RECONNECT_S, wait_max_s=RECONNECT_S)
+        async for attempt in retries:
+            with attempt:
+                while True:
+                    reader, writer = await self._connect()
+                    retries.reset()
+                    try:
+                        await self._fill_buffer(reader)
+                    finally:
+                        writer.close()
+                    await self._until_emptied()
 
-    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            connection = await asyncio.open_unix_connection(self._socket)
+        except OSError as error:
+            raise FeedUnavailable(f"no feed at {self._socket} ({error})") from error
         CONNECTIONS.inc()
         log.info("connected to the feed at %s", self._socket)
-        try:
-            await self._drain(reader)
-        except (OSError, BadFrame) as error:
-            log.warning("the connection to the feed is given up: %s", error)
-        finally:
-            writer.close()
-        if len(self._steps) >= self._limit:
-            OVERFLOWS.inc()
-            log.warning("%d blocks of the feed wait for Kafka or the node; connecting again after them", self._limit)
-            self._taken.clear()
-            await self._taken.wait()
+        return connection
 
-    async def _drain(self, reader: asyncio.StreamReader) -> None:
+    async def _fill_buffer(self, reader: asyncio.StreamReader) -> None:
+        """Returns when the buffer is full. Raises FeedUnavailable, OSError, BadFrame."""
         wire = self._wire()
         while len(self._steps) < self._limit:
             try:
                 async with asyncio.timeout(SILENCE_S):
                     data = await reader.read(READ_BYTES)
             except TimeoutError:
-                self._buffer(wire.silence())
+                self._append(wire.flush())
                 continue
             if not data:
-                self._buffer(wire.silence())
-                log.warning("the feed closed the connection")
-                return
-            self._buffer(wire.receive(data))
+                self._append(wire.flush())
+                raise FeedUnavailable("the feed closed the connection")
+            self._append(wire.receive(data))
 
-    def _buffer(self, steps: Iterator[Step]) -> None:
+    async def _until_emptied(self) -> None:
+        OVERFLOWS.inc()
+        log.warning("%d blocks of the feed wait for Kafka or the node; connecting again after them", self._limit)
+        self._emptied.clear()
+        await self._emptied.wait()
+
+    def _append(self, steps: Iterator[Step]) -> None:
         for step in steps:
             self._steps.append(step)
-            self._news.set()
+            self._changed.set()
         BUFFERED.set(len(self._steps))

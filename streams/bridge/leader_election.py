@@ -1,7 +1,8 @@
-"""Which of several bridges of a chain writes: the one that owns the single partition of a topic made for that.
+"""Leader election among the bridges of a chain: the one that owns the single partition of a topic made for it writes.
 
-Kafka gives the partition to one member of a group at a time, and to another when the member's heartbeats stop. A bridge
-that was frozen does not know yet that it has lost it; what it still writes has an older term, and changes nothing.
+Kafka assigns the partition to one member of a group at a time, and to another when that member's heartbeats stop. A
+bridge that was frozen does not know that it has lost the partition; what it still writes has an older term and is
+ignored.
 """
 
 import asyncio
@@ -21,92 +22,94 @@ from settings import Settings
 from streams.kafka.clients import client_options
 from streams.kafka.groups import cancel_and_wait, leave_group, raise_group_failure, run_until_first_exit
 from streams.kafka.topics import topics
+from streams.retry import Retries
 
 log = logging.getLogger(__name__)
 
 HEARTBEATS_PER_SESSION = 4
 POLL_MS = 1000
+PARTITION = 0
+
+_CLAIM = struct.Struct(">QQ")
+"""Member to group leader: the number of its own assignment (0 if it has none), and the highest number it has seen."""
+_ASSIGNMENT = struct.Struct(">Q")
+"""Group leader to every member: the number of the current assignment."""
 
 
-class NoLongerLeads(Exception):
+class LeadershipLost(Exception):
     def __init__(self, chain: str) -> None:
-        super().__init__(f"another bridge of {chain} leads now; this one stops, and waits its turn when started again")
+        super().__init__(f"another bridge of {chain} is the leader now; this one stops, to stand by when started again")
 
 
-class Lead(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is not typed
+class Leadership(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is not typed
     def __init__(self, chain: str) -> None:
         self._chain = chain
-        self._won = asyncio.Event()
+        self._elected = asyncio.Event()
         self._lost = asyncio.Event()
 
-    async def won(self) -> None:
-        """Returns when this bridge leads."""
-        await self._won.wait()
+    async def wait_until_elected(self) -> None:
+        await self._elected.wait()
 
-    async def lost(self) -> None:
-        """Raises NoLongerLeads when it does not lead any more."""
+    async def raise_when_lost(self) -> None:
+        """Raises LeadershipLost when another bridge is the leader."""
         await self._lost.wait()
-        raise NoLongerLeads(self._chain)
+        raise LeadershipLost(self._chain)
 
     def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Every rebalance takes everything first; what counts is what is given then."""
+        """Every rebalance revokes everything first; only the assignment that follows counts."""
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         if assigned:
-            self._won.set()
-        elif self._won.is_set():
+            self._elected.set()
+        elif self._elected.is_set():
             self._lost.set()
         else:
-            log.info("another bridge of %s leads; this one waits until it is gone", self._chain)
-
-
-_CLAIM = struct.Struct(">QQ")
-"""What a member says: the number under which it was given the partition (0 if it was not), the highest it heard of."""
-
-_GIVEN = struct.Struct(">Q")
-"""What each member is told: the number under which the partition is given now."""
-
-PARTITION = 0
+            log.info("another bridge of %s is the leader; this one stands by", self._chain)
 
 
 class LeaderAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # aiokafka is not typed
-    """One for each member."""
+    """Assigns the partition to the member that got it last, as long as that member is in the group.
 
-    name = "arena-bridge-seat"
+    aiokafka's sticky assignor keeps a partition with its owner too, but not safely: a bridge that was frozen claims the
+    partition when it wakes up, and so does its successor. Here assignments are numbered, and the highest number wins.
+    Each member needs an assignor of its own.
+    """
+
+    name = "arena-bridge-leader"
 
     def __init__(self) -> None:
-        self._given = 0
-        self._heard = 0
+        self._own = 0
+        self._highest_seen = 0
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-        return ConsumerProtocolMemberMetadata(0, list(topics), _CLAIM.pack(self._given, self._heard))
+        return ConsumerProtocolMemberMetadata(0, list(topics), _CLAIM.pack(self._own, self._highest_seen))
 
     def assign(
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
-        claims = {member: _CLAIM.unpack(said.user_data) for member, said in members.items()}
+        claims = {member: _CLAIM.unpack(metadata.user_data) for member, metadata in members.items()}
         owner = max(sorted(claims), key=lambda member: claims[member][0])
-        given = claims[owner][0]
-        if not given:  # the clock is for the case that none of those who are here heard of the one that was frozen
-            given = max(time.time_ns(), 1 + max(heard for _, heard in claims.values()))
+        number = claims[owner][0]
+        if not number:  # the clock, in case no member here has seen the number of one that is frozen
+            number = max(time.time_ns(), 1 + max(highest_seen for _, highest_seen in claims.values()))
         return {
             member: ConsumerProtocolMemberAssignment(
                 0,
-                [(topic, [PARTITION]) for topic in said.subscription] if member == owner else [],
-                _GIVEN.pack(given),
+                [(topic, [PARTITION]) for topic in metadata.subscription] if member == owner else [],
+                _ASSIGNMENT.pack(number),
             )
-            for member, said in members.items()
+            for member, metadata in members.items()
         }
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        [self._heard] = _GIVEN.unpack(assignment.user_data)
-        self._given = self._heard if assignment.assignment else 0
+        [self._highest_seen] = _ASSIGNMENT.unpack(assignment.user_data)
+        self._own = self._highest_seen if assignment.assignment else 0
 
 
 @asynccontextmanager
-async def leading(settings: Settings) -> AsyncIterator[Lead]:
-    """Entered when this bridge leads."""
-    lead = Lead(settings.chain)
+async def elected(settings: Settings) -> AsyncIterator[Leadership]:
+    """Stands by until this bridge is the leader; leaves the group at the end."""
+    leadership = Leadership(settings.chain)
     session_ms = int(settings.bridge_session_s * 1000)
     consumer = AIOKafkaConsumer(
         **client_options(settings),
@@ -116,23 +119,26 @@ async def leading(settings: Settings) -> AsyncIterator[Lead]:
         heartbeat_interval_ms=session_ms // HEARTBEATS_PER_SESSION,
         partition_assignment_strategy=(LeaderAssignor(),),
     )
-    consumer.subscribe([topics(settings.chain).bridge], listener=lead)
+    consumer.subscribe([topics(settings.chain).bridge], listener=leadership)
     await consumer.start()
-    polling = asyncio.create_task(_poll(consumer, lead))
+    polling = asyncio.create_task(_poll(consumer, leadership))
     try:
-        await run_until_first_exit(lead.won(), raise_group_failure(consumer))
-        yield lead
+        await run_until_first_exit(leadership.wait_until_elected(), raise_group_failure(consumer))
+        yield leadership
     finally:
         await cancel_and_wait(polling)
         await leave_group(consumer)
 
 
-async def _poll(consumer: AIOKafkaConsumer, lead: Lead) -> None:
-    """A member that does not ask for records is taken for dead after a while."""
-    while True:
-        try:
-            await consumer.getmany(timeout_ms=POLL_MS)
-        except KafkaError as error:
-            log.warning("whether this bridge leads cannot be told: %s", error)
-            lead.on_partitions_assigned(())
-            await asyncio.sleep(POLL_MS / 1000)
+async def _poll(consumer: AIOKafkaConsumer, leadership: Leadership) -> None:
+    """Kafka takes a member that does not poll out of the group after a while."""
+    retries = Retries("The consumer group of the bridges", KafkaError, wait_initial_s=POLL_MS / 1000)
+    async for attempt in retries:
+        with attempt:
+            while True:
+                try:
+                    await consumer.getmany(timeout_ms=POLL_MS)
+                except KafkaError:
+                    leadership.on_partitions_assigned(())
+                    raise
+                retries.reset()

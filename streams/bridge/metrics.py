@@ -1,4 +1,4 @@
-"""What the bridge counts."""
+"""Metrics of the bridge for Prometheus."""
 
 from prometheus_client import Counter, Gauge
 
@@ -7,10 +7,10 @@ BLOCKS = Counter("arena_bridge_blocks_total", "Blocks published")
 UPDATES = Counter("arena_bridge_updates_total", "Pool updates published")
 REORGS = Counter("arena_bridge_reorgs_total", "Reorgs published")
 GAPS = Counter("arena_bridge_gaps_total", "Gaps published")
-DISAGREEMENTS = Counter("arena_bridge_disagreements_total", "Blocks that feed and node tell differently", ["about"])
-BROKEN_PROMISES = Counter("arena_bridge_broken_promises_total", "Losses and contradictions of the feed", ["kind"])
+DISAGREEMENTS = Counter("arena_bridge_disagreements_total", "Blocks about which feed and node differ", ["about"])
+VIOLATIONS = Counter("arena_bridge_broken_promises_total", "Violations of the wire protocol by the feed", ["kind"])
 CONNECTIONS = Counter("arena_bridge_feed_connections_total", "Connections to the feed")
-OVERFLOWS = Counter("arena_bridge_feed_overflows_total", "Connections given up because the buffer was full")
+OVERFLOWS = Counter("arena_bridge_feed_overflows_total", "Connections closed because the buffer was full")
 BUFFERED = Gauge("arena_bridge_buffered_steps", "Blocks and reorgs of the feed that wait to be published")
-NODE_FAILURES = Counter("arena_bridge_node_failures_total", "Answers the node did not give", ["kind"])
-LISTED = Gauge("arena_bridge_listed_pools", "Pools on the list")
+NODE_FAILURES = Counter("arena_bridge_node_failures_total", "Requests to the node without a usable answer", ["kind"])
+LISTED = Gauge("arena_bridge_listed_pools", "Pools on the topic whitelist")

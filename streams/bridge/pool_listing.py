@@ -1,4 +1,4 @@
-"""The list of pools as the topic `whitelist` has it: which pools, since which block, and who emits a V4 pool's logs."""
+"""The list of pools on the topic `whitelist`: each pool, its first block, and the PoolManager of a V4 pool."""
 
 import asyncio
 import logging
@@ -16,127 +16,128 @@ from streams.node.pool_managers import pool_manager
 
 log = logging.getLogger(__name__)
 
-ASK_AGAIN_S = 30.0
-"""For the PoolManager of a V4 pool that nobody knew."""
+MANAGER_RETRY_S = 30.0
+"""Until the PoolManager of a V4 pool is looked up again where none was found."""
 
 
-async def recorded(settings: Settings) -> dict[PoolId, Listed]:
-    """The list as it stands on the topic."""
-    held: dict[PoolId, Listed] = {}
+async def read_listed(settings: Settings) -> dict[PoolId, Listed]:
+    """The list as it is on the topic."""
+    listed: dict[PoolId, Listed] = {}
     for record in await read_all(settings, topics(settings.chain).whitelist):
         pool = PoolId((record.key or b"").decode(errors="replace"))
-        held.pop(pool, None)
+        listed.pop(pool, None)
         try:
             if record.value is not None:
-                held[pool] = decode_listed(record.value)
+                listed[pool] = decode_listed(record.value)
         except Undecodable as error:
             log.warning("%s, partition %d, offset %d: %s", record.topic, record.partition, record.offset, error)
-    return held
+    return listed
 
 
-class Listing:
-    """What is held and what is wanted; `settle`, called between blocks, makes them the same."""
+class PoolListing:
+    """`listed` is on the topic, `target` is to be; `publish_changes`, called between blocks, makes them equal."""
 
-    def __init__(self, node: Node, publisher: Publisher, settings: Settings, held: Mapping[PoolId, Listed]) -> None:
+    def __init__(self, node: Node, publisher: Publisher, settings: Settings, listed: Mapping[PoolId, Listed]) -> None:
         self._node = node
         self._publisher = publisher
         self._settings = settings
         self._topic = topics(settings.chain).whitelist
         self._margin = 0 if settings.bridge_verify else settings.listing_margin
-        self._refused: dict[PoolId, PoolMetadata] = {}
-        self._unplaced: dict[PoolId, tuple[PoolMetadata, float]] = {}
-        """And when to ask again."""
-        self.held: dict[PoolId, Listed] = {}
-        self.wanted = {pool: record.pool for pool, record in held.items()}
+        self._rejected: dict[PoolId, PoolMetadata] = {}
+        self._without_manager: dict[PoolId, tuple[PoolMetadata, float]] = {}
+        """And when to look it up again."""
+        self.listed: dict[PoolId, Listed] = {}
+        self.target = {pool: record.pool for pool, record in listed.items()}
         self.protocols: dict[PoolId, ProtocolName | None] = {}
         self.managers: dict[PoolId, str] = {}
-        for record in held.values():
-            self._hold(record)
+        for record in listed.values():
+            self._add(record)
 
-    def want(self, pools: Mapping[PoolId, PoolMetadata]) -> None:
-        self.wanted = dict(pools)
+    def set_target(self, pools: Mapping[PoolId, PoolMetadata]) -> None:
+        self.target = dict(pools)
 
-    async def place(self) -> None:
-        """Finds who emits the logs of the V4 pools held. Raises NodeUnavailable, RpcError."""
-        self.managers |= await self._found(record.pool for record in self.held.values())
-        for pool in [pool for pool, record in self.held.items() if not self._is_placed(record.pool)]:
-            await self.refuse(pool, "no PoolManager is known for it")
+    async def find_managers(self) -> None:
+        """Of the V4 pools listed. Raises NodeUnavailable, RpcError."""
+        self.managers |= await self._managers_of(record.pool for record in self.listed.values())
+        for pool in [pool for pool, record in self.listed.items() if not self._has_manager(record.pool)]:
+            await self.reject(pool, "no PoolManager is known for it")
 
-    async def settle(self, next_block: int) -> None:
+    async def publish_changes(self, next_block: int) -> None:
         """The records are acknowledged before this returns, so before any block that includes the pools."""
-        removed = [pool for pool in self.held if pool not in self.wanted]
-        changed = [pool for pool in self.wanted.values() if self._is_news(pool)]
+        removed = [pool for pool in self.listed if pool not in self.target]
+        changed = [pool for pool in self.target.values() if self._is_changed(pool)]
         if not removed and not changed:
             return
         try:
-            self.managers |= await self._found(changed)
+            self.managers |= await self._managers_of(changed)
         except (NodeUnavailable, RpcError) as error:
-            log.warning("%d pools are listed once the node tells their PoolManager: %s", len(changed), error)
+            log.warning("%d pools are listed once the node gives their PoolManager: %s", len(changed), error)
             changed = [pool for pool in changed if pool.protocol != "v4"]
-        added = [Listed(pool, self._from_block(pool, next_block)) for pool in changed if self._is_placed(pool)]
-        await self._say(added, removed)
+        added = [Listed(pool, self._from_block(pool, next_block)) for pool in changed if self._has_manager(pool)]
+        await self._publish(added, removed)
         for pool_id in removed:
-            self._drop(pool_id)
+            self._remove(pool_id)
         for record in added:
-            self._hold(record)
+            self._add(record)
         if removed or added:
             log.info("%d pools listed and %d removed before block %d", len(added), len(removed), next_block)
 
-    async def repeat(self) -> None:
-        """Says the whole list again, so that a record lost anywhere heals."""
-        await self._say(list(self.held.values()), ())
+    async def republish(self) -> None:
+        """The whole list, so that a record lost anywhere comes again."""
+        await self._publish(list(self.listed.values()), ())
 
-    async def refuse(self, pool: PoolId, reason: str) -> None:
-        """Takes a pool off the list until the list says something else of it."""
-        record = self.held.get(pool)
+    async def reject(self, pool: PoolId, reason: str) -> None:
+        """Takes a pool off the list until the whitelist has other metadata for it."""
+        record = self.listed.get(pool)
         if record is None:
             return
-        self._refused[pool] = record.pool
-        self._drop(pool)
-        await self._say((), [pool])
+        self._rejected[pool] = record.pool
+        self._remove(pool)
+        await self._publish((), [pool])
         log.error("pool %s is taken off the list: %s", pool, reason)
 
-    def _hold(self, record: Listed) -> None:
-        self.held[record.pool.id] = record
+    def _add(self, record: Listed) -> None:
+        self.listed[record.pool.id] = record
         self.protocols[record.pool.id] = record.pool.protocol
-        self._refused.pop(record.pool.id, None)
-        LISTED.set(len(self.held))
+        self._rejected.pop(record.pool.id, None)
+        LISTED.set(len(self.listed))
 
-    def _drop(self, pool: PoolId) -> None:
-        for kept in (self.held, self.protocols, self.managers):
-            kept.pop(pool, None)
-        LISTED.set(len(self.held))
+    def _remove(self, pool: PoolId) -> None:
+        for by_pool in (self.listed, self.protocols, self.managers):
+            by_pool.pop(pool, None)
+        LISTED.set(len(self.listed))
 
-    def _is_news(self, pool: PoolMetadata) -> bool:
-        held, refused = self.held.get(pool.id), self._refused.get(pool.id)
-        unplaced, ask_again_s = self._unplaced.get(pool.id, (None, 0.0))
-        is_known = refused == pool or (held is not None and held.pool == pool)
-        return not is_known and (unplaced != pool or asyncio.get_running_loop().time() >= ask_again_s)
+    def _is_changed(self, pool: PoolMetadata) -> bool:
+        listed, rejected = self.listed.get(pool.id), self._rejected.get(pool.id)
+        if rejected == pool or (listed is not None and listed.pool == pool):
+            return False
+        without_manager, retry_at_s = self._without_manager.get(pool.id, (None, 0.0))
+        return without_manager != pool or asyncio.get_running_loop().time() >= retry_at_s
 
     def _from_block(self, pool: PoolMetadata, next_block: int) -> int:
-        """Unchanged where only what is said of the pool changed, not how its logs are read."""
-        held = self.held.get(pool.id)
-        if held is not None and (held.pool.protocol, held.pool.factory) == (pool.protocol, pool.factory):
-            return held.from_block
+        """Stays where only names or decimals changed, not the way its logs are read."""
+        listed = self.listed.get(pool.id)
+        if listed is not None and (listed.pool.protocol, listed.pool.factory) == (pool.protocol, pool.factory):
+            return listed.from_block
         return next_block + self._margin
 
-    def _is_placed(self, pool: PoolMetadata) -> bool:
+    def _has_manager(self, pool: PoolMetadata) -> bool:
         return pool.protocol != "v4" or pool.id in self.managers
 
-    async def _found(self, pools: Iterable[PoolMetadata]) -> dict[PoolId, str]:
+    async def _managers_of(self, pools: Iterable[PoolMetadata]) -> dict[PoolId, str]:
         found = {}
         for pool in pools:
             if pool.protocol != "v4":
                 continue
             manager = await pool_manager(self._node, pool, self._settings)
             if manager is None:
-                self._unplaced[pool.id] = (pool, asyncio.get_running_loop().time() + ASK_AGAIN_S)
+                self._without_manager[pool.id] = (pool, asyncio.get_running_loop().time() + MANAGER_RETRY_S)
                 log.error("pool %s is not listed: no PoolManager is known; set ARENA_V4_POOL_MANAGER", pool.id)
             else:
                 found[pool.id] = manager
         return found
 
-    async def _say(self, added: Sequence[Listed], removed: Sequence[PoolId]) -> None:
+    async def _publish(self, added: Sequence[Listed], removed: Sequence[PoolId]) -> None:
         records = [(record.pool.id, encode_record(record)) for record in added] + [(pool, None) for pool in removed]
         await self._publisher.send(
             self._topic,

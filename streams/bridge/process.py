@@ -1,4 +1,4 @@
-"""Feed, list and node onto the topics: every block whole, in order, once, and nothing lost in silence."""
+"""The entrance of process `bridge`: publishes the feed's blocks and the NATS whitelist on the chain's topics."""
 
 import asyncio
 import logging
@@ -8,31 +8,32 @@ from functools import partial
 
 from protocols.types import PoolId, PoolMetadata
 from settings import Settings
-from streams.bridge.block_reader import Reader
-from streams.bridge.chain_follower import Follower, Limits
+from streams.bridge.block_reader import BlockReader
+from streams.bridge.chain_follower import ChainFollower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.bridge.feed_reader import ControlWire, Feed, SeedWire
-from streams.bridge.leader_election import leading
-from streams.bridge.pool_listing import Listing, recorded
-from streams.bridge.resume import highest_term, resume, tails
+from streams.bridge.feed_reader import ControlWire, FeedReader, SeedWire
+from streams.bridge.leader_election import elected
+from streams.bridge.pool_listing import PoolListing, read_listed
+from streams.bridge.resume import highest_term, read_partition_ends, resume
 from streams.exex.assembly import FedBlock, FedReorg, Step
 from streams.kafka.clients import producing
 from streams.kafka.groups import run_until_first_exit
 from streams.kafka.publisher import Publisher
-from streams.kafka.topic_setup import ensure
+from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
 from streams.nats.subscriber import subscribe
 from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_state import FullList, apply_full
 from streams.node.client import Node, NodeUnavailable, RpcError, connect
+from streams.retry import Retries
 
 log = logging.getLogger(__name__)
 
-REPEAT_S = 3600.0
-NODE_PAUSE_S = 2.0
-CALM_S = 0.3
-"""A list is taken over when no more was said for so long: what NATS retained may be a part of it, or out of date."""
-SETTLING_S = 1.0
+REPUBLISH_S = 3600.0
+NODE_RETRY_S = 2.0
+LIST_SETTLES_S = 0.3
+"""A list is applied when no message came for so long: what NATS retains comes in parts, the oldest first."""
+REORG_TIMEOUT_S = 1.0
 
 
 class SeedUnverified(Exception):
@@ -41,122 +42,131 @@ class SeedUnverified(Exception):
 
 
 async def run(settings: Settings) -> None:
-    """Until cancelled. Raises what it cannot go on after: ProduceFailed, SecondWriter, NoLongerLeads and the like."""
+    """Until cancelled. Raises ProduceFailed, SecondWriter, LeadershipLost and others after which it must restart."""
     if settings.exex_wire == "seed" and not settings.bridge_verify:
         raise SeedUnverified
-    await ensure(settings)
-    topic = topics(settings.chain).chain
+    await ensure_topics(settings)
     async with AsyncExitStack() as stack:
-        lead = await stack.enter_async_context(leading(settings))
+        leadership = await stack.enter_async_context(elected(settings))
         node = await stack.enter_async_context(connect(settings.rpc))
         publisher = Publisher(await stack.enter_async_context(producing(settings)), settings.partitions)
-        listing = Listing(node, publisher, settings, await recorded(settings))
-        found = await tails(settings, topic)
-        term = 1 + max(tail.memory.term for tail in found.values())
-        ends = {partition: tail.end for partition, tail in found.items()}
-        chain = ChainPublisher(publisher, topic, ends, term, partial(highest_term, settings, topic))
-        log.info("this bridge leads %s, in term %d", settings.chain, term)
-        await resume(chain, [tail.memory for tail in found.values()])
-        await _placed(listing)
+        listing = PoolListing(node, publisher, settings, await read_listed(settings))
+        chain = await _resumed(settings, publisher)
+        await _find_managers(listing)
         bridge = Bridge(settings, node, listing, chain)
-        await run_until_first_exit(bridge.feed.run(), bridge.hear(), bridge.publish(), lead.lost())
+        await run_until_first_exit(
+            bridge.feed.run(), bridge.receive_whitelist(), bridge.publish_steps(), leadership.raise_when_lost()
+        )
 
 
-async def _placed(listing: Listing) -> None:
-    while True:
-        try:
-            return await listing.place()
-        except (NodeUnavailable, RpcError) as error:
-            log.warning("the node is needed to find the PoolManagers of the pools held: %s", error)
-            await asyncio.sleep(NODE_PAUSE_S)
+async def _resumed(settings: Settings, publisher: Publisher) -> ChainPublisher:
+    """At the end of the topic, in a term of its own."""
+    topic = topics(settings.chain).chain
+    partitions = await read_partition_ends(settings, topic)
+    term = 1 + max(end.published.term for end in partitions.values())
+    offsets = {partition: end.offset for partition, end in partitions.items()}
+    chain = ChainPublisher(publisher, topic, offsets, term, partial(highest_term, settings, topic))
+    log.info("this bridge is the leader of %s, in term %d", settings.chain, term)
+    await resume(chain, [end.published for end in partitions.values()])
+    return chain
+
+
+async def _find_managers(listing: PoolListing) -> None:
+    retries = Retries("The PoolManagers of the listed pools", (NodeUnavailable, RpcError), wait_max_s=NODE_RETRY_S)
+    async for attempt in retries:
+        with attempt:
+            await listing.find_managers()
 
 
 class Bridge:
-    """`publish` is the one task that writes; the others only lay before it what came."""
+    """`publish_steps` is the one task that writes; the others leave their input for it."""
 
-    def __init__(self, settings: Settings, node: Node, listing: Listing, chain: ChainPublisher) -> None:
-        control = settings.exex_wire == "control"
+    def __init__(self, settings: Settings, node: Node, listing: PoolListing, chain: ChainPublisher) -> None:
+        block_marks = settings.exex_wire == "control"
         self._settings = settings
         self._node = node
         self._listing = listing
         self._chain = chain
-        self._news = asyncio.Event()
-        self._repeat_at_s = 0.0
-        self._calm = asyncio.get_running_loop().call_later(0, self._news.set)
-        self.feed = Feed(settings.exex_socket, ControlWire if control else SeedWire, settings.bridge_buffer, self._news)
-        self._follower = Follower(
+        self._changed = asyncio.Event()
+        self._republish_at_s = 0.0
+        self._applying = asyncio.get_running_loop().call_later(0, self._changed.set)
+        wire = ControlWire if block_marks else SeedWire
+        self.feed = FeedReader(settings.exex_socket, wire, settings.bridge_buffer, self._changed)
+        self._follower = ChainFollower(
             node,
-            Reader(node, listing, verify=settings.bridge_verify, block_marks=control, margin=settings.listing_margin),
+            BlockReader(
+                node, listing, verify=settings.bridge_verify, block_marks=block_marks, margin=settings.listing_margin
+            ),
             chain,
-            Limits(settings.bridge_patience_s, settings.bridge_gap_blocks, SETTLING_S),
+            Limits(settings.bridge_patience_s, settings.bridge_gap_blocks, REORG_TIMEOUT_S),
             self.feed.has_more,
         )
 
-    async def hear(self) -> None:
-        said = FullList(self._listing.wanted)
+    async def receive_whitelist(self) -> None:
+        received = FullList(self._listing.target)
         async for subject, payload in subscribe(self._settings):
             try:
-                said = apply_full(said, subject, payload, self._settings.chain)
+                received = apply_full(received, subject, payload, self._settings.chain)
             except Rejected as error:
-                log.error("the list stays as it is: %s", error)  # noqa: TRY400  the sentence says it all
+                log.error("the list stays as it is: %s", error)  # noqa: TRY400  no traceback: the error is a sentence
                 continue
-            for reason in said.skipped:
+            for reason in received.skipped:
                 log.error("left out of the list: %s", reason)
-            self._calm.cancel()
-            self._calm = asyncio.get_running_loop().call_later(CALM_S, self._take_over, said.pools)
+            self._applying.cancel()
+            self._applying = asyncio.get_running_loop().call_later(LIST_SETTLES_S, self._apply_list, received.pools)
 
-    def _take_over(self, pools: Mapping[PoolId, PoolMetadata]) -> None:
-        self._listing.want(pools)
-        self._news.set()
+    def _apply_list(self, pools: Mapping[PoolId, PoolMetadata]) -> None:
+        self._listing.set_target(pools)
+        self._changed.set()
 
-    async def publish(self) -> None:
-        await self._look()
+    async def publish_steps(self) -> None:
+        await self._catch_up()
         while True:
-            self._news.clear()
-            await self._settle()
+            self._changed.clear()
+            await self._publish_list()
             if step := self.feed.take():
                 await self._follow(step)
-            elif not await self._told(self._settings.bridge_silence_s):
-                await self._look()
+            elif not await self._wait_for_change(self._settings.bridge_silence_s):
+                await self._catch_up()
 
     async def _follow(self, step: Step) -> None:
         match step:
             case FedBlock():
-                await self._follower.block(step)
-            case FedReorg() if self._chain.memory.last is not None or step.blocks:
-                await self._follower.reorg(step)
+                await self._follower.catch_up(step.number, step)
+            case FedReorg() if self._chain.published.last is not None or step.blocks:
+                await self._follower.follow_reorg(step)
 
-    async def _settle(self) -> None:
-        """Between two blocks: changes of the list, and the whole of it now and then.
+    async def _publish_list(self) -> None:
+        """Its changes, and the whole list every hour.
 
-        Not before there is a block to count from: the one that a feed names first may turn out to be of no chain.
+        Changes wait for the first block: until then it is not known from which block a pool counts.
         """
-        last = self._chain.memory.last
+        last = self._chain.published.last
         if last is not None:
-            await self._listing.settle(last + 1)
+            await self._listing.publish_changes(last + 1)
         now_s = asyncio.get_running_loop().time()
-        if now_s >= self._repeat_at_s:
-            await self._listing.repeat()
-            self._repeat_at_s = now_s + REPEAT_S
+        if now_s >= self._republish_at_s:
+            await self._listing.republish()
+            self._republish_at_s = now_s + REPUBLISH_S
 
-    async def _told(self, patience_s: float) -> bool:
+    async def _wait_for_change(self, timeout_s: float) -> bool:
         try:
-            async with asyncio.timeout(patience_s):
-                return await self._news.wait()
+            async with asyncio.timeout(timeout_s):
+                return await self._changed.wait()
         except TimeoutError:
             return False
 
-    async def _look(self) -> None:
-        """The feed is silent, or the bridge has just started: what the node has beyond the topic is published."""
-        last = self._chain.memory.last
+    async def _catch_up(self) -> None:
+        """Publishes what the node has beyond the topic: after the start, and when the feed is silent."""
+        last = self._chain.published.last
         if last is None:
             return
         try:
             latest = await self._node.header("latest")
         except (NodeUnavailable, RpcError) as error:
-            log.warning("the node does not tell its head: %s", error)
+            log.warning("the node does not give its head: %s", error)
             return
         if latest is not None:
             if latest.number > last:
                 log.warning("the topic ends at block %d, the feed is silent, the node is at %d", last, latest.number)
-            await self._follower.advance(latest.number)
+            await self._follower.catch_up(latest.number)

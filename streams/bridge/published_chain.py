@@ -1,6 +1,6 @@
-"""What the bridge has published of the chain: its last blocks by number and hash. PURE.
+"""The last blocks that the bridge has published, by number and hash. PURE.
 
-The same memory is rebuilt from the records of a partition, so that a bridge started again knows what it said before.
+They are rebuilt from the records of a partition, so that a bridge that starts knows what was published before.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,17 +16,17 @@ class PublishedChain:
         self._size = size
         self._hashes: dict[int, str] = {}
         self.last: int | None = None
-        """The highest block that was published or given up; None: nothing was."""
+        """The highest block that was published, or is in a gap; None: nothing was published."""
         self.partial = False
         """Updates came after the last complete block."""
         self.term = 0
         """The highest that a record carried."""
-        self._doubtful: Block | None = None
-        """The last head, where it does not follow the one before."""
+        self._unconnected: Block | None = None
+        """The last head, where its parent is not the head before."""
 
     @property
     def head(self) -> Block | None:
-        """None where nothing was published, and after a gap: then the chain has to be taken as it comes."""
+        """None where nothing was published, and after a gap: then any block may come next."""
         return None if self.last is None else self.at(self.last)
 
     @property
@@ -53,11 +53,13 @@ class PublishedChain:
     def rewind(self, ancestor: Block) -> None:
         self.publish(ancestor)
 
-    def lose(self, first: int, last: int) -> None:
+    def skip(self, first: int, last: int) -> None:
+        """Blocks first to last are a gap."""
         self._forget_from(first)
         self.last, self.partial = last, False
 
     def replay(self, record: ChainRecord | None) -> None:
+        """Records of an older term are ignored, as all readers do. None: a record that is undecodable."""
         if record is not None and record.term is not None:
             if record.term < self.term:
                 return
@@ -66,24 +68,24 @@ class PublishedChain:
             case Update() | None:
                 self.partial = True
             case Head(block):
-                self._follow(block)
+                self._replay_head(block)
             case Reorg(ancestor):
                 self.rewind(ancestor)
             case Gap(first, last):
-                self.lose(first, last)
+                self.skip(first, last)
 
-    def _follow(self, header: Header) -> None:
-        """A head that does not follow is believed when the next one follows it; before that it may be anybody's."""
-        head, doubtful, block = self.head, self._doubtful, Block(header.number, header.hash)
-        self._doubtful = None
-        if head is None or block == head or (header.number, header.parent) == (head.number + 1, head.hash):
+    def _replay_head(self, header: Header) -> None:
+        """A head that is not connected counts once the next head has it as its parent."""
+        head, unconnected, block = self.head, self._unconnected, Block(header.number, header.hash)
+        self._unconnected = None
+        if head is None or block == head or _is_child(header, head):
             self.publish(block)
-        elif doubtful is not None and (header.number, header.parent) == (doubtful.number + 1, doubtful.hash):
-            self._hashes = {doubtful.number: doubtful.hash}
-            self.last = doubtful.number
+        elif unconnected is not None and _is_child(header, unconnected):
+            self._hashes = {unconnected.number: unconnected.hash}
+            self.last = unconnected.number
             self.publish(block)
         elif self.at(header.number) != block:
-            self._doubtful, self.partial = block, True
+            self._unconnected, self.partial = block, True
 
     def _forget_from(self, number: int) -> None:
         if self.last is not None and number > self.last:
@@ -92,19 +94,23 @@ class PublishedChain:
             del self._hashes[forgotten]
 
 
-def replayed(records: Iterable[ChainRecord | None], size: int = REMEMBERED_BLOCKS) -> PublishedChain:
-    memory = PublishedChain(size)
+def replay_records(records: Iterable[ChainRecord | None], size: int = REMEMBERED_BLOCKS) -> PublishedChain:
+    published = PublishedChain(size)
     for record in records:
-        memory.replay(record)
-    return memory
+        published.replay(record)
+    return published
 
 
-def agree(memories: Sequence[PublishedChain]) -> bool:
+def have_same_end(chains: Sequence[PublishedChain]) -> bool:
     """Whether all partitions end at the same complete block, or in the same gap."""
-    return not any(memory.partial for memory in memories) and len({(m.last, m.head) for m in memories}) == 1
+    return not any(chain.partial for chain in chains) and len({(chain.last, chain.head) for chain in chains}) == 1
 
 
-def common(memories: Sequence[PublishedChain]) -> Block | None:
-    """The highest block that every partition has complete; None: there is no such block in memory."""
-    first, *others = memories
+def common_ancestor(chains: Sequence[PublishedChain]) -> Block | None:
+    """The highest block that every partition has complete; None where they have no block in common."""
+    first, *others = chains
     return next((block for block in first.descending() if all(m.at(block.number) == block for m in others)), None)
+
+
+def _is_child(header: Header, parent: Block) -> bool:
+    return (header.number, header.parent) == (parent.number + 1, parent.hash)

@@ -1,4 +1,4 @@
-"""How what runs for ever comes to its end, whatever the libraries below it are doing at that moment."""
+"""Task lifecycle: run until the first task exits, cancel and await the rest, leave a consumer group."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,12 +6,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-PATIENCE_S = 1.0
-FAREWELL_S = 5.0
+CANCEL_AGAIN_S = 1.0
+LEAVE_TIMEOUT_S = 5.0
 
 
 async def run_until_first_exit(*parts: Coroutine[Any, Any, None]) -> None:
-    """Until one of them ends or fails; its failure is raised, and the others have ended by then."""
+    """Until one of them returns or fails; its failure is raised after the others have been cancelled."""
     tasks = [asyncio.create_task(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -22,20 +22,20 @@ async def run_until_first_exit(*parts: Coroutine[Any, Any, None]) -> None:
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    """Cancels them until they have ended: in Python 3.11 a library's `wait_for` can lose a cancellation."""
+    """Cancels again until all have ended: in Python 3.11 a library's `wait_for` can lose a cancellation."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=PATIENCE_S)
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not complain of it
+            task.exception()  # retrieved, else asyncio logs that it never was
 
 
 async def raise_group_failure(consumer: AIOKafkaConsumer) -> None:
-    """Of a started member of a group, for ever: raises the KafkaError that ended one of aiokafka's own tasks.
+    """Raises the KafkaError that ended one of aiokafka's own tasks; runs as long as the consumer.
 
-    It tells nobody who waits for records, or to be assigned some. Brokers that are all fenced are one way to get there.
+    aiokafka itself leaves its callers waiting for records or an assignment, for example when all brokers are fenced.
     """
     tasks = consumer._coordinator._coordination_task, consumer._fetcher._fetch_task  # no public way to them
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -46,9 +46,9 @@ async def raise_group_failure(consumer: AIOKafkaConsumer) -> None:
 
 
 async def leave_group(consumer: AIOKafkaConsumer) -> None:
-    """Says so to the group, so that others take over at once; where Kafka is gone it learns by missing heartbeats."""
+    """Stops the consumer, so that its partitions are assigned to others at once; gives up where Kafka is gone."""
     leaving = asyncio.create_task(consumer.stop())
-    await asyncio.wait([leaving], timeout=FAREWELL_S)
+    await asyncio.wait([leaving], timeout=LEAVE_TIMEOUT_S)
     if not leaving.done():
         leaving.cancel()
-        await consumer._client.close()  # no public way out of a farewell that nobody hears
+        await consumer._client.close()  # no public way to end a stop() that Kafka does not answer

@@ -1,4 +1,4 @@
-"""Batches of records to the partitions of a topic: whole, in order, acknowledged."""
+"""Publishes batches of records on the partitions of a topic, in order, and waits until they are acknowledged."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-PRODUCE_PATIENCE_S = 60.0
+PRODUCE_TIMEOUT_S = 60.0
 
 
 class Entry(NamedTuple):
@@ -29,7 +29,7 @@ class Publisher:
         self.partitions = partitions
 
     async def send(self, topic: str, entries: Iterable[Entry]) -> dict[int, list[tuple[int, int]]]:
-        """Returns, per partition, base offset and count of each batch, once all are acknowledged."""
+        """Returns, per partition, base offset and count of each batch. Raises ProduceFailed."""
         by_partition: dict[int, list[Entry]] = {}
         for entry in entries:
             by_partition.setdefault(entry.partition, []).append(entry)
@@ -46,7 +46,7 @@ class Publisher:
                 batch.append(timestamp=None, key=entry.key, value=entry.value)
         batches.append(batch)
         try:
-            async with asyncio.timeout(PRODUCE_PATIENCE_S):
+            async with asyncio.timeout(PRODUCE_TIMEOUT_S):
                 return [await self._acknowledged(each, topic, partition) for each in batches]
         except (KafkaError, TimeoutError) as error:
             raise ProduceFailed(topic, partition, error) from error

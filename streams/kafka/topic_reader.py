@@ -1,4 +1,4 @@
-"""Reads a topic, or a range of one partition, from the log itself, outside any consumer group."""
+"""Reads a whole topic, or a range of offsets of one partition, outside any consumer group."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,13 +15,13 @@ STALL_S = 10.0
 class Stalled(Exception):
     def __init__(self, partition: TopicPartition, position: int, end: int) -> None:
         super().__init__(
-            f"Kafka gave nothing of {partition.topic}, partition {partition.partition}, for {STALL_S:.0f} s "
+            f"Kafka returned no record of {partition.topic}, partition {partition.partition}, for {STALL_S:.0f} s "
             f"at offset {position} of {end}"
         )
 
 
 async def read_all(settings: Settings, topic: str) -> list[ConsumerRecord]:
-    """All records of a compacted topic."""
+    """All records, partition by partition."""
     partitions = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
     async with reading_consumer(settings) as consumer:
         begins = await consumer.beginning_offsets(partitions)
@@ -35,7 +35,7 @@ async def reading_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer
         **client_options(settings),
         **fetch_limits(),
         enable_auto_commit=False,
-        auto_offset_reset="earliest",  # what retention takes away meanwhile is the oldest
+        auto_offset_reset="earliest",  # retention may delete the start of the range meanwhile
     )
     try:
         await consumer.start()
@@ -45,6 +45,7 @@ async def reading_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer
 
 
 async def read_range(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[ConsumerRecord]:
+    """Records with offsets from `start` up to `end`. Raises Stalled."""
     if start >= end:
         return []
     loop = asyncio.get_running_loop()

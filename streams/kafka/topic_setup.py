@@ -13,19 +13,20 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 from settings import Settings
 from streams.kafka.clients import LARGEST_RECORD_BYTES, client_options
 from streams.kafka.topics import topics
+from streams.retry import Retries
 
 log = logging.getLogger(__name__)
 
 DAY_MS = 24 * 60 * 60 * 1000
 HOUR_MS = 60 * 60 * 1000
-PATIENCE_S = 60.0
-PAUSE_S = 3.0
+LONGEST_DELAY_S = 3.0
+LEADER_POLL_S = 0.1
 
 
 class KafkaUnreachable(Exception):
-    def __init__(self, servers: str, patience_s: float) -> None:
+    def __init__(self, servers: str, timeout_s: float) -> None:
         super().__init__(
-            f"Kafka at {servers} did not answer for {patience_s:.0f} s; start it, or point ARENA_KAFKA to it"
+            f"Kafka at {servers} did not answer for {timeout_s:.0f} s; start it, or point ARENA_KAFKA to it"
         )
 
 
@@ -38,25 +39,25 @@ class TopicRefused(Exception):
         super().__init__(f"Kafka refused to create topic {topic}: {message or error}")
 
 
-async def ensure(settings: Settings, patience_s: float = PATIENCE_S) -> None:
-    """Creates the topics that are absent and checks those that are there.
+async def ensure_topics(settings: Settings) -> None:
+    """Waits for Kafka up to ARENA_KAFKA_PATIENCE_S, creates the topics that are absent, and checks those that exist.
 
     Raises KafkaUnreachable, TopicRefused, TopicMismatch.
     """
-    async with _admin(settings, patience_s) as admin:
-        wanted = _definitions(settings)
-        there = await _described(admin)
-        await _create(admin, settings, {name: conf for name, conf in wanted.items() if name not in there})
-        there = await _led(admin, set(wanted), patience_s)
+    async with _admin(settings) as admin:
+        wanted = _configurations(settings)
+        existing = await _described(admin)
+        await _create(admin, settings, {name: conf for name, conf in wanted.items() if name not in existing})
+        existing = await _wait_for_leaders(admin, set(wanted), settings.kafka_patience_s)
         for name in wanted:
-            _check_partitions(name, len(there[name]), _partitions(settings, name))
+            _check_partitions(name, len(existing[name]), _partitions(settings, name))
         await _check_configurations(admin, wanted)
 
 
-def _definitions(settings: Settings) -> dict[str, dict[str, str]]:
+def _configurations(settings: Settings) -> dict[str, dict[str, str]]:
     names = topics(settings.chain)
     retention_ms = int(settings.retention_days * DAY_MS)
-    kept = {"cleanup.policy": "delete", "retention.ms": str(retention_ms), **_limits(settings)}
+    kept = {"cleanup.policy": "delete", "retention.ms": str(retention_ms), **_size_and_safety(settings)}
     return {
         names.chain: kept,
         names.snapshots: kept,
@@ -65,14 +66,14 @@ def _definitions(settings: Settings) -> dict[str, dict[str, str]]:
         names.wanted: {**kept, "retention.ms": str(min(retention_ms, DAY_MS))},
         names.whitelist: {
             "cleanup.policy": "compact",
-            "delete.retention.ms": str(retention_ms),  # a worker away no longer than `chain` lasts sees each removal
+            "delete.retention.ms": str(retention_ms),  # so that a worker down for less still reads each removal
             "segment.ms": str(HOUR_MS),
-            **_limits(settings),
+            **_size_and_safety(settings),
         },
     }
 
 
-def _limits(settings: Settings) -> dict[str, str]:
+def _size_and_safety(settings: Settings) -> dict[str, str]:
     return {
         "max.message.bytes": str(LARGEST_RECORD_BYTES),
         "min.insync.replicas": str(max(1, settings.kafka_replication - 1)),
@@ -80,29 +81,38 @@ def _limits(settings: Settings) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _admin(settings: Settings, patience_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = await _connected(settings, patience_s)
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = await _connect(settings)
     try:
         yield admin
     finally:
         await admin.close()
 
 
-async def _connected(settings: Settings, patience_s: float) -> AIOKafkaAdminClient:
+async def _connect(settings: Settings) -> AIOKafkaAdminClient:
     loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + patience_s
-    while True:
-        admin = AIOKafkaAdminClient(**client_options(settings))
-        try:
-            await admin.start()
-        except KafkaConnectionError as error:
-            await admin.close()
-            if loop.time() + PAUSE_S > deadline_s:
-                raise KafkaUnreachable(settings.kafka, patience_s) from error
-            log.warning("Kafka at %s does not answer; trying again in %.0f s", settings.kafka, PAUSE_S)
-            await asyncio.sleep(PAUSE_S)
-        else:
-            return admin
+    deadline_s = loop.time() + settings.kafka_patience_s
+
+    def is_retried(error: Exception) -> bool:
+        return isinstance(error, KafkaConnectionError) and loop.time() + LONGEST_DELAY_S < deadline_s
+
+    try:
+        async for attempt in Retries(f"Kafka at {settings.kafka}", is_retried, wait_max_s=LONGEST_DELAY_S):
+            with attempt:
+                return await _started(settings)
+    except KafkaConnectionError as error:
+        raise KafkaUnreachable(settings.kafka, settings.kafka_patience_s) from error
+    raise AssertionError("an attempt returns or raises")
+
+
+async def _started(settings: Settings) -> AIOKafkaAdminClient:
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    try:
+        await admin.start()
+    except BaseException:
+        await admin.close()
+        raise
+    return admin
 
 
 async def _described(admin: AIOKafkaAdminClient) -> dict[str, list[dict[str, Any]]]:
@@ -123,21 +133,23 @@ async def _create(admin: AIOKafkaAdminClient, settings: Settings, absent: Mappin
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:  # another process may have been faster
             raise TopicRefused(name, error(), message[0] if message else None)
-        log.info("topic %s is there with %d partitions", name, settings.partitions)
+        log.info("created topic %s with %d partitions", name, _partitions(settings, name))
 
 
-async def _led(admin: AIOKafkaAdminClient, names: set[str], patience_s: float) -> dict[str, list[dict[str, Any]]]:
-    """Waits until every partition has a leader: a topic just created has none for a moment."""
+async def _wait_for_leaders(
+    admin: AIOKafkaAdminClient, names: set[str], timeout_s: float
+) -> dict[str, list[dict[str, Any]]]:
+    """A topic just created has partitions without a leader for a moment. Returns the partitions by topic."""
     loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + patience_s
+    deadline_s = loop.time() + timeout_s
     while True:
-        there = await _described(admin)
-        unled = [name for name in names if not there.get(name) or any(p["leader"] < 0 for p in there[name])]
-        if not unled:
-            return there
+        existing = await _described(admin)
+        leaderless = [name for name in names if not existing.get(name) or any(p["leader"] < 0 for p in existing[name])]
+        if not leaderless:
+            return existing
         if loop.time() > deadline_s:
-            raise KafkaError(f"no leader for the partitions of {', '.join(sorted(unled))} after {patience_s:.0f} s")
-        await asyncio.sleep(0.1)
+            raise KafkaError(f"no leader for the partitions of {', '.join(sorted(leaderless))} after {timeout_s:.0f} s")
+        await asyncio.sleep(LEADER_POLL_S)
 
 
 def _partitions(settings: Settings, name: str) -> int:
@@ -163,13 +175,13 @@ async def _check_configurations(admin: AIOKafkaAdminClient, wanted: Mapping[str,
 
 def _check_configuration(name: str, actual: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     if actual["cleanup.policy"] != wanted["cleanup.policy"]:
-        raise TopicMismatch(_mend(name, "cleanup.policy", actual, wanted))
+        raise TopicMismatch(_alter(name, "cleanup.policy", actual, wanted))
     if int(actual["max.message.bytes"]) < int(wanted["max.message.bytes"]):
-        raise TopicMismatch(_mend(name, "max.message.bytes", actual, wanted))
+        raise TopicMismatch(_alter(name, "max.message.bytes", actual, wanted))
 
 
-def _mend(name: str, option: str, actual: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+def _alter(name: str, option: str, actual: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     return (
-        f"topic {name} has {option}={actual[option]} and should have {wanted[option]}; mend it with kafka-configs "
+        f"topic {name} has {option}={actual[option]} and should have {wanted[option]}; change it with kafka-configs "
         f"--alter --entity-type topics --entity-name {name} --add-config {option}={wanted[option]}"
     )

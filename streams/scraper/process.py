@@ -13,7 +13,7 @@ from settings import Settings
 from streams.kafka.clients import client_options, fetch_limits, producing
 from streams.kafka.groups import leave_group, raise_group_failure, run_until_first_exit
 from streams.kafka.records import Undecodable, decode_snapshot_request
-from streams.kafka.topic_setup import ensure
+from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
 from streams.node.client import connect
 from streams.scraper.batch_size import PROTOCOLS, BatchConfig, batch_config
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 async def run(settings: Settings, config: BatchConfig | None = None) -> None:
     """Until cancelled. Raises KafkaUnreachable, TopicRefused, TopicMismatch, NotPublished."""
-    await ensure(settings)
+    await ensure_topics(settings)
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(connect(settings.rpc))
         publisher = SnapshotPublisher(settings.chain, await stack.enter_async_context(producing(settings)))

@@ -32,7 +32,7 @@ from streams.exex.control import (
 )
 from streams.kafka.clients import fetch_limits, producer
 from streams.kafka.records import Gap, Head, Listed, Reorg, Undecodable, Update, decode_chain, encode_record
-from streams.kafka.topic_setup import ensure
+from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
 from streams.node.client import Node, NodeHeader, connect
 
@@ -339,7 +339,7 @@ async def reading(settings: Settings) -> AsyncIterator[Topic]:
 
 async def list_pools(settings: Settings, pools: Sequence[PoolMetadata] = METADATA) -> None:
     """As a bridge before this one would have said."""
-    await ensure(settings)
+    await ensure_topics(settings)
     async with producer(settings) as sender:
         for pool in pools:
             record = encode_record(Listed(pool, 0))

@@ -125,7 +125,7 @@ async def test_a_feed_of_another_chain_is_not_believed(on: Stage, caplog: pytest
     await on.topic.until(header)
 
     await on.right(first.number)
-    assert "the node is taken at its word" in caplog.text
+    assert "the node's block is published" in caplog.text
 
 
 async def test_a_reorg_told_by_the_feed_is_followed(on: Stage) -> None:

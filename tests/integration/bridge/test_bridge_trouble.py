@@ -1,4 +1,4 @@
-"""Feed, node or broker are slow, away or wrong: nothing is lost in silence."""
+"""Feed, node or broker are slow, away or wrong: no block is lost without a Gap."""
 
 import asyncio
 import random
@@ -73,7 +73,7 @@ async def test_a_node_that_is_away_for_a_moment_costs_nothing(settings: Settings
         assert on.topic.gaps == []
 
 
-async def test_a_node_that_stays_away_leaves_a_gap_that_is_said(settings: Settings, rpc: str, door: Door) -> None:
+async def test_a_node_that_stays_away_leaves_a_gap(settings: Settings, rpc: str, door: Door) -> None:
     async with stage(settings, rpc) as on:
         _, last = await on.live(2)
         door.shut()
@@ -102,7 +102,7 @@ async def test_a_feed_ahead_of_its_node_is_waited_for(settings: Settings, rpc: s
 
 
 @pytest.mark.parametrize("node_answers", [True, False])
-async def test_a_block_number_that_cannot_be_is_not_believed(
+async def test_a_block_number_that_no_chain_has_is_ignored(
     settings: Settings, rpc: str, door: Door, node_answers: bool
 ) -> None:
     async with stage(settings, rpc) as on:
@@ -186,7 +186,7 @@ async def test_a_pool_whose_logs_are_not_those_of_its_protocol_is_taken_off_the_
         assert first.number < header.number
 
 
-async def test_whatever_the_feed_says_the_topic_is_the_chain(settings: Settings, rpc: str) -> None:
+async def test_whatever_the_feed_sends_the_topic_is_the_chain(settings: Settings, rpc: str) -> None:
     """Random blocks, reorgs, losses, lies and hang-ups, the chain moving on while the bridge walks."""
     dice = random.Random(20)
     async with stage(settings, rpc) as on:
@@ -222,7 +222,7 @@ async def _disturb(dice: random.Random, chain: Chain, feed: Feed) -> None:
 async def test_a_broker_that_dies_stops_the_bridge_with_a_sentence_and_nothing_is_lost(
     settings: Settings, rpc: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "PRODUCE_PATIENCE_S", 3.0)
+    monkeypatch.setattr(publisher, "PRODUCE_TIMEOUT_S", 3.0)
     with Kafka() as broker:
         settings = settings.model_copy(update={"kafka": broker.address})
         async with stage(settings, rpc) as on:
@@ -240,12 +240,9 @@ async def test_a_broker_that_dies_stops_the_bridge_with_a_sentence_and_nothing_i
                 assert topic.blocks == await on.chain.truth(first.number)
 
 
-async def test_without_kafka_at_start_the_bridge_ends_with_a_sentence(
-    settings: Settings, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("streams.kafka.topic_setup.PAUSE_S", 0.1)
-    monkeypatch.setattr("streams.kafka.topic_setup.ensure.__defaults__", (0.5,))
+async def test_without_kafka_at_start_the_bridge_ends_with_a_sentence(settings: Settings, unused_tcp_port: int) -> None:
+    nowhere = {"kafka": f"127.0.0.1:{unused_tcp_port}", "kafka_patience_s": 0.5}
 
     with pytest.raises(KafkaUnreachable, match="start it, or point ARENA_KAFKA to it"):
-        async with bridging(settings.model_copy(update={"kafka": f"127.0.0.1:{unused_tcp_port}"})) as task:
+        async with bridging(settings.model_copy(update=nowhere)) as task:
             await task

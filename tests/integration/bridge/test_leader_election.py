@@ -1,4 +1,4 @@
-"""Two bridges of one chain, as processes: one leads, the other takes over; one that wakes up late changes nothing."""
+"""Two bridges of one chain, as processes: one is the leader, the other takes over; a frozen one changes nothing."""
 
 import asyncio
 import os
@@ -12,8 +12,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from settings import Settings
-from streams.bridge.leader_election import leading
-from streams.kafka.topic_setup import ensure
+from streams.bridge.leader_election import elected
+from streams.kafka.topic_setup import ensure_topics
 from tests.support.bridge_harness import Chain, Feed, Topic, bridge_process, emitting, list_pools, reading
 
 pytestmark = pytest.mark.servers
@@ -53,7 +53,7 @@ async def feed(settings: Settings) -> AsyncIterator[Feed]:
     await started.stop()
 
 
-async def told(chain: Chain, feed: Feed, topic: Topic, blocks: int = 1) -> int:
+async def publish(chain: Chain, feed: Feed, topic: Topic, blocks: int = 1) -> int:
     """The number of the last of the blocks, which is on the topic when this returns."""
     for _ in range(blocks):
         header = await chain.mine(*chain.some())
@@ -67,15 +67,15 @@ async def no_coordinator(client: AIOKafkaClient, kind: int, name: str) -> int:
     raise AssertionError("Did we not perform bootstrap?")
 
 
-async def test_a_bridge_that_is_waiting_for_its_turn_ends_when_its_group_is_lost_to_it(
+async def test_a_bridge_that_stands_by_ends_when_aiokafka_gives_up_its_group(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await ensure(settings)
+    await ensure_topics(settings)
     monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", no_coordinator)
 
     async with asyncio.timeout(60):
         with pytest.raises(KafkaError, match="Did we not perform bootstrap"):
-            async with leading(settings):
+            async with elected(settings):
                 pass
 
 
@@ -83,13 +83,13 @@ async def test_the_other_bridge_takes_over_from_one_that_is_killed(
     settings: Settings, chain: Chain, feed: Feed, topic: Topic
 ) -> None:
     async with bridge_process(settings) as leader:
-        first = await told(chain, feed, topic)
+        first = await publish(chain, feed, topic)
         async with bridge_process(settings):
-            await told(chain, feed, topic, 3)
+            await publish(chain, feed, topic, 3)
 
             leader.kill()
             began = time.monotonic()
-            await told(chain, feed, topic, 3)
+            await publish(chain, feed, topic, 3)
             took_s = time.monotonic() - began
 
     assert topic.blocks == await chain.truth(first)
@@ -102,16 +102,16 @@ async def test_a_bridge_that_was_frozen_changes_nothing_when_it_wakes_up(
     settings: Settings, chain: Chain, feed: Feed, topic: Topic
 ) -> None:
     async with bridge_process(settings) as leader:
-        first = await told(chain, feed, topic)
+        first = await publish(chain, feed, topic)
         async with bridge_process(settings):
-            await told(chain, feed, topic, 3)
+            await publish(chain, feed, topic, 3)
 
             os.kill(leader.pid, signal.SIGSTOP)
-            await told(chain, feed, topic, 3)
+            await publish(chain, feed, topic, 3)
             os.kill(leader.pid, signal.SIGCONT)
-            await told(chain, feed, topic, 3)
+            await publish(chain, feed, topic, 3)
             code = await asyncio.wait_for(leader.wait(), 60)
-            await told(chain, feed, topic, 3)
+            await publish(chain, feed, topic, 3)
 
     assert code == 1
     assert topic.blocks == await chain.truth(first)

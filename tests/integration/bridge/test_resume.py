@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from protocols.events import Sync
 from protocols.types import Block
 from settings import Settings
-from streams.bridge.block import ReadBlock
+from streams.bridge.block import CompleteBlock
 from streams.bridge.chain_publisher import SecondWriter, block_records
 from streams.kafka.clients import producer
 from streams.kafka.publisher import Entry, Publisher
@@ -68,7 +68,7 @@ async def published(settings: Settings, entries: Sequence[Entry]) -> None:
 async def block_entries(settings: Settings, chain: Chain, number: int) -> list[Entry]:
     header = await chain.header(number)
     read = Header(header.number, header.hash, header.parent, header.timestamp)
-    return block_records(ReadBlock(read, await chain.updates(header)), settings.partitions, None)
+    return block_records(CompleteBlock(read, await chain.updates(header)), settings.partitions, None)
 
 
 async def blocks_entries(settings: Settings, chain: Chain, first: int, last: int) -> list[Entry]:
@@ -254,6 +254,6 @@ async def test_a_second_writer_is_noticed_and_stops_the_bridge(settings: Setting
         await published(settings, [Entry(1, None, encode_record(Gap(7, 7, "from elsewhere")))])
         await feed.tell(two, await chain.updates(two))
 
-        with pytest.raises(SecondWriter, match=r"somebody else writes to .*chain: partition 1 went on at offset"):
+        with pytest.raises(SecondWriter, match=r"another process writes to .*chain: partition 1 went on at offset"):
             await task
     await feed.stop()

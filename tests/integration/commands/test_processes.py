@@ -61,8 +61,6 @@ def test_kafka_down_at_start_ends_the_process_with_one_line(command: str) -> Non
         "import sys\n"
         "from commands import errors\n"
         "from commands.__main__ import arena\n"
-        "from streams.kafka import topic_setup\n"
-        "topic_setup.ensure.__defaults__ = (1.0,)\n"
         "sys.excepthook = errors.report\n"
         f"arena(['--log-level', 'error', '{command}'])\n"
     )
@@ -70,7 +68,7 @@ def test_kafka_down_at_start_ends_the_process_with_one_line(command: str) -> Non
     told = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env={**os.environ, "ARENA_KAFKA": nowhere},
+        env={**os.environ, "ARENA_KAFKA": nowhere, "ARENA_KAFKA_PATIENCE_S": "1"},
         capture_output=True,
         text=True,
         timeout=60,

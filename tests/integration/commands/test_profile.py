@@ -15,7 +15,7 @@ from lab.devnet.servers import start as servers
 from settings import Settings
 from streams.kafka.clients import producing
 from streams.kafka.records import Listed, encode_record
-from streams.kafka.topic_setup import ensure
+from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
 from streams.node.client import connect
 from streams.scraper.batch_size import BatchConfig
@@ -90,14 +90,14 @@ def test_the_command_reads_the_list_and_prints_tables(world: World, kafka: str, 
     settings = Settings(chain=chain_name, kafka=kafka)
 
     async def list_pools() -> None:
-        await ensure(settings)
+        await ensure_topics(settings)
         async with producing(settings) as producer:
             for pool in world.pools:
                 record = encode_record(Listed(pool.metadata, 1))
                 await producer.send_and_wait(topics(chain_name).whitelist, key=pool.id.encode(), value=record)
 
     untold = profiled("--rounds", "1", **environment)
-    asyncio.run(ensure(settings))
+    asyncio.run(ensure_topics(settings))
     empty = profiled("--rounds", "1", **environment)
     asyncio.run(list_pools())
     told = profiled("--rounds", "1", **environment)

@@ -6,7 +6,7 @@ from streams.kafka.clients import producer
 from streams.kafka.dead_letters import NoSuchLetter, replay, stored_letters
 from streams.kafka.records import DeadLetter, Unreadable, encode_record, to_text
 from streams.kafka.topic_reader import read_all
-from streams.kafka.topic_setup import ensure
+from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import partition_of, topics
 
 pytestmark = pytest.mark.servers
@@ -17,7 +17,7 @@ POOL = PoolId("0x" + "ab" * 20)
 @pytest.fixture
 async def settings(kafka: str, chain_name: str) -> Settings:
     made = Settings(kafka=kafka, chain=chain_name, partitions=2)
-    await ensure(made)
+    await ensure_topics(made)
     return made
 
 

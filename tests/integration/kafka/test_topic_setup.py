@@ -10,7 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from settings import Settings
 from streams.kafka.clients import fetch_limits, producer
-from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, ensure
+from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, ensure_topics
 from streams.kafka.topics import partition_of, topics
 
 pytestmark = pytest.mark.servers
@@ -44,7 +44,7 @@ async def test_absent_topics_are_created_with_their_cleanup_and_retention(kafka:
     settings = own(kafka, retention_days=2)
     names = topics(settings.chain)
 
-    await ensure(settings)
+    await ensure_topics(settings)
 
     chain = await configuration(kafka, names.chain)
     assert chain["cleanup.policy"] == "delete"
@@ -57,8 +57,8 @@ async def test_absent_topics_are_created_with_their_cleanup_and_retention(kafka:
 async def test_what_is_there_and_right_is_left_alone(kafka: str) -> None:
     settings = own(kafka)
 
-    await asyncio.gather(*(ensure(settings) for _ in range(3)))
-    await ensure(settings)
+    await asyncio.gather(*(ensure_topics(settings) for _ in range(3)))
+    await ensure_topics(settings)
 
 
 async def test_another_number_of_partitions_is_refused_and_named(kafka: str) -> None:
@@ -66,7 +66,7 @@ async def test_another_number_of_partitions_is_refused_and_named(kafka: str) -> 
     await created(kafka, topics(settings.chain).chain, partitions=5)
 
     with pytest.raises(TopicMismatch, match=r"\.chain has 5 partitions where ARENA_PARTITIONS says 3.*=5"):
-        await ensure(settings)
+        await ensure_topics(settings)
 
 
 async def test_another_cleanup_policy_is_refused_with_the_mending_command(kafka: str) -> None:
@@ -74,7 +74,7 @@ async def test_another_cleanup_policy_is_refused_with_the_mending_command(kafka:
     await created(kafka, topics(settings.chain).chain, cleanup_policy="compact")
 
     with pytest.raises(TopicMismatch, match=r"cleanup.policy=compact and should have delete; mend it"):
-        await ensure(settings)
+        await ensure_topics(settings)
 
 
 async def test_a_snapshots_topic_too_small_for_a_large_pool_is_refused(kafka: str) -> None:
@@ -82,12 +82,12 @@ async def test_a_snapshots_topic_too_small_for_a_large_pool_is_refused(kafka: st
     await created(kafka, topics(settings.chain).snapshots, cleanup_policy="delete")
 
     with pytest.raises(TopicMismatch, match=r"max.message.bytes=1048588 and should have 33554432"):
-        await ensure(settings)
+        await ensure_topics(settings)
 
 
 async def test_a_record_of_20_mb_passes_through(kafka: str) -> None:
     settings = own(kafka)
-    await ensure(settings)
+    await ensure_topics(settings)
     value = b"x" * 20_000_000
     name = topics(settings.chain).snapshots
 
@@ -103,7 +103,7 @@ async def test_a_record_of_20_mb_passes_through(kafka: str) -> None:
 
 async def test_a_key_lands_where_partition_of_says(kafka: str) -> None:
     settings = own(kafka)
-    await ensure(settings)
+    await ensure_topics(settings)
     keys = [f"0x{number:040x}".encode() for number in range(0, 10**6, 20_011)]
 
     async with AIOKafkaProducer(bootstrap_servers=kafka) as sender:
@@ -113,10 +113,10 @@ async def test_a_key_lands_where_partition_of_says(kafka: str) -> None:
 
 
 async def test_without_kafka_the_wait_ends_with_a_sentence(unused_tcp_port: int) -> None:
-    settings = own(f"127.0.0.1:{unused_tcp_port}")
+    settings = own(f"127.0.0.1:{unused_tcp_port}", kafka_patience_s=4)
     began = time.monotonic()
 
     with pytest.raises(KafkaUnreachable, match=r"did not answer for 4 s; start it, or point ARENA_KAFKA to it"):
-        await ensure(settings, patience_s=4)
+        await ensure_topics(settings)
 
     assert time.monotonic() - began < 10

@@ -30,7 +30,7 @@ from streams.kafka.records import (
     decode_snapshot,
     encode_record,
 )
-from streams.kafka.topic_setup import ensure
+from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
 from streams.node.client import connect
 from streams.node.pinned_state import NodeCapabilities, PinnedState
@@ -135,7 +135,7 @@ def bench(kafka: str, nats: str, chain_name: str, world: World) -> Running:
         }
         settings = Settings(**given)  # type: ignore[arg-type]
         task = asyncio.create_task(scraper.run(settings, config))
-        await ensure(settings)
+        await ensure_topics(settings)
         records = AIOKafkaConsumer(topics(chain_name).snapshots, bootstrap_servers=kafka, auto_offset_reset="earliest")
         await records.start()
         try:

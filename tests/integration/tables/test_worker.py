@@ -19,7 +19,7 @@ from protocols.types import Block, PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.kafka.clients import producer
 from streams.kafka.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, encode_record
-from streams.kafka.topic_setup import ensure
+from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import partition_of, topics
 
 PARTITIONS = 4
@@ -153,7 +153,7 @@ def worker(settings: Settings, tmp_path: Path) -> Any:
 
 @pytest.fixture
 async def kafka_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    await ensure(settings)
+    await ensure_topics(settings)
     async with producer(settings) as started:
         yield started
 

@@ -1,4 +1,4 @@
-"""Which of the bridges' group is given the partition, through every order in which they come, go and wake up."""
+"""Which bridge of the group gets the partition, in every order in which they join, die, freeze and wake up."""
 
 import random
 
@@ -10,21 +10,21 @@ from streams.bridge.leader_election import LeaderAssignor
 
 def rebalanced(members: dict[str, LeaderAssignor]) -> str:
     """The member that has the partition after a rebalance among these, as it goes over the wire."""
-    said = {
-        name: ConsumerProtocolMemberMetadata.decode(seat.metadata(["bridge"]).encode())
-        for name, seat in members.items()
+    metadata = {
+        name: ConsumerProtocolMemberMetadata.decode(assignor.metadata(["bridge"]).encode())
+        for name, assignor in members.items()
     }
-    given = random.choice(list(members.values())).assign(ClusterMetadata(), said)
+    given = random.choice(list(members.values())).assign(ClusterMetadata(), metadata)
     owners = []
-    for name, seat in members.items():
-        told = ConsumerProtocolMemberAssignment.decode(given[name].encode())
-        seat.on_assignment(told)
-        owners += [name] * len(told.partitions())
+    for name, assignor in members.items():
+        assignment = ConsumerProtocolMemberAssignment.decode(given[name].encode())
+        assignor.on_assignment(assignment)
+        owners += [name] * len(assignment.partitions())
     [owner] = owners
     return owner
 
 
-def test_who_leads_goes_on_leading_when_others_come() -> None:
+def test_the_leader_stays_the_leader_when_others_join() -> None:
     members = {"m": LeaderAssignor()}
     assert rebalanced(members) == "m"
     for other in ("a", "z", "b"):
@@ -32,7 +32,7 @@ def test_who_leads_goes_on_leading_when_others_come() -> None:
         assert rebalanced(members) == "m"
 
 
-def test_one_that_was_frozen_does_not_take_the_lead_back_from_one_that_knew_it() -> None:
+def test_a_frozen_leader_is_not_elected_again_over_a_successor_that_knew_it() -> None:
     old, new = LeaderAssignor(), LeaderAssignor()
     assert rebalanced({"a": old}) == "a"
     assert rebalanced({"a": old, "b": new}) == "a"
@@ -40,14 +40,14 @@ def test_one_that_was_frozen_does_not_take_the_lead_back_from_one_that_knew_it()
     assert rebalanced({"a": old, "b": new}) == "b"
 
 
-def test_one_that_was_frozen_does_not_take_the_lead_back_from_one_that_did_not_know_it() -> None:
+def test_a_frozen_leader_is_not_elected_again_over_a_successor_that_did_not_know_it() -> None:
     old, new = LeaderAssignor(), LeaderAssignor()
     assert rebalanced({"a": old}) == "a"
     assert rebalanced({"b": new}) == "b"
     assert rebalanced({"a": old, "b": new}) == "b"
 
 
-def test_the_lead_is_with_the_one_given_it_last_whoever_comes_goes_freezes_and_wakes_up() -> None:
+def test_the_leader_is_the_bridge_elected_last_through_any_joins_crashes_and_freezes() -> None:
     for seed in range(200):
         chance = random.Random(seed)
         here = {"0": LeaderAssignor()}

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
@@ -87,6 +88,24 @@ async def test_a_cause_is_a_warning_once_and_working_again_is_said(
         "the server works again",
     ]
     assert "trying again in" in messages[0] and messages[0].endswith("later every 30 s at most")
+
+
+async def test_failures_of_a_short_time_are_quiet(no_delays: None, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    started_s = time.monotonic()
+    retries = Retries("the server", on=OSError, quiet_s=0.05)
+
+    async for attempt in retries:
+        with attempt:
+            await asyncio.sleep(0.005)
+            if time.monotonic() - started_s < 0.04:
+                raise OSError("refused")
+            retries.reset()
+            assert caplog.records == []
+            if time.monotonic() - started_s < 0.2:
+                raise OSError("closed")
+
+    assert caplog.records == []
 
 
 async def test_after_a_connection_that_worked_the_delays_begin_again(caplog: pytest.LogCaptureFixture) -> None:
