@@ -8,7 +8,7 @@ from streams.kafka.groups import cancel_and_wait, run_until_first_exit
 
 @pytest.fixture(autouse=True)
 def _cancelled_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(groups, "CANCEL_AGAIN_S", 0.05)
 
 
 async def for_ever() -> None:
