@@ -12,8 +12,9 @@ from nats.errors import Error as NatsError
 
 from settings import Settings
 from streams.kafka.groups import run_until_first_exit
+from streams.nats.connection import connect_nats, server_addresses
 from streams.nats.jetstream import NotStored, publish
-from streams.nats.subscriber import RESEED_SUBJECT, connect_nats, server_addresses
+from streams.nats.subscriber import RESEED_SUBJECT
 from streams.nats.whitelist_encoder import Envelope, OutgoingMessage, TooLarge
 from streams.node.client import NodeUnavailable, RpcError, connect
 from streams.node.pinned_state import BlockGone

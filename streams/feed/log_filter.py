@@ -13,10 +13,12 @@ from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
 from streams.node.client import Node, NodeUnavailable, RpcError
 from streams.node.pool_managers import pool_manager
+from streams.retry import Retries
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 2.0
+NOT_FOUND_S = 2.0
+"""A PoolManager that the node does not know yet is looked up again after this."""
 NATIVE_TOKEN = Token(NATIVE)
 
 
@@ -31,7 +33,7 @@ class LogFilter:
         self._minimal = MinimalList(pools=self.filters.pools)
         self._full = FullList()
         self._changed = asyncio.Event()
-        self._node_failed = False
+        self._retries = Retries("PoolManager lookups", (NodeUnavailable, RpcError), wait_max_s=NOT_FOUND_S)
 
     async def follow_whitelist(self) -> None:
         """For ever."""
@@ -40,19 +42,30 @@ class LogFilter:
                 self._apply(message)
 
     async def resolve_pool_managers(self) -> None:
-        """For ever: looks up the PoolManager of each V4 pool, again and again where it is not found."""
+        """For ever: looks up the PoolManager of each V4 pool, again where it is not found or the list changed."""
         while True:
             await self._changed.wait()
-            self._changed.clear()
-            pools = {**self._minimal.pools, **{pool: metadata.protocol for pool, metadata in self._full.pools.items()}}
-            singletons = [pool for pool, protocol in pools.items() if protocol == "v4"]
-            managers = {pool: self.filters.managers[pool] for pool in singletons if pool in self.filters.managers}
+            async for attempt in self._retries:
+                with attempt:
+                    self._changed.clear()
+                    await self._resolve()
+                    self._retries.reset()
+
+    async def _resolve(self) -> None:
+        """Sets the filters twice: what is known at once, and with what had to be looked up."""
+        pools = {**self._minimal.pools, **{pool: metadata.protocol for pool, metadata in self._full.pools.items()}}
+        v4_pools = [pool for pool, protocol in pools.items() if protocol == "v4"]
+        managers = {pool: self.filters.managers[pool] for pool in v4_pools if pool in self.filters.managers}
+        self._set_filters(pools, managers)
+        try:
+            for pool in (pool for pool in v4_pools if pool not in managers or pool in self._full.pools):
+                manager = await self._find_pool_manager(pool)
+                if manager is not None:
+                    managers[pool] = manager
+        finally:
             self._set_filters(pools, managers)
-            missing = [pool for pool in singletons if pool not in managers or pool in self._full.pools]
-            managers |= await self._find_pool_managers(missing)
-            self._set_filters(pools, managers)
-            if len(managers) < len(singletons):
-                asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
+        if len(managers) < len(v4_pools):
+            asyncio.get_running_loop().call_later(NOT_FOUND_S, self._changed.set)
 
     def _apply(self, message: Received) -> None:
         chain = self._settings.chain
@@ -65,7 +78,7 @@ class LogFilter:
         for reason in {*minimal.skipped, *full.skipped}:
             log.warning("A whitelist message has an entry that is skipped: %s", reason)
         if self._is_restored and minimal.pools is self._minimal.pools and full.pools and not self._full.pools:
-            minimal = MinimalList()  # a publisher of full lists only: its list replaces the restored one
+            minimal = MinimalList()  # the publisher sends full lists only: its list replaces the restored one
         self._is_restored = self._is_restored and minimal.pools is self._minimal.pools
         self._minimal, self._full = minimal, full
         self._changed.set()
@@ -76,18 +89,7 @@ class LogFilter:
             log.info("The filter has %d pools and the PoolManagers of %d V4 pools", len(pools), len(managers))
         self.filters = filters
 
-    async def _find_pool_managers(self, pools: list[PoolId]) -> dict[PoolId, str]:
-        managers = {}
-        for pool in pools:
-            metadata = self._full.pools.get(pool) or PoolMetadata(pool, "v4", NATIVE_TOKEN, NATIVE_TOKEN)
-            try:
-                manager = await pool_manager(self._node, metadata, self._settings)
-            except (NodeUnavailable, RpcError) as error:
-                if not self._node_failed:
-                    log.warning("The PoolManager of %s and others cannot be looked up: %s", pool, error)
-                self._node_failed = True
-                break
-            self._node_failed = False
-            if manager is not None:
-                managers[pool] = manager
-        return managers
+    async def _find_pool_manager(self, pool: PoolId) -> str | None:
+        """None where the node does not know it yet. Raises NodeUnavailable, RpcError."""
+        metadata = self._full.pools.get(pool) or PoolMetadata(pool, "v4", NATIVE_TOKEN, NATIVE_TOKEN)
+        return await pool_manager(self._node, metadata, self._settings)

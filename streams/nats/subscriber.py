@@ -2,13 +2,10 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -16,16 +13,16 @@ from nats.errors import SlowConsumerError
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from settings import Settings
+from streams.nats.connection import connect_nats, server_addresses
 from streams.nats.whitelist_decoder import subjects
+from streams.retry import Retries
 
 log = logging.getLogger(__name__)
 
 RESEED_SUBJECT = "whitelist.reseed"
 """Asks publishers to publish the full list again."""
-FIRST_DELAY_S = 0.25
-LONGEST_DELAY_S = 5.0
-CONNECT_TIMEOUT_S = 5
-PING_INTERVAL_S = 10
+WAIT_INITIAL_S = 0.25
+WAIT_MAX_S = 5.0
 JETSTREAM_TIMEOUT_S = 2.0
 
 
@@ -46,49 +43,15 @@ async def subscribe(settings: Settings) -> AsyncGenerator[Received, None]:
 
     A message may come twice; those of one subject come in the order they were published.
     """
-    delay_s, down = FIRST_DELAY_S, False
-    while True:
-        try:
+    failures = (NatsError, OSError, TimeoutError, ConnectionLost)
+    retries = Retries("NATS", failures, wait_initial_s=WAIT_INITIAL_S, wait_max_s=WAIT_MAX_S)
+    async for attempt in retries:
+        with attempt:
             async with _subscribed(settings) as (client, live):
-                delay_s, down = FIRST_DELAY_S, False
+                retries.reset()
                 async with aclosing(_messages(client, live, settings)) as messages:
                     async for message in messages:
                         yield message
-        except (NatsError, OSError, TimeoutError, ConnectionLost) as error:
-            if not down:
-                cause = str(error) or type(error).__name__
-                log.warning(
-                    "NATS at %s: %s; trying again every %.2f s", server_addresses(settings), cause, LONGEST_DELAY_S
-                )
-            down = True
-        await asyncio.sleep(delay_s)
-        delay_s = min(2 * delay_s, LONGEST_DELAY_S)
-
-
-@asynccontextmanager
-async def connect_nats(settings: Settings, **options: Any) -> AsyncIterator[Client]:
-    """One connection without reconnect. Raises nats.errors.Error, OSError, TimeoutError."""
-    tls = None if settings.nats_tls_ca is None else ssl.create_default_context(cafile=settings.nats_tls_ca)
-    client = await nats.connect(
-        settings.nats,
-        allow_reconnect=False,
-        max_reconnect_attempts=1,
-        reconnect_time_wait=FIRST_DELAY_S,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        ping_interval=PING_INTERVAL_S,
-        tls=tls,
-        user_credentials=None if settings.nats_credentials is None else str(settings.nats_credentials),
-        **options,
-    )
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-def server_addresses(settings: Settings) -> str:
-    """The servers' addresses, without credentials."""
-    return ",".join(urlsplit(url).netloc.rpartition("@")[2] or url for url in settings.nats.split(","))
 
 
 @asynccontextmanager
@@ -132,8 +95,6 @@ async def _retained(client: Client, chain: str) -> list[Received]:
         return []
     except (APIError, TimeoutError) as error:
         cause = str(error) or "no answer"
-        log.warning(
-            "The messages retained by JetStream cannot be read (%s); the next publication brings the list", cause
-        )
+        log.warning("JetStream's retained messages cannot be read (%s); the next publication brings the list", cause)
         return []
     return [Received(each.subject or "", each.data or b"") for each in sorted(last, key=lambda each: each.seq or 0)]

@@ -1,4 +1,4 @@
-"""Batch after batch of pools, each read at one block; the protocols side by side."""
+"""Serves snapshot requests in batches, each read at one block; the protocols in parallel."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ from streams.kafka.records import AUDIT, SnapshotRequest
 from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
 from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, StateUnavailable, probe_capabilities
 from streams.node.pool_managers import pool_manager
+from streams.retry import Retries
 from streams.scraper.batch_size import PROTOCOLS, BatchConfig, BatchResult, BatchSizes
 from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGENCE, POOLS, RETRIES, WAITING
 from streams.scraper.reference_blocks import BatchMetadata, ReferenceBlockPublisher
@@ -25,8 +26,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 POOL_RETRY_S = 2.0
-FIRST_DELAY_S = 0.5
-LONGEST_DELAY_S = 15.0
+WAIT_MAX_S = 15.0
 
 
 class Scraper:
@@ -44,70 +44,73 @@ class Scraper:
         self._publisher = publisher
         self._reference_blocks = reference_blocks
         self._requests = RequestQueue()
-        self._arrived = {protocol: asyncio.Event() for protocol in PROTOCOLS}
+        self._request_added = {protocol: asyncio.Event() for protocol in PROTOCOLS}
+        self._retries = Retries("The node", (NodeUnavailable, RpcError), wait_max_s=WAIT_MAX_S)
+        """One for all protocols: they read the same node."""
         self._capabilities: NodeCapabilities | None = None
         self._probing = asyncio.Lock()
         self._sizes = BatchSizes(config)
         self._turn = asyncio.Lock()
+        """Held by the protocol that reads, where they do not read in parallel."""
         self._batch_count = 0
-        self._is_node_away = False
         self._converging_since_s: float | None = None
 
-    def request(self, request: SnapshotRequest) -> None:
+    def add_request(self, request: SnapshotRequest) -> None:
         if self._converging_since_s is None and request.reason != AUDIT:
             self._converging_since_s = _now_s()
         self._requests.add(request, _now_s())
-        self._arrived[request.pool.protocol].set()
+        self._request_added[request.pool.protocol].set()
 
     async def run(self, protocol: ProtocolName) -> None:
-        """For ever. Raises NotPublished."""
-        delay_s, last_block = FIRST_DELAY_S, -1
+        """Reads batches of the protocol's pools, for ever. Raises NotPublished."""
+        last_block = -1
         while True:
             await self._wait_for_requests(protocol)
-            try:
-                async with nullcontext() if self._config.parallel else self._turn:
+            async for attempt in self._retries:
+                with attempt:
                     last_block = await self._scrape_batch(protocol, last_block)
-            except BlockGone as error:
-                BATCHES.labels(protocol, "begun again").inc()
-                log.info("A batch of %s pools begins again at another block: %s", protocol, error)
-                await asyncio.sleep(POLL_S)
-            except (NodeUnavailable, RpcError) as error:
-                BATCHES.labels(protocol, "node away").inc()
-                self._warn_once(error)
-                await asyncio.sleep(delay_s)
-                delay_s = min(2 * delay_s, LONGEST_DELAY_S)
-            else:
-                self._is_node_away = False
-                delay_s = FIRST_DELAY_S
+                    self._retries.reset()
 
     async def _wait_for_requests(self, protocol: ProtocolName) -> None:
-        waiting = self._requests.count(protocol)
-        WAITING.labels(protocol).set(waiting)
-        if not waiting:
-            self._arrived[protocol].clear()
-            await self._arrived[protocol].wait()
+        queued = self._requests.count(protocol)
+        WAITING.labels(protocol).set(queued)
+        if not queued:
+            self._request_added[protocol].clear()
+            await self._request_added[protocol].wait()
 
     async def _scrape_batch(self, protocol: ProtocolName, last_block: int) -> int:
-        """Returns the block of the batch; that of the last where no wish can be answered yet."""
-        head = await self._node.header(self._config.pin)
-        taken: list[SnapshotRequest] = []
-        if head is not None and not (self._config.wait_for_next_block and head.number <= last_block):
-            taken = self._requests.take(protocol, self._sizes.next(protocol), head.number, _now_s())
-        if head is None or not taken:
-            await asyncio.sleep(POLL_S)
-            return last_block
+        """Returns the block of the batch, or `last_block` where no request can be served yet."""
         try:
-            await self._read_and_publish(protocol, head, taken)
-        finally:
-            left = [request for request in taken if self._requests.is_being_read(request.pool.id)]
-            self._requests.requeue(left, _now_s())
-        return head.number
+            async with nullcontext() if self._config.parallel else self._turn:
+                head = await self._node.header(self._config.pin)
+                taken = [] if head is None else self._take(protocol, head, last_block)
+                if head is not None and taken:
+                    await self._serve(protocol, head, taken)
+                    return head.number
+        except BlockGone as error:
+            BATCHES.labels(protocol, "restarted").inc()
+            log.info("A batch of %s pools restarts at another block: %s", protocol, error)
+        except (NodeUnavailable, RpcError):
+            BATCHES.labels(protocol, "node unavailable").inc()
+            raise
+        await asyncio.sleep(POLL_S)
+        return last_block
 
-    async def _read_and_publish(
-        self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[SnapshotRequest]
-    ) -> None:
+    def _take(self, protocol: ProtocolName, head: NodeHeader, last_block: int) -> list[SnapshotRequest]:
+        if self._config.wait_for_next_block and head.number <= last_block:
+            return []
+        return self._requests.take(protocol, self._sizes.next(protocol), head.number, _now_s())
+
+    async def _serve(self, protocol: ProtocolName, head: NodeHeader, taken: Sequence[SnapshotRequest]) -> None:
+        """Every request is completed or back in the queue afterwards."""
+        try:
+            await self._read_and_publish(protocol, Block(head.number, head.hash), taken)
+        finally:
+            unserved = [request for request in taken if self._requests.is_being_read(request.pool.id)]
+            self._requests.requeue(unserved, _now_s())
+
+    async def _read_and_publish(self, protocol: ProtocolName, block: Block, taken: Sequence[SnapshotRequest]) -> None:
         began_s = _now_s()
-        block = Block(head.number, head.hash)
         self._batch_count += 1
         begun = BatchResult(self._batch_count, protocol, "full_ticks", block, len(taken))
         try:
@@ -123,10 +126,7 @@ class Scraper:
         failed = tuple(pool for pool in outcomes if pool not in answers)
         result = replace(begun, pools_scraped=len(answers), failed=failed, duration_seconds=_now_s() - began_s)
         self._sizes.learn(result)
-        self._count(result, outcomes)
-        if self._converging_since_s is not None and not any(map(self._requests.count, PROTOCOLS)):
-            CONVERGENCE.observe(_now_s() - self._converging_since_s)
-            self._converging_since_s = None
+        self._observe(result, outcomes)
         await self._reference_blocks.publish(block.number, self._batch_metadata(result))
 
     async def _read(self, block: Block, taken: Sequence[SnapshotRequest]) -> dict[PoolId, Outcome]:
@@ -144,11 +144,11 @@ class Scraper:
         for request in taken:
             outcome = outcomes[request.pool.id]
             if isinstance(outcome, ReadFailed):
-                log.warning("%s could not be read, and is tried again: %s", request.pool.id, outcome.reason)
+                log.warning("%s cannot be read and is tried again: %s", request.pool.id, outcome.reason)
                 RETRIES.labels(request.pool.protocol).inc()
                 self._requests.requeue([request], _now_s(), POOL_RETRY_S)
 
-    def _count(self, result: BatchResult, outcomes: dict[PoolId, Outcome]) -> None:
+    def _observe(self, result: BatchResult, outcomes: dict[PoolId, Outcome]) -> None:
         protocol, duration_s = result.protocol, result.duration_seconds
         BATCHES.labels(protocol, "read").inc()
         BATCH_SECONDS.labels(protocol).observe(duration_s)
@@ -157,15 +157,13 @@ class Scraper:
             POOLS.labels(protocol, type(outcome).__name__.lower()).inc()
         if duration_s > self._config.budget_s:
             log.warning("A batch of %d %s pools took %.1f s, most of a block", len(outcomes), protocol, duration_s)
+        if self._converging_since_s is not None and not any(map(self._requests.count, PROTOCOLS)):
+            CONVERGENCE.observe(_now_s() - self._converging_since_s)
+            self._converging_since_s = None
 
     def _batch_metadata(self, result: BatchResult) -> BatchMetadata:
         left = sum(-(-self._requests.count(each) // self._sizes.next(each)) for each in PROTOCOLS)
         return BatchMetadata(result.batch_number, result.batch_number + left, result.protocol, result.pools_requested)
-
-    def _warn_once(self, error: Exception) -> None:
-        if not self._is_node_away:
-            log.warning("The node does not answer (%s); trying again, at last every %.0f s", error, LONGEST_DELAY_S)
-        self._is_node_away = True
 
 
 def _now_s() -> float:

@@ -1,6 +1,6 @@
-"""The scraper: hears on topic `wanted` which pools need a snapshot, and has them read and published.
+"""The process `scraper`: serves the snapshot requests on topic `wanted`.
 
-Nothing is kept here: a worker without its snapshot asks again, so a wish that is lost in a crash comes back.
+It keeps no state: a worker without its snapshot repeats the request, also after a crash of the scraper.
 """
 
 import logging
@@ -62,8 +62,9 @@ async def _request_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsume
 async def _read_requests(scraper: Scraper, records: AIOKafkaConsumer, publisher: SnapshotPublisher) -> None:
     async for record in records:
         try:
-            scraper.request(decode_snapshot_request(record.value or b""))
+            scraper.add_request(decode_snapshot_request(record.value or b""))
         except Undecodable as error:
             UNDECODABLE_REQUESTS.inc()
-            log.error("%s[%d] offset %d is no wish: %s", record.topic, record.partition, record.offset, error)  # noqa: TRY400  the bytes are at fault
+            origin = record.topic, record.partition, record.offset
+            log.warning("%s[%d] offset %d is no snapshot request: %s", *origin, error)
             await publisher.dead_letter(record, error)

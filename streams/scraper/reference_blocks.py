@@ -1,8 +1,7 @@
-"""Tells on NATS which block each batch was read at. Nothing depends on it: what fails is logged and counted."""
+"""Publishes on NATS which block each batch was read at. Nothing depends on it: failures are logged and counted."""
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,6 +13,8 @@ from nats.errors import Error as NatsError
 from protocols.types import ProtocolName
 from settings import Settings
 from streams.kafka.groups import cancel_and_wait
+from streams.nats.connection import connect_nats
+from streams.retry import Retries
 from streams.scraper.metrics import REFERENCE_BLOCKS
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ TIMEOUT_S = 2
 class BatchMetadata(msgspec.Struct, frozen=True):
     batch_number: int
     total_batches: int
-    """So far as is known when the batch is read: it grows with what is asked for."""
+    """As far as is known when the batch is read: it grows with further requests."""
     protocol: ProtocolName
     pools_in_batch: int
 
@@ -38,50 +39,58 @@ class ReferenceBlock(msgspec.Struct, frozen=True):
 
 
 class ReferenceBlockPublisher:
-    def __init__(self, chain: str, client: Client) -> None:
-        self._chain = chain
-        self._client = client
+    """Publishes while NATS is connected, and never waits for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Client | None = None
 
     async def publish(self, block: int, batch: BatchMetadata) -> None:
-        timestamp = datetime.now(UTC).isoformat()
-        message = msgspec.json.encode(ReferenceBlock(self._chain, block, timestamp, batch))
-        subject = f"whitelist.snapshots.{self._chain}.reference_block"
+        chain = self._settings.chain
+        message = msgspec.json.encode(ReferenceBlock(chain, block, datetime.now(UTC).isoformat(), batch))
         try:
-            if not self._client.is_connected:
+            if self._client is None:
                 raise ConnectionError("NATS is not connected")
-            await self._client.publish(subject, message)
+            await self._client.publish(f"whitelist.snapshots.{chain}.reference_block", message)
             await self._client.flush(TIMEOUT_S)
         except (NatsError, OSError, TimeoutError) as error:
             REFERENCE_BLOCKS.labels("failed").inc()
-            log.warning("Reference block %d could not be told on %s: %s", block, subject, error or type(error).__name__)
+            log.warning("Reference block %d is not published: %s", block, error or type(error).__name__)
         else:
-            REFERENCE_BLOCKS.labels("told").inc()
+            REFERENCE_BLOCKS.labels("published").inc()
+
+    async def keep_connected(self) -> None:
+        """For ever."""
+        retries = Retries("NATS", (NatsError, OSError, TimeoutError))
+        async for attempt in retries:
+            with attempt:
+                await self._connect_until_lost(retries)
+
+    async def _connect_until_lost(self, retries: Retries) -> None:
+        """Raises ConnectionError when the connection is lost, and what connect_nats raises."""
+        lost = asyncio.Event()
+
+        async def closed() -> None:
+            lost.set()
+
+        async with connect_nats(self._settings, name="arena scraper", closed_cb=closed, error_cb=_log_error) as client:
+            retries.reset()
+            self._client = client
+            try:
+                await lost.wait()
+            finally:
+                self._client = None
+        raise ConnectionError("the connection is lost")
 
 
 @asynccontextmanager
 async def reference_block_publisher(settings: Settings) -> AsyncIterator[ReferenceBlockPublisher]:
-    """Connects in the background and for as long as it takes."""
-    client = Client()
-    connecting = asyncio.create_task(_connect(client, settings), name="connect to NATS")
+    publisher = ReferenceBlockPublisher(settings)
+    connection = asyncio.create_task(publisher.keep_connected(), name="connection to NATS")
     try:
-        yield ReferenceBlockPublisher(settings.chain, client)
+        yield publisher
     finally:
-        await cancel_and_wait(connecting)
-        if client.is_connected:
-            await client.close()
-
-
-async def _connect(client: Client, settings: Settings) -> None:
-    tls = ssl.create_default_context(cafile=str(settings.nats_tls_ca)) if settings.nats_tls_ca else None
-    credentials = str(settings.nats_credentials) if settings.nats_credentials else None
-    await client.connect(
-        settings.nats,
-        name="arena scraper",
-        error_cb=_log_error,
-        max_reconnect_attempts=-1,
-        tls=tls,
-        user_credentials=credentials,
-    )
+        await cancel_and_wait(connection)
 
 
 async def _log_error(error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What the scraper puts on topics: a record for every pool that was read, and what could not be read of `wanted`."""
+"""Publishes the scraper's records: a snapshot for every pool that was read, and dead letters of `wanted`."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Which pools wait to be read: what the workers asked for, each pool once. The clock is the caller's."""
+"""The queue of snapshot requests: each pool once. PURE, the caller passes the time."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,9 @@ from protocols.types import PoolId, ProtocolName
 from streams.kafka.records import SnapshotRequest
 
 ANSWERED_S = 2.0
-"""So long after an answer a wish for no more than that is one that crossed it on the way."""
-
-
+"""For so long after a snapshot a request that it serves is dropped: both were under way at the same time."""
 RENEWED_S = 30.0
-"""A wish for a later block that is not repeated for so long no longer stands above one for an earlier block."""
+"""A request for a later block that is not repeated for so long gives way to one for an earlier block."""
 
 
 class QueuedRequest(msgspec.Struct, frozen=True):
@@ -29,59 +27,61 @@ class Answer(msgspec.Struct, frozen=True):
 
 class RequestQueue:
     def __init__(self) -> None:
-        self._waiting: dict[PoolId, QueuedRequest] = {}
-        self._in_hand: dict[PoolId, int] = {}
+        self._queued: dict[PoolId, QueuedRequest] = {}
+        self._being_read: dict[PoolId, int] = {}
         """The block at which each pool is being read."""
-        self._answered: dict[PoolId, Answer] = {}
+        self._answers: dict[PoolId, Answer] = {}
 
-    def add(self, wanted: SnapshotRequest, now_s: float) -> None:
-        """The highest `not_before` of a pool wins; what is being read or was just answered is not asked for twice."""
-        pool = wanted.pool.id
-        answer = self._answered.get(pool)
-        if wanted.not_before <= self._in_hand.get(pool, -1):
+    def add(self, request: SnapshotRequest, now_s: float) -> None:
+        """The highest `not_before` of a pool wins. Drops what the running batch or a snapshot just taken serves."""
+        pool = request.pool.id
+        answer = self._answers.get(pool)
+        if request.not_before <= self._being_read.get(pool, -1):
             return
-        if answer and wanted.not_before <= answer.block and now_s < answer.at_s + ANSWERED_S:
+        if answer and request.not_before <= answer.block and now_s < answer.at_s + ANSWERED_S:
             return
-        held = self._waiting.get(pool)
-        if held is None:
-            self._waiting[pool] = QueuedRequest(wanted, now_s)
-        elif wanted.not_before >= held.request.not_before or now_s > held.received_s + RENEWED_S:
-            self._waiting[pool] = QueuedRequest(wanted, now_s, held.not_until_s)
+        queued = self._queued.get(pool)
+        if queued is None:
+            self._queued[pool] = QueuedRequest(request, now_s)
+        elif request.not_before >= queued.request.not_before or now_s > queued.received_s + RENEWED_S:
+            self._queued[pool] = QueuedRequest(request, now_s, queued.not_until_s)
 
     def take(self, protocol: ProtocolName, most: int, block: int, now_s: float) -> list[SnapshotRequest]:
-        """The longest waiting that `block` serves; they are in hand until `answered` or `put_back`."""
+        """The oldest requests that `block` serves; until `complete` or `requeue` their pools are being read."""
         ready = [
             pool
-            for pool, queued in self._waiting.items()
+            for pool, queued in self._queued.items()
             if queued.request.pool.protocol == protocol
             and queued.request.not_before <= block
             and queued.not_until_s <= now_s
-            and pool not in self._in_hand
+            and pool not in self._being_read
         ][:most]
-        self._in_hand.update(dict.fromkeys(ready, block))
-        return [self._waiting.pop(pool).request for pool in ready]
+        self._being_read.update(dict.fromkeys(ready, block))
+        return [self._queued.pop(pool).request for pool in ready]
 
     def complete(self, pool: PoolId, now_s: float) -> None:
-        self._answered[pool] = Answer(self._in_hand.pop(pool), now_s)
-        self._forget(now_s)
+        """The pool's snapshot is published."""
+        self._answers[pool] = Answer(self._being_read.pop(pool), now_s)
+        self._forget_answers(now_s)
 
     def requeue(self, taken: Iterable[SnapshotRequest], now_s: float, delay_s: float = 0.0) -> None:
-        for wanted in taken:
-            self._in_hand.pop(wanted.pool.id, None)
-            newer = self._waiting.pop(wanted.pool.id, None)
-            if newer is None or newer.request.not_before < wanted.not_before:
-                newer = QueuedRequest(wanted, now_s)
-            self._waiting[wanted.pool.id] = QueuedRequest(newer.request, newer.received_s, now_s + delay_s)
+        """Puts requests that were taken and not served behind the others."""
+        for request in taken:
+            self._being_read.pop(request.pool.id, None)
+            newer = self._queued.pop(request.pool.id, None)
+            if newer is None or newer.request.not_before < request.not_before:
+                newer = QueuedRequest(request, now_s)
+            self._queued[request.pool.id] = QueuedRequest(newer.request, newer.received_s, now_s + delay_s)
 
     def is_being_read(self, pool: PoolId) -> bool:
-        return pool in self._in_hand
+        return pool in self._being_read
 
     def count(self, protocol: ProtocolName) -> int:
-        return sum(queued.request.pool.protocol == protocol for queued in self._waiting.values())
+        return sum(queued.request.pool.protocol == protocol for queued in self._queued.values())
 
-    def _forget(self, now_s: float) -> None:
-        while self._answered:
-            pool, answer = next(iter(self._answered.items()))
+    def _forget_answers(self, now_s: float) -> None:
+        while self._answers:
+            pool, answer = next(iter(self._answers.items()))
             if now_s < answer.at_s + ANSWERED_S:
                 return
-            del self._answered[pool]
+            del self._answers[pool]

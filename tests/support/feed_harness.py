@@ -1,4 +1,4 @@
-"""The feed on a real chain and a real NATS, and clients that keep every message they get."""
+"""Runs the feed on a real chain and NATS, with clients that record every message they receive."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ from streams.exex.control import (
     ReorgEpilogue,
     ReorgStart,
 )
-from streams.feed import log_filter as feed_watch
+from streams.feed import log_filter
 from streams.feed import process as feed
 from streams.nats.subscriber import RESEED_SUBJECT
 from streams.nats.whitelist_encoder import Envelope, OutgoingMessage, encode_full
@@ -39,7 +39,7 @@ Place = tuple[int, int, PoolId, Event]
 """(tx_index, log_index within the receipt, pool, event)."""
 
 
-class Told(msgspec.Struct):
+class ChainBlock(msgspec.Struct):
     number: int
     timestamp: int
     base_fee: int
@@ -47,7 +47,7 @@ class Told(msgspec.Struct):
 
 
 class Client:
-    """Connected to the feed's socket; `messages` are all it got."""
+    """Connected to the feed's socket; `messages` are all it received."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -59,21 +59,21 @@ class Client:
             self.messages += decoder.feed(data)
         self.ended = True
 
-    def chain(self) -> list[Told]:
-        """The blocks that stand after everything that was told; every promise of the wire is checked on the way."""
+    def chain(self) -> list[ChainBlock]:
+        """The blocks that all messages result in; checks every promise of the wire on the way."""
         sequence = [message.stream_seq for message in self.messages]
         assert sequence == list(range(sequence[0], sequence[0] + len(sequence)))
-        told: list[Told] = []
+        blocks: list[ChainBlock] = []
         messages = iter(self.messages)
         for message in messages:
             match message:
                 case BeginBlock(is_revert=False):
-                    told.append(_block(message, messages))
+                    blocks.append(_block(message, messages))
                 case ReorgStart():
-                    _reorg(message, messages, told)
+                    _reorg(message, messages, blocks)
                 case _:
                     raise AssertionError(f"{message} outside any block")
-        return told
+        return blocks
 
     def epilogues(self) -> list[ReorgEpilogue]:
         return [message for message in self.messages if isinstance(message, ReorgEpilogue)]
@@ -99,7 +99,7 @@ class Client:
         await self.until(lambda: self.tip == number and isinstance(self.messages[-1], EndBlock | ReorgComplete))
 
 
-def _block(begin: BeginBlock, messages: Any) -> Told:
+def _block(begin: BeginBlock, messages: Any) -> ChainBlock:
     updates: list[PoolUpdate] = []
     while isinstance(message := next(messages), PoolUpdate):
         assert message.block_number == begin.block_number
@@ -109,10 +109,10 @@ def _block(begin: BeginBlock, messages: Any) -> Told:
     assert isinstance(message, EndBlock)
     assert (message.block_number, message.num_updates) == (begin.block_number, len(updates))
     places: list[Place] = [(update.tx_index, update.log_index, update.pool, update.event) for update in updates]
-    return Told(begin.block_number, begin.block_timestamp, begin.base_fee_per_gas, places)
+    return ChainBlock(begin.block_number, begin.block_timestamp, begin.base_fee_per_gas, places)
 
 
-def _reorg(start: ReorgStart, messages: Any, told: list[Told]) -> None:
+def _reorg(start: ReorgStart, messages: Any, blocks: list[ChainBlock]) -> None:
     """Old blocks newest first with their logs reversed, new ones ascending, epilogues, the end."""
     old, new = start.old, start.new
     assert old.first is not None
@@ -121,8 +121,8 @@ def _reorg(start: ReorgStart, messages: Any, told: list[Told]) -> None:
         begin = next(messages)
         assert (begin.block_number, begin.is_revert) == (number, True)
         reverted = _block(begin, messages)
-        if told:
-            gone = told.pop()
+        if blocks:
+            gone = blocks.pop()
             assert (gone.number, gone.timestamp, gone.base_fee) == (
                 number,
                 begin.block_timestamp,
@@ -135,15 +135,15 @@ def _reorg(start: ReorgStart, messages: Any, told: list[Told]) -> None:
         for number in range(new.first, new.last + 1):
             begin = next(messages)
             assert (begin.block_number, begin.is_revert) == (number, False)
-            told.append(_block(begin, messages))
+            blocks.append(_block(begin, messages))
     tip = new.last if new.last is not None else old.first - 1
     while isinstance(message := next(messages), ReorgEpilogue):
         assert message.final_tip_block == tip
     assert message == ReorgComplete(message.stream_seq, tip)
 
 
-def truth(rpc: Rpc, first: int, last: int, pools: Iterable[PoolId]) -> list[Told]:
-    """What the chain's receipts say happened to the pools."""
+def blocks_on_chain(rpc: Rpc, first: int, last: int, pools: Iterable[PoolId]) -> list[ChainBlock]:
+    """The same blocks made from the chain's receipts."""
     listed = set(pools)
     blocks = []
     for number in range(first, last + 1):
@@ -156,7 +156,7 @@ def truth(rpc: Rpc, first: int, last: int, pools: Iterable[PoolId]) -> list[Told
             if (decoded := decode(_log(raw))) and decoded.pool in listed and not isinstance(decoded.event, Initialize)
         ]
         timestamp, base_fee = int(header["timestamp"], 16), int(header["baseFeePerGas"], 16)
-        blocks.append(Told(number, timestamp, base_fee, places))
+        blocks.append(ChainBlock(number, timestamp, base_fee, places))
     return blocks
 
 
@@ -165,26 +165,26 @@ def _log(raw: dict[str, Any]) -> Log:
     return Log(raw["address"].lower(), topics, bytes.fromhex(raw["data"][2:]), 0, 0)
 
 
-def said(chain: str) -> Envelope:
+def envelope(chain: str) -> Envelope:
     return Envelope(chain, "2026-01-01T00:00:00+00:00", 1)
 
 
 class Publisher:
-    """Says the list whenever asked, as a whitelist publisher does."""
+    """Publishes the list on each reseed request, as a whitelist publisher does."""
 
     def __init__(self, client: NatsClient, chain: str) -> None:
         self._client = client
         self._chain = chain
         self.pools: list[PoolMetadata] = []
         self.asked = asyncio.Event()
-        """Somebody wants to hear the list, and listens."""
+        """A subscriber has asked for the list."""
 
     async def answer(self, _: Msg) -> None:
         self.asked.set()
         if self.pools:
-            await self.say(encode_full(said(self._chain), self.pools, 1 << 20))
+            await self.publish(encode_full(envelope(self._chain), self.pools, 1 << 20))
 
-    async def say(self, messages: Iterable[OutgoingMessage]) -> None:
+    async def publish(self, messages: Iterable[OutgoingMessage]) -> None:
         for subject, payload in messages:
             await self._client.publish(subject, payload)
         await self._client.flush()
@@ -200,30 +200,30 @@ async def publisher(url: str, chain: str) -> AsyncIterator[Publisher]:
     await client.close()
 
 
-class Fed(logging.Handler):
-    """Knows by the feed's log which pools it watches."""
+class FilterLog(logging.Handler):
+    """Knows from the feed's log which filters it has."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said = ""
+        self._last_message = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said = record.getMessage()
+        self._last_message = record.getMessage()
 
-    async def watching(self, pools: Sequence[Pool | PoolMetadata]) -> None:
+    async def until_set(self, pools: Sequence[Pool | PoolMetadata]) -> None:
         singletons = sum(pool.protocol == "v4" for pool in pools)
         expected = f"The filter has {len(pools)} pools and the PoolManagers of {singletons} V4 pools"
         async with asyncio.timeout(60):
-            while self._said != expected:
+            while self._last_message != expected:
                 await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def feeding(settings: Settings) -> AsyncIterator[Fed]:
-    fed, watch = Fed(), logging.getLogger(feed_watch.__name__)
-    watch.addHandler(fed)
-    level = watch.level
-    watch.setLevel(logging.INFO)
+async def feeding(settings: Settings) -> AsyncIterator[FilterLog]:
+    filter_log, logger = FilterLog(), logging.getLogger(log_filter.__name__)
+    logger.addHandler(filter_log)
+    level = logger.level
+    logger.setLevel(logging.INFO)
     task = asyncio.create_task(feed.run(settings))
     async with asyncio.timeout(60):
         while not settings.exex_socket.exists():
@@ -231,13 +231,13 @@ async def feeding(settings: Settings) -> AsyncIterator[Fed]:
             if task.done():
                 await task
     try:
-        yield fed
+        yield filter_log
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        watch.removeHandler(fed)
-        watch.setLevel(level)
+        logger.removeHandler(filter_log)
+        logger.setLevel(level)
 
 
 @asynccontextmanager
@@ -253,7 +253,7 @@ async def client(socket: Path) -> AsyncIterator[Client]:
 
 
 async def mined(world: World, blocks: int) -> int:
-    """The tip's number after so many more."""
+    """Mines that many blocks; the tip's number."""
     for _ in range(blocks):
         await asyncio.to_thread(world.mine)
     return world.chain.tip.number

@@ -9,17 +9,11 @@ import pytest
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import ReorgKind, World
 from protocols import v2
-from protocols.decoding import Decoded
-from protocols.events import Event, Initialize, LiquidityChange
-from protocols.types import Log, PoolId, PoolMetadata, Token
+from protocols.types import PoolId, PoolMetadata, Token
 from settings import Settings
-from streams.exex.control import Slot0Final, V2ReservesFinal, encode
-from streams.feed import process as feed
-from streams.feed.blocks import feed_block
-from streams.feed.socket_server import SocketTaken, serve
+from streams.exex.control import Slot0Final, V2ReservesFinal
 from streams.nats.whitelist_encoder import OutgoingMessage, encode_add, encode_remove
-from streams.node.client import NodeHeader
-from tests.support.feed_harness import client, feeding, mined, publisher, said, truth
+from tests.support.feed_harness import blocks_on_chain, client, envelope, feeding, mined, publisher
 from tests.support.rpc_proxy import Call, error, proxied
 
 pytestmark = pytest.mark.servers
@@ -37,7 +31,7 @@ def settings(anvil: Anvil, nats: str, chain_name: str, tmp_path: Path) -> Settin
 
 
 @pytest.mark.parametrize("over", ["http", "ws", "rpc_ws"])
-async def test_blocks_and_reorgs_of_every_depth_are_told_as_the_chain_says(settings: Settings, over: str) -> None:
+async def test_blocks_and_reorgs_of_every_depth_are_emitted_as_on_the_chain(settings: Settings, over: str) -> None:
     http, ws = settings.rpc, settings.rpc.replace("http", "ws")
     settings = settings.model_copy(
         update={"rpc": ws if over == "ws" else http, "rpc_ws": ws if over == "rpc_ws" else None}
@@ -45,8 +39,8 @@ async def test_blocks_and_reorgs_of_every_depth_are_told_as_the_chain_says(setti
     world = await world_on(http)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
-        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
-            await fed.watching(world.pools)
+        async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
+            await filter_log.until_set(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             await listener.until_tip(await mined(world, 11))
@@ -55,11 +49,11 @@ async def test_blocks_and_reorgs_of_every_depth_are_told_as_the_chain_says(setti
                 await asyncio.to_thread(world.reorg, depth, kind=kind, longer_by=depth % 4 - 1)
                 await listener.until_tip(await mined(world, 2))
 
-            told = [block for block in listener.chain() if block.number >= first]
+            blocks = [block for block in listener.chain() if block.number >= first]
             last = world.chain.tip.number
 
-    assert told == await asyncio.to_thread(truth, Rpc(http), first, last, [pool.id for pool in world.pools])
-    assert sum(len(block.updates) for block in told) > 100
+    assert blocks == await asyncio.to_thread(blocks_on_chain, Rpc(http), first, last, [pool.id for pool in world.pools])
+    assert sum(len(block.updates) for block in blocks) > 100
     assert len(listener.reorgs()) >= 10
     assert {
         update.protocol for message in listener.epilogues() if isinstance(update := message.update, Slot0Final)
@@ -74,19 +68,19 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
     pools = {pool.id: pool for pool in world.pools}
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
-        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
-            await fed.watching(world.pools)
+        async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
+            await filter_log.until_set(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             await listener.until_tip(await mined(world, 4))
             await asyncio.to_thread(world.chain.rewind, 3)
             await listener.until_tip(first + 1)
-            told = [block for block in listener.chain() if block.number >= first]
+            blocks = [block for block in listener.chain() if block.number >= first]
 
     (reorg,) = listener.reorgs()
     assert (reorg.old.first, reorg.old.last, reorg.old.count) == (first + 2, first + 4, 3)
     assert (reorg.new.first, reorg.new.last, reorg.new.count) == (None, None, 0)
-    assert told == truth(Rpc(settings.rpc), first, first + 1, pools)
+    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, first + 1, pools)
     assert listener.epilogues()
     heads = world.judge.heads(world.pools, world.chain.tip.hash)
     for epilogue in listener.epilogues():
@@ -98,12 +92,12 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
         assert {name: getattr(final, name) for name in names} == {name: heads[final.pool][name] for name in names}
 
 
-async def test_a_reorg_below_a_reorg_before_anyone_looked_is_one_step(settings: Settings) -> None:
+async def test_several_reorgs_between_two_looks_are_one_step(settings: Settings) -> None:
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
-        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
-            await fed.watching(world.pools)
+        async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
+            await filter_log.until_set(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             await listener.until_tip(await mined(world, 9))
@@ -111,17 +105,17 @@ async def test_a_reorg_below_a_reorg_before_anyone_looked_is_one_step(settings: 
                 await asyncio.to_thread(world.reorg, depth)
             last = world.chain.tip.number
             await listener.until_tip(last)
-            told = [block for block in listener.chain() if block.number >= first]
+            blocks = [block for block in listener.chain() if block.number >= first]
 
-    assert told == truth(Rpc(settings.rpc), first, last, [pool.id for pool in world.pools])
+    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, last, [pool.id for pool in world.pools])
 
 
-async def test_a_client_that_comes_late_begins_with_a_whole_step(settings: Settings) -> None:
+async def test_a_late_client_begins_with_a_whole_step(settings: Settings) -> None:
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
-        async with feeding(settings) as fed, client(settings.exex_socket) as early:
-            await fed.watching(world.pools)
+        async with feeding(settings) as filter_log, client(settings.exex_socket) as early:
+            await filter_log.until_set(world.pools)
             await early.until_tip(await mined(world, 3))
             async with client(settings.exex_socket) as late:
                 first = world.chain.tip.number + 1
@@ -134,32 +128,32 @@ async def test_a_client_that_comes_late_begins_with_a_whole_step(settings: Setti
                 assert early.messages[0].stream_seq < first_seen
 
 
-async def test_a_whitelist_change_counts_from_the_next_block(settings: Settings) -> None:
+async def test_a_whitelist_change_takes_effect_from_the_next_block(settings: Settings) -> None:
     world = await world_on(settings.rpc)
     half, rest = world.pools[::2], world.pools[1::2]
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in half]
-        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
-            await fed.watching(half)
+        async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
+            await filter_log.until_set(half)
             first = await mined(world, 1)
             await listener.until_tip(await mined(world, 3))
-            await publishing.say(encode_add(said(settings.chain), [pool.metadata for pool in rest], 1 << 20))
-            await fed.watching(world.pools)
+            await publishing.publish(encode_add(envelope(settings.chain), [pool.metadata for pool in rest], 1 << 20))
+            await filter_log.until_set(world.pools)
             added = world.chain.tip.number + 1
             await listener.until_tip(await mined(world, 4))
-            await publishing.say(encode_remove(said(settings.chain), [pool.id for pool in half], 1 << 20))
-            await publishing.say([OutgoingMessage(f"whitelist.pools.{settings.chain}.full", b"no list at all")])
-            await fed.watching(rest)
+            await publishing.publish(encode_remove(envelope(settings.chain), [pool.id for pool in half], 1 << 20))
+            await publishing.publish([OutgoingMessage(f"whitelist.pools.{settings.chain}.full", b"no list at all")])
+            await filter_log.until_set(rest)
             removed = world.chain.tip.number + 1
             last = await mined(world, 4)
             await listener.until_tip(last)
-            told = [block for block in listener.chain() if block.number >= first]
+            blocks = [block for block in listener.chain() if block.number >= first]
 
     rpc, ids = Rpc(settings.rpc), [pool.id for pool in world.pools]
-    assert told == [
-        *truth(rpc, first, added - 1, ids[::2]),
-        *truth(rpc, added, removed - 1, ids),
-        *truth(rpc, removed, last, ids[1::2]),
+    assert blocks == [
+        *blocks_on_chain(rpc, first, added - 1, ids[::2]),
+        *blocks_on_chain(rpc, added, removed - 1, ids),
+        *blocks_on_chain(rpc, removed, last, ids[1::2]),
     ]
 
 
@@ -169,31 +163,31 @@ async def test_a_minimal_list_of_bare_ids_suffices_also_for_v4(settings: Setting
     minimal = OutgoingMessage(f"whitelist.pools.{settings.chain}.minimal", json.dumps({"pools": ids}).encode())
     async with (
         publisher(settings.nats, settings.chain) as publishing,
-        feeding(settings) as fed,
+        feeding(settings) as filter_log,
         client(settings.exex_socket) as listener,
     ):
         await asyncio.wait_for(publishing.asked.wait(), 60)
-        await publishing.say([minimal])
-        await fed.watching(world.pools)
+        await publishing.publish([minimal])
+        await filter_log.until_set(world.pools)
         first = await mined(world, 1)
         last = await mined(world, 4)
         await listener.until_tip(last)
-        told = [block for block in listener.chain() if block.number >= first]
+        blocks = [block for block in listener.chain() if block.number >= first]
 
-    assert told == truth(Rpc(settings.rpc), first, last, ids)
-    assert {len(pool) for block in told for _, _, pool, _ in block.updates} == {42, 66}
+    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, last, ids)
+    assert {len(pool) for block in blocks for _, _, pool, _ in block.updates} == {42, 66}
 
 
-async def test_a_client_that_does_not_read_is_disconnected_and_nobody_waits(settings: Settings) -> None:
+async def test_a_client_that_does_not_read_is_disconnected_and_delays_no_other(settings: Settings) -> None:
     settings = settings.model_copy(update={"exex_buffer_bytes": 1000})
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
-        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
+        async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             with sockets.socket(sockets.AF_UNIX) as slow:
                 slow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1)
                 slow.connect(str(settings.exex_socket))
-                await fed.watching(world.pools)
+                await filter_log.until_set(world.pools)
                 for _ in range(300):
                     await asyncio.to_thread(world.chain.mine)
                 await listener.until_tip(await mined(world, 2))
@@ -213,10 +207,10 @@ def _receive(slow: sockets.socket) -> bytes:
         return b""
 
 
-async def test_a_reorg_beyond_memory_ends_every_connection_and_the_feed_goes_on(
+async def test_a_reorg_below_the_kept_blocks_ends_every_connection_and_the_feed_continues(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("streams.feed.emitted_chain.FedChain.__init__.__defaults__", (4,))
+    monkeypatch.setattr("streams.feed.emitted_chain.EmittedChain.__init__.__defaults__", (4,))
     world = await world_on(settings.rpc)
     async with feeding(settings):
         async with client(settings.exex_socket) as before:
@@ -231,7 +225,7 @@ async def test_a_reorg_beyond_memory_ends_every_connection_and_the_feed_goes_on(
     assert before.messages[-1].stream_seq < after.messages[0].stream_seq
 
 
-async def test_a_node_that_fails_now_and_then_changes_nothing_in_what_is_told(settings: Settings) -> None:
+async def test_a_flaky_node_changes_nothing_in_the_emitted_chain(settings: Settings) -> None:
     asked = 0
 
     def now_and_then(call: Call) -> Call | None:
@@ -247,27 +241,27 @@ async def test_a_node_that_fails_now_and_then_changes_nothing_in_what_is_told(se
     async with proxied(settings.rpc, now_and_then) as proxy, publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         failing = settings.model_copy(update={"rpc": proxy.url})
-        async with feeding(failing) as fed, client(settings.exex_socket) as listener:
-            await fed.watching(world.pools)
+        async with feeding(failing) as filter_log, client(settings.exex_socket) as listener:
+            await filter_log.until_set(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             for depth in (3, 1, 5, 2):
                 await listener.until_tip(await mined(world, 6))
                 await asyncio.to_thread(world.reorg, depth)
                 await listener.until_tip(world.chain.tip.number)
-            told = [block for block in listener.chain() if block.number >= first]
+            blocks = [block for block in listener.chain() if block.number >= first]
 
     pools = [pool.id for pool in world.pools]
-    assert told == truth(Rpc(settings.rpc), first, world.chain.tip.number, pools)
+    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, world.chain.tip.number, pools)
 
 
-async def test_a_node_that_went_is_waited_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unavailable_node_is_waited_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     world = await world_on(settings.rpc)
     async with proxied(settings.rpc) as proxy, publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         behind = settings.model_copy(update={"rpc": proxy.url})
-        async with feeding(behind) as fed, client(settings.exex_socket) as listener:
-            await fed.watching(world.pools)
+        async with feeding(behind) as filter_log, client(settings.exex_socket) as listener:
+            await filter_log.until_set(world.pools)
             first = await mined(world, 1)
             await listener.until_tip(first)
             proxy.status = 503
@@ -277,22 +271,22 @@ async def test_a_node_that_went_is_waited_for(settings: Settings, caplog: pytest
             proxy.status = 200
             last = await mined(world, 1)
             await listener.until_tip(last)
-            told = [block for block in listener.chain() if block.number >= first]
+            blocks = [block for block in listener.chain() if block.number >= first]
 
-    assert told == truth(Rpc(settings.rpc), first, last, [pool.id for pool in world.pools])
+    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, last, [pool.id for pool in world.pools])
     assert caplog.text.count("HTTP 503") <= 2
 
 
-async def test_a_pool_created_in_blocks_that_are_gone_has_no_epilogue(settings: Settings) -> None:
+async def test_a_pool_created_in_reverted_blocks_has_no_epilogue(settings: Settings) -> None:
     world = await world_on(settings.rpc)
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
-        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
-            await fed.watching(world.pools)
+        async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
+            await filter_log.until_set(world.pools)
             first = await mined(world, 2)
             late = await asyncio.to_thread(world.create_late)
-            await publishing.say(encode_add(said(settings.chain), [late.metadata], 1 << 20))
-            await fed.watching(world.pools)
+            await publishing.publish(encode_add(envelope(settings.chain), [late.metadata], 1 << 20))
+            await filter_log.until_set(world.pools)
             await listener.until_tip(await mined(world, 4))
             gone = await asyncio.to_thread(world.reorg, world.chain.tip.number - first)
             await listener.until_tip(world.chain.tip.number)
@@ -304,7 +298,7 @@ async def test_a_pool_created_in_blocks_that_are_gone_has_no_epilogue(settings: 
     assert len(finals) > 5
 
 
-async def test_a_listed_contracts_malformed_log_is_left_out_and_said(
+async def test_a_listed_contracts_malformed_log_is_left_out_with_a_warning(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     rpc, liar = Rpc(settings.rpc), PoolId("0x" + "11a7" * 10)
@@ -312,8 +306,8 @@ async def test_a_listed_contracts_malformed_log_is_left_out_and_said(
     rpc.call("anvil_setCode", liar, f"0x7f{sync}60206000a100")
     async with publisher(settings.nats, settings.chain) as publishing:
         publishing.pools = [PoolMetadata(liar, "v2", Token("0x" + "01" * 20), Token("0x" + "02" * 20))]
-        async with feeding(settings) as fed, client(settings.exex_socket) as listener:
-            await fed.watching(publishing.pools)
+        async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
+            await filter_log.until_set(publishing.pools)
             await asyncio.to_thread(
                 rpc.call, "eth_sendTransaction", {"from": rpc.call("eth_accounts")[0], "to": liar, "gas": "0x30000"}
             )
@@ -325,58 +319,3 @@ async def test_a_listed_contracts_malformed_log_is_left_out_and_said(
 
 def v2_sync_topic() -> str:
     return next(declared.topic0.hex() for declared in v2.EVENTS if declared.name == "Sync")
-
-
-HEADER = NodeHeader(5, "0x" + "55" * 32, "0x" + "44" * 32, 1_700_000_000, None)
-
-
-def log(transaction_index: int, log_index: int) -> Log:
-    return Log("0x" + "aa" * 20, (), b"", transaction_index, log_index)
-
-
-def test_the_first_price_is_not_told_and_the_log_index_counts_within_the_transaction() -> None:
-    logs = [log(0, 0), log(0, 1), log(3, 2), log(3, 3), log(3, 4)]
-    pool = PoolId("0x" + "aa" * 20)
-    events: list[Event] = [Initialize(2**96, 0), LiquidityChange(-10, 10, 5), LiquidityChange(-10, 10, 0)]
-
-    block = feed_block(
-        HEADER, logs, [(each, Decoded("v3", pool, pool, event)) for each, event in zip(logs[2:], events, strict=True)]
-    )
-
-    assert [(update.tx_index, update.log_index, update.update_type) for update in block.updates] == [
-        (3, 1, "mint"),
-        (3, 2, "burn"),
-    ]
-
-
-def test_an_amount_beyond_the_wire_is_clamped_which_a_reader_takes_for_a_broken_promise() -> None:
-    pool = PoolId("0x" + "aa" * 20)
-    huge = Decoded("v3", pool, pool, LiquidityChange(-10, 10, 2**128 - 1))
-
-    (update,) = feed_block(HEADER, [log(0, 0)], [(log(0, 0), huge)]).updates
-
-    assert update.event == LiquidityChange(-10, 10, 2**127 - 1)
-    assert encode(update)
-
-
-async def test_a_stale_socket_is_replaced_and_a_served_one_refused(tmp_path: Path) -> None:
-    path = tmp_path / "exex.sock"
-    stale = sockets.socket(sockets.AF_UNIX)
-    stale.bind(str(path))
-    stale.close()
-
-    async with serve(path, 1000):
-        with pytest.raises(SocketTaken, match="another process serves"):
-            await feed.run(Settings(exex_socket=path))
-
-    assert not path.exists()
-
-
-async def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "precious"
-    path.write_text("data")
-
-    with pytest.raises(SocketTaken, match="exists and is not a socket"):
-        await feed.run(Settings(exex_socket=path))
-
-    assert path.read_text() == "data"

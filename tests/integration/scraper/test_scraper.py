@@ -1,4 +1,4 @@
-"""The scraper as a whole: real Kafka, NATS and EVM; wishes in, snapshots out."""
+"""The scraper as a whole, on real Kafka, NATS and EVM: snapshot requests in, snapshots out."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ from tests.support.rpc_proxy import Call, is_asking, proxied
 
 pytestmark = pytest.mark.servers
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 class World(msgspec.Struct):
@@ -71,7 +71,7 @@ def feed(world: World, pool: Pool) -> None:
     world.chain.succeed([*sends, Transaction(pool.id, calldata("sync()"))])
 
 
-def wish(pool: Pool, not_before: int = 0) -> SnapshotRequest:
+def request(pool: Pool, not_before: int = 0) -> SnapshotRequest:
     return SnapshotRequest(pool.metadata, "listed", not_before)
 
 
@@ -83,26 +83,26 @@ class Bench:
         self._sender = sender
         self._records = records
 
-    async def want(self, wishes: Sequence[SnapshotRequest]) -> None:
+    async def send(self, requests: Sequence[SnapshotRequest]) -> None:
         topic = topics(self.settings.chain).wanted
         await asyncio.gather(
             *(
                 self._sender.send_and_wait(topic, key=each.pool.id.encode(), value=encode_record(each))
-                for each in wishes
+                for each in requests
             )
         )
 
     async def send_raw(self, key: bytes, value: bytes) -> None:
         await self._sender.send_and_wait(topics(self.settings.chain).wanted, key=key, value=value)
 
-    async def answered(self, wishes: Sequence[SnapshotRequest]) -> dict[PoolId, SnapshotRecord]:
-        """Wishes again and again, as workers do, until each has an answer."""
+    async def answered(self, requests: Sequence[SnapshotRequest]) -> dict[PoolId, SnapshotRecord]:
+        """Repeats the requests, as workers do, until each has an answer."""
         answers: dict[PoolId, SnapshotRecord] = {}
-        async with asyncio.timeout(PATIENCE_S):
-            while missing := [each for each in wishes if each.pool.id not in answers]:
-                await self.want(missing)
+        async with asyncio.timeout(TIMEOUT_S):
+            while missing := [each for each in requests if each.pool.id not in answers]:
+                await self.send(missing)
                 for record in await self.published(2.0, len(missing)):
-                    if all(record.pool != each.pool.id or record.block.number >= each.not_before for each in wishes):
+                    if all(record.pool != each.pool.id or record.block.number >= each.not_before for each in requests):
                         answers[record.pool] = record
         return answers
 
@@ -150,49 +150,49 @@ def bench(kafka: str, nats: str, chain_name: str, world: World) -> Running:
     return running
 
 
-async def chains_own(world: World, answers: dict[PoolId, SnapshotRecord]) -> dict[PoolId, SnapshotRecord]:
-    """The same pools read slot by slot, each at the block its answer names."""
+async def chain_snapshots(world: World, answers: dict[PoolId, SnapshotRecord]) -> dict[PoolId, SnapshotRecord]:
+    """The same pools read from storage slots, each at the block of its answer."""
     found: dict[PoolId, SnapshotRecord] = {}
     async with connect(world.chain.rpc.url) as node:
         for pool in (each for each in world.pools if each.id in answers):
             block = answers[pool.id].block
             pinned = PinnedState(node, block, NodeCapabilities(overrides=False, by_hash=True))
-            state = (await read_pools(pinned, [wish(pool).pool], {pool.id: pool.factory}))[pool.id]
+            state = (await read_pools(pinned, [request(pool).pool], {pool.id: pool.factory}))[pool.id]
             found[pool.id] = Snapshot(pool.id, block, state)  # type: ignore[arg-type]
     return found
 
 
-async def test_every_wish_is_answered_by_the_chains_own_state(bench: Running, world: World) -> None:
-    wishes = [wish(pool, world.chain.tip.number) for pool in world.pools]
+async def x(bench: Running, world: World) -> None:
+    requests = [request(pool, world.chain.tip.number) for pool in world.pools]
 
     counted_before = REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count") or 0
     async with bench() as running:
-        answers = await running.answered(wishes)
+        answers = await running.answered(requests)
 
     counted = REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count")
     assert counted is not None and counted > counted_before
     assert len(answers) == 13
-    assert answers == await chains_own(world, answers)
+    assert answers == await chain_snapshots(world, answers)
     assert {record.block for record in answers.values()} == {Block(world.chain.tip.number, world.chain.tip.hash)}
 
 
-async def test_the_reference_block_of_each_batch_is_told(
+async def test_the_reference_block_of_each_batch_is_published(
     bench: Running, world: World, nats: str, chain_name: str
 ) -> None:
-    heard: list[Any] = []
+    received: list[Any] = []
     client = await nats_client.connect(nats)
     subscription = await client.subscribe(f"whitelist.snapshots.{chain_name}.reference_block")
-    v3 = [wish(pool) for pool in world.pools if pool.protocol == "v3"]
+    v3 = [request(pool) for pool in world.pools if pool.protocol == "v3"]
 
     async with bench(BatchConfig(v3_full_ticks_batch_size=2, adaptive=False)) as running:
         await running.answered(v3)
         await client.flush()
-        while sum(each["metadata"]["pools_in_batch"] for each in heard) < len(v3):
-            heard.append(json.loads((await subscription.next_msg(timeout=60)).data))
+        while sum(each["metadata"]["pools_in_batch"] for each in received) < len(v3):
+            received.append(json.loads((await subscription.next_msg(timeout=60)).data))
     await client.close()
 
-    assert [each["metadata"]["batch_number"] for each in heard] == list(range(1, len(heard) + 1))
-    for each in heard:
+    assert [each["metadata"]["batch_number"] for each in received] == list(range(1, len(received) + 1))
+    for each in received:
         assert set(each) == {"chain", "reference_block", "snapshot_timestamp", "metadata"}
         assert set(each["metadata"]) == {"batch_number", "total_batches", "protocol", "pools_in_batch"}
         assert each["chain"] == chain_name
@@ -202,37 +202,37 @@ async def test_the_reference_block_of_each_batch_is_told(
         assert each["metadata"]["total_batches"] >= each["metadata"]["batch_number"]
 
 
-async def test_a_wish_repeated_is_read_once(bench: Running, world: World) -> None:
+async def test_a_repeated_request_is_read_once(bench: Running, world: World) -> None:
     first, second = world.pools[:2]
 
     async with bench() as running:
-        await running.answered([wish(first)])
+        await running.answered([request(first)])
         await running.published(1.0)
-        await running.want([wish(second)] * 50)
-        published = [*await running.published(PATIENCE_S, at_least=1), *await running.published(1.0)]
+        await running.send([request(second)] * 50)
+        published = [*await running.published(TIMEOUT_S, at_least=1), *await running.published(1.0)]
 
     assert [record.pool for record in published] == [second.id]
 
 
-async def test_a_wish_for_a_block_to_come_waits_for_it_and_holds_nobody_up(bench: Running, world: World) -> None:
+async def test_a_request_for_a_future_block_waits_for_it_and_delays_no_other(bench: Running, world: World) -> None:
     first, second = (pool for pool in world.pools[:2])
     later = world.chain.tip.number + 2
 
     async with bench() as running:
-        await running.answered([wish(second)])
-        await running.want([wish(first, later)])
+        await running.answered([request(second)])
+        await running.send([request(first, later)])
         too_early = await running.published(1.0)
         feed(world, first)
         feed(world, first)
-        in_time = await running.published(PATIENCE_S, at_least=1)
+        in_time = await running.published(TIMEOUT_S, at_least=1)
 
     assert too_early == []
     assert [(record.pool, record.block.number) for record in in_time] == [(first.id, later)]
-    assert {first.id: in_time[0]} == await chains_own(world, {first.id: in_time[0]})
+    assert {first.id: in_time[0]} == await chain_snapshots(world, {first.id: in_time[0]})
 
 
-async def test_what_has_no_state_is_answered_with_the_reason(bench: Running, world: World) -> None:
-    good = wish(world.pools[0])
+async def test_a_pool_without_state_is_answered_with_the_reason(bench: Running, world: World) -> None:
+    good = request(world.pools[0])
     bad = msgspec.structs.replace(good, pool=msgspec.structs.replace(good.pool, id=PoolId("0x" + "77" * 20)))
 
     async with bench() as running:
@@ -247,15 +247,15 @@ async def test_a_record_that_is_no_wish_is_kept_as_a_dead_letter(
     bench: Running, world: World, kafka: str, chain_name: str
 ) -> None:
     letters = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
-    good = wish(world.pools[0])
+    good = request(world.pools[0])
 
     async with bench() as running:
         await running.answered([good])
         await running.send_raw(b"\xff\x00", b'{"type": "wanted", ')
-        await running.answered([wish(world.pools[1])])
+        await running.answered([request(world.pools[1])])
         letters.subscribe([topics(chain_name).dead_letters])
         await letters.start()
-        record = await asyncio.wait_for(letters.getone(), PATIENCE_S)
+        record = await asyncio.wait_for(letters.getone(), TIMEOUT_S)
         await letters.stop()
 
     letter = msgspec.json.decode(record.value, type=DeadLetter)
@@ -264,7 +264,7 @@ async def test_a_record_that_is_no_wish_is_kept_as_a_dead_letter(
 
 
 @pytest.mark.parametrize("protocol", ["v2", "v3", "v4"])
-async def test_a_reorg_during_the_scrape_begins_the_batch_again(bench: Running, world: World, protocol: str) -> None:
+async def test_a_reorg_during_the_scrape_restarts_the_batch(bench: Running, world: World, protocol: str) -> None:
     pools = [pool for pool in world.pools if pool.protocol == protocol]
     pair = world.pools[0]
     feed(world, pair)
@@ -285,45 +285,45 @@ async def test_a_reorg_during_the_scrape_begins_the_batch_again(bench: Running, 
             )
 
     async with proxied(world.chain.rpc.url, rule) as proxy, bench(rpc=proxy.url) as running:
-        answers = await running.answered([wish(pool, replaced.number) for pool in pools])
+        answers = await running.answered([request(pool, replaced.number) for pool in pools])
         rest = await running.published(0.5)
 
     blocks = {record.block for record in [*answers.values(), *rest]}
     assert blocks == {Block(world.chain.tip.number, world.chain.tip.hash)}
     assert replaced not in blocks
-    assert answers == await chains_own(world, answers)
+    assert answers == await chain_snapshots(world, answers)
 
 
-async def test_a_node_that_is_away_is_waited_for_with_one_line(
+async def test_an_unavailable_node_is_retried_with_one_warning(
     bench: Running, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wishes = [wish(pool) for pool in world.pools]
+    requests = [request(pool) for pool in world.pools]
 
     async with proxied(world.chain.rpc.url) as proxy, bench(rpc=proxy.url) as running:
-        await running.answered(wishes[:1])
+        await running.answered(requests[:1])
         proxy.status = 503
         with caplog.at_level(logging.WARNING):
-            await running.want(wishes[1:])
+            await running.send(requests[1:])
             silence = await running.published(2.5)
         proxy.status = 200
-        answers = await running.answered(wishes[1:])
+        answers = await running.answered(requests[1:])
 
     assert silence == []
     assert len(answers) == 12
-    said = [record.getMessage() for record in caplog.records if record.name == "streams.scraper.batches"]
-    assert len(said) == 1
-    assert said[0].startswith("The node does not answer (http://127.0.0.1:")
+    warnings = [record.getMessage() for record in caplog.records if "The node: " in record.getMessage()]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("The node: http://127.0.0.1:")
 
 
-async def test_nats_away_costs_nothing_but_a_line(
+async def test_without_nats_only_the_reference_blocks_are_missing(
     bench: Running, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         async with bench(nats="nats://127.0.0.1:9") as running:
-            answers = await running.answered([wish(world.pools[0])])
+            answers = await running.answered([request(world.pools[0])])
 
     assert isinstance(answers[world.pools[0].id], Snapshot)
-    assert any("could not be told on whitelist.snapshots" in record.getMessage() for record in caplog.records)
+    assert any("is not published: NATS is not connected" in record.getMessage() for record in caplog.records)
 
 
 async def test_a_failed_pool_is_tried_again_and_stops_no_other(bench: Running, world: World) -> None:
@@ -340,8 +340,8 @@ async def test_a_failed_pool_is_tried_again_and_stops_no_other(bench: Running, w
 
     async with proxied(world.chain.rpc.url, rule) as proxy, bench(rpc=proxy.url) as running:
         while not (first := await running.published(1.0)):
-            await running.want([wish(pair) for pair in pairs])
-        later = await running.published(PATIENCE_S, at_least=1)
+            await running.send([request(pair) for pair in pairs])
+        later = await running.published(TIMEOUT_S, at_least=1)
 
     assert {record.pool for record in first} == {pairs[0].id, pairs[2].id}
     assert {record.pool for record in later} == {pairs[1].id}
@@ -356,22 +356,22 @@ async def test_wait_for_next_block_reads_one_batch_per_block(bench: Running, wor
 
     async with bench(config) as running:
         while not (first := await running.published(1.0)):
-            await running.want([wish(pair) for pair in pairs])
+            await running.send([request(pair) for pair in pairs])
         world.chain.mine([Transaction(TRADER, "0x")])
-        second = [*await running.published(PATIENCE_S, at_least=1), *await running.published(1.0)]
+        second = [*await running.published(TIMEOUT_S, at_least=1), *await running.published(1.0)]
 
     assert len(first) == 1
     assert len(second) == 1
     assert second[0].block.number == first[0].block.number + 1
 
 
-async def test_one_protocol_after_the_other_answers_every_wish_too(bench: Running, world: World) -> None:
-    wishes = [wish(pool) for pool in world.pools]
+async def test_one_protocol_at_a_time_answers_every_request_too(bench: Running, world: World) -> None:
+    requests = [request(pool) for pool in world.pools]
 
     async with bench(BatchConfig(parallel=False)) as running:
-        answers = await running.answered(wishes)
+        answers = await running.answered(requests)
 
-    assert answers == await chains_own(world, answers)
+    assert answers == await chain_snapshots(world, answers)
 
 
 @pytest.mark.parametrize("pin", ["safe", "finalized"])
@@ -380,7 +380,7 @@ async def test_a_pinned_scraper_reads_at_that_block(bench: Running, world: World
         head = await node.header(pin)
 
     async with bench(scraper_pin=pin) as running:
-        answers = await running.answered([wish(pool) for pool in world.pools])
+        answers = await running.answered([request(pool) for pool in world.pools])
 
     assert head is not None
     assert {(answer.block.number, answer.block.hash) for answer in answers.values()} == {(head.number, head.hash)}

@@ -28,7 +28,7 @@ def nested_token(token: Token) -> dict[str, Any]:
 
 
 def nested(pool: PoolMetadata, **changes: Any) -> dict[str, Any]:
-    said = {
+    fields = {
         "address": pool.id,
         "token0": nested_token(pool.token0),
         "token1": nested_token(pool.token1),
@@ -37,11 +37,11 @@ def nested(pool: PoolMetadata, **changes: Any) -> dict[str, Any]:
         "fee": pool.fee,
         "tick_spacing": pool.tick_spacing,
     }
-    return said | changes
+    return fields | changes
 
 
 def flat(pool: PoolMetadata, **changes: Any) -> dict[str, Any]:
-    said = {
+    fields = {
         "id": pool.id,
         "protocol": pool.protocol,
         "token0": pool.token0.address,
@@ -51,7 +51,7 @@ def flat(pool: PoolMetadata, **changes: Any) -> dict[str, Any]:
         "token0_decimals": pool.token0.decimals,
         "token1_decimals": pool.token1.decimals,
     }
-    return {name: value for name, value in (said | changes).items() if value is not None}
+    return {name: value for name, value in (fields | changes).items() if value is not None}
 
 
 def of_flat(pool: PoolMetadata) -> PoolMetadata:
@@ -61,8 +61,8 @@ def of_flat(pool: PoolMetadata) -> PoolMetadata:
 
 
 def message(pools: list[Any] | None = None, **fields: Any) -> bytes:
-    said = {"chain": CHAIN, "timestamp": "2026-01-01T00:00:00+00:00"} | fields
-    return json.dumps(said if pools is None else said | {"pools": pools}).encode()
+    fields = {"chain": CHAIN, "timestamp": "2026-01-01T00:00:00+00:00"} | fields
+    return json.dumps(fields if pools is None else fields | {"pools": pools}).encode()
 
 
 def full(held: FullList, kind: str, payload: bytes) -> FullList:
@@ -171,10 +171,10 @@ def test_by_subject_full_replaces_add_adds_and_remove_removes() -> None:
     assert full(held, "remove", message(pool_addresses=[V4, A], snapshot_id=7)) == holding(POOL)
 
 
-@pytest.mark.parametrize("said", ["full", "remove", "add", "nonsense"])
-def test_the_subject_goes_before_the_type(said: str) -> None:
-    assert full(holding(PAIR), "add", message([nested(POOL)], type=said)) == holding(PAIR, POOL)
-    assert full(holding(PAIR, POOL), "remove", message([A], type=said)) == holding(POOL)
+@pytest.mark.parametrize("fields", ["full", "remove", "add", "nonsense"])
+def test_the_subject_goes_before_the_type(fields: str) -> None:
+    assert full(holding(PAIR), "add", message([nested(POOL)], type=fields)) == holding(PAIR, POOL)
+    assert full(holding(PAIR, POOL), "remove", message([A], type=fields)) == holding(POOL)
 
 
 def test_the_minimal_list_follows_the_add_and_remove_subjects_and_leaves_full_alone() -> None:
@@ -200,12 +200,12 @@ def test_all_spellings_of_a_protocol_are_read(spelling: str) -> None:
 
 @pytest.mark.parametrize("place", ["pool_id", "id", "address"])
 def test_a_v4_pool_id_is_found_wherever_it_stands(place: str) -> None:
-    said = {name: value for name, value in nested(SINGLETON).items() if name != "address"}
+    fields = {name: value for name, value in nested(SINGLETON).items() if name != "address"}
 
-    assert full(FullList(), "full", message([said | {place: V4.upper().replace("0X", "0x")}])) == holding(SINGLETON)
+    assert full(FullList(), "full", message([fields | {place: V4.upper().replace("0X", "0x")}])) == holding(SINGLETON)
 
 
-UNREADABLE = [
+UNDECODABLE = [
     (nested(POOL, fee=None), "a v3 pool needs its fee"),
     (nested(POOL, tick_spacing=None), "a v3 pool needs its tick_spacing"),
     (nested(SINGLETON, fee=None), "a v4 pool needs its fee"),
@@ -225,8 +225,8 @@ UNREADABLE = [
 ]
 
 
-@pytest.mark.parametrize(("entry", "reason"), UNREADABLE)
-def test_one_unreadable_pool_is_skipped_with_the_reason_and_the_rest_is_kept(entry: Any, reason: str) -> None:
+@pytest.mark.parametrize(("entry", "reason"), UNDECODABLE)
+def test_one_undecodable_pool_is_skipped_with_the_reason_and_the_rest_is_kept(entry: Any, reason: str) -> None:
     held = full(FullList(), "full", message([nested(PAIR), entry]))
 
     assert held.pools == {A: PAIR}
@@ -235,7 +235,7 @@ def test_one_unreadable_pool_is_skipped_with_the_reason_and_the_rest_is_kept(ent
     assert reason in held.skipped[0]
 
 
-def test_an_entry_that_is_not_utf_8_is_skipped_like_any_other_that_cannot_be_read() -> None:
+def test_an_entry_that_is_not_utf_8_is_skipped_like_any_undecodable_one() -> None:
     payload = message([nested(PAIR), nested(POOL)]).replace(b"USDC", b"US\xb0C", 1)
 
     held = full(FullList(), "full", payload)
@@ -244,7 +244,7 @@ def test_an_entry_that_is_not_utf_8_is_skipped_like_any_other_that_cannot_be_rea
     assert len(held.skipped) == 1
 
 
-def test_a_held_pool_whose_new_entry_is_unreadable_stays_as_it_was() -> None:
+def test_a_held_pool_whose_new_entry_is_undecodable_stays() -> None:
     held = full(holding(POOL), "full", message([nested(PAIR), nested(POOL, fee=None)]))
 
     assert held.pools == {A: PAIR, B: POOL}
@@ -258,7 +258,7 @@ def test_a_minimal_entry_of_an_unknown_protocol_is_skipped() -> None:
     assert len(held.skipped) == 2
 
 
-REFUSED = [
+REJECTED = [
     ("full", b"", "truncated"),
     ("full", b"{", "truncated"),
     ("full", b'{"chain":"ethereum","pools":', "truncated"),
@@ -279,8 +279,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "payload", "reason"), REFUSED)
-def test_a_message_that_cannot_be_followed_is_refused_whole(kind: str, payload: bytes, reason: str) -> None:
+@pytest.mark.parametrize(("kind", "payload", "reason"), REJECTED)
+def test_an_invalid_message_is_rejected_whole(kind: str, payload: bytes, reason: str) -> None:
     """Replacing by a list without a readable pool is refused by the list that the subject replaces."""
     readers: list[Callable[[], object]] = [
         lambda: full(holding(PAIR), kind, payload),
@@ -294,7 +294,7 @@ def test_a_message_that_cannot_be_followed_is_refused_whole(kind: str, payload: 
 
 
 @given(st.binary(max_size=200), st.sampled_from(["full", "minimal", "add", "remove"]))
-def test_garbage_is_refused(garbage: bytes, kind: str) -> None:
+def test_garbage_is_rejected(garbage: bytes, kind: str) -> None:
     for reader in (lambda: full(holding(PAIR), kind, garbage), lambda: minimal(MinimalList({A: "v2"}), kind, garbage)):
         try:
             held = reader()
@@ -308,7 +308,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 
 @pytest.mark.parametrize("kind", ["full", "minimal", "add", "remove"])
 @pytest.mark.parametrize("payload", [DEEP, b'{"unknown":' + DEEP + b"}", b'{"pools":[' + DEEP + b"]}"])
-def test_a_deeply_nested_message_is_refused_and_the_list_stays(kind: str, payload: bytes) -> None:
+def test_a_deeply_nested_message_is_rejected_and_the_list_stays(kind: str, payload: bytes) -> None:
     for reader in (lambda: full(holding(PAIR), kind, payload), lambda: minimal(MinimalList({A: "v2"}), kind, payload)):
         try:
             held = reader()
@@ -321,14 +321,14 @@ def many(count: int) -> list[PoolMetadata]:
     return [PoolMetadata(PoolId(f"0x{i:040x}"), "v3", USDC, WETH, 500, 10, FACTORY) for i in range(1, count + 1)]
 
 
-SAID = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1_767_225_600_000)
+ENVELOPE = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1_767_225_600_000)
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_list_too_large_for_one_message_is_joined_from_its_parts(order: int) -> None:
     pools = many(100)
     held, listed = holding(PAIR), MinimalList()
-    outgoing = encode_full(SAID, pools, max_payload=4096)[::order]
+    outgoing = encode_full(ENVELOPE, pools, max_payload=4096)[::order]
     assert len(outgoing) > 4
     assert all(len(message.payload) <= 4096 for message in outgoing)
 
@@ -343,8 +343,8 @@ def test_a_list_too_large_for_one_message_is_joined_from_its_parts(order: int) -
 
 
 def test_parts_of_another_snapshot_are_not_joined() -> None:
-    old = [m for m in encode_full(SAID, many(100), 4096) if ".full." in m.subject]
-    new = [m for m in encode_full(SAID._replace(snapshot_id=2), many(90), 4096) if ".full." in m.subject]
+    old = [m for m in encode_full(ENVELOPE, many(100), 4096) if ".full." in m.subject]
+    new = [m for m in encode_full(ENVELOPE._replace(snapshot_id=2), many(90), 4096) if ".full." in m.subject]
     held = holding(PAIR)
 
     for subject, payload in [*old[:-1], *new]:
@@ -358,9 +358,9 @@ def test_what_we_publish_is_what_we_read(max_payload: int) -> None:
     held, listed = FullList(), MinimalList()
     extra = many(60)
     for subject, payload in [
-        *encode_full(SAID, [PAIR, POOL, SINGLETON], max_payload),
-        *encode_add(SAID, extra, max_payload),
-        *encode_remove(SAID, [A, *(pool.id for pool in extra[:30])], max_payload),
+        *encode_full(ENVELOPE, [PAIR, POOL, SINGLETON], max_payload),
+        *encode_add(ENVELOPE, extra, max_payload),
+        *encode_remove(ENVELOPE, [A, *(pool.id for pool in extra[:30])], max_payload),
     ]:
         assert len(payload) <= max_payload
         held = apply_full(held, subject, payload, CHAIN)
@@ -372,9 +372,9 @@ def test_what_we_publish_is_what_we_read(max_payload: int) -> None:
 
 def test_a_pool_larger_than_a_message_fails_loudly() -> None:
     with pytest.raises(TooLarge, match="the server takes messages of 600"):
-        encode_full(SAID, [POOL], max_payload=600)
+        encode_full(ENVELOPE, [POOL], max_payload=600)
 
 
 def test_an_empty_list_is_never_published_as_a_replacement() -> None:
     with pytest.raises(ValueError, match="remove its pools instead"):
-        encode_full(SAID, [], 1 << 20)
+        encode_full(ENVELOPE, [], 1 << 20)

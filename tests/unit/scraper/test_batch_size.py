@@ -22,11 +22,11 @@ def result(pools: int, seconds: float, protocol: ProtocolName = "v3", error: str
         ("v4", "full_ticks", 20),
     ],
 )
-def test_it_begins_with_the_sizes_configured(protocol: ProtocolName, phase: Phase, size: int) -> None:
+def test_the_configured_sizes_come_first(protocol: ProtocolName, phase: Phase, size: int) -> None:
     assert BatchSizes(BatchConfig()).next(protocol, phase) == size
 
 
-def test_a_batch_comes_to_take_its_part_of_a_block() -> None:
+def test_batches_converge_to_the_budget_within_a_block() -> None:
     sizes, pools_per_second = BatchSizes(BatchConfig()), 40.0
     for _ in range(20):
         sizes.learn(result(sizes.next("v3"), sizes.next("v3") / pools_per_second))
@@ -45,7 +45,7 @@ def test_a_slower_node_gets_smaller_batches_at_once() -> None:
     assert sizes.next("v3") < 0.6 * before
 
 
-def test_it_grows_only_by_full_batches_and_not_without_bound() -> None:
+def test_only_full_batches_grow_and_up_to_the_largest() -> None:
     sizes = BatchSizes(BatchConfig())
     sizes.learn(result(3, 0.001))
     assert sizes.next("v3") == 30
@@ -54,7 +54,7 @@ def test_it_grows_only_by_full_batches_and_not_without_bound() -> None:
     assert sizes.next("v3") == LARGEST
 
 
-def test_a_batch_that_came_to_nothing_halves_the_next_and_one_pool_is_the_least() -> None:
+def test_a_failed_batch_halves_the_next_down_to_one_pool() -> None:
     sizes = BatchSizes(BatchConfig())
     sizes.learn(result(30, 5.0, error="the block is gone"))
     assert sizes.next("v3") == 15
