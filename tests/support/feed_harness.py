@@ -208,7 +208,8 @@ class FilterLog(logging.Handler):
         self._last_message = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._last_message = record.getMessage()
+        if record.levelno == logging.INFO:
+            self._last_message = record.getMessage()
 
     async def until_set(self, pools: Sequence[Pool | PoolMetadata]) -> None:
         singletons = sum(pool.protocol == "v4" for pool in pools)
