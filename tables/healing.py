@@ -9,7 +9,7 @@ from protocols import concentrated
 from protocols.concentrated import Price
 from protocols.events import LiquidityChange
 from protocols.ticks import InvariantViolation, Ticks, change_end, changed, from_ticks, word_of
-from protocols.types import Block, PoolId
+from protocols.types import PoolId
 from streams.kafka.records import Header
 from tables import rows
 from tables.chain import CanonicalChain
@@ -26,8 +26,8 @@ class StoredPool(msgspec.Struct, frozen=True):
     positions: Positions
     orphans: tuple[bytes, ...]
     """Keys of its tick rows that belong to no state any more."""
-    whole: bool
-    """False where the rows had to be brought up to each other: they are written again."""
+    before: Pool | None
+    """The pool with the ticks as they are stored; where they are not those of `pool`, they are written again."""
 
 
 class Loaded(NamedTuple):
@@ -52,7 +52,7 @@ def load(memory_blocks: int, get: Get, scan: Scan) -> Loaded:
             invalidated.append((pool_id, str(violation)))
             waiting = Waiting(Reason(WaitingKind.STORED_ROWS, str(violation)), 0)
             orphans = tuple(_ticks_rows(pool_id, scan))
-            _load_pool(changes, StoredPool(Pool(row.listed, waiting, None, row.story), row.positions, orphans, False))
+            _load_pool(changes, StoredPool(Pool(row.listed, waiting, None, row.story), row.positions, orphans, None))
             invalidate(changes, pool_id, waiting.reason)
     changes.delete(_orphans(partition, scan))
     return Loaded(changes, invalidated)
@@ -63,8 +63,8 @@ def _load_pool(changes: Changes, stored: StoredPool) -> None:
     partition.pools[pool_id] = stored.pool
     changes.put_unlisted(pool_id, None)
     changes.delete(stored.orphans)
-    if not stored.whole:
-        changes.rewrite(pool_id)
+    if stored.before is not stored.pool:
+        changes.rewrite(pool_id, stored.before)
     if any(offset > partition.positions.get(source, -1) for source, offset in stored.positions.items()):
         partition.ahead[pool_id] = stored.positions
 
@@ -74,17 +74,21 @@ def stored_pool(row: PoolRow, get: Get, scan: Scan) -> StoredPool:
     pool_id = row.listed.pool.id
     held = get(rows.held_key(pool_id))
     found = _ticks_rows(pool_id, scan)
-    if isinstance(row.life, WaitingRow):
-        life: Waiting | Live = Waiting(row.life.reason, row.life.since, row.life.pending)
-        orphans, whole = tuple(found), True
-    else:
-        prefix = rows.ticks_prefix(pool_id, rows.snapshot_id(row.life.reference, row.story))
-        parts = [rows.decode_ticks(value) for key, value in found.items() if key.startswith(prefix)]
-        life = _live(row.life, row.listed.pool.tick_spacing or 1, parts)
-        orphans = tuple(key for key in found if not key.startswith(prefix))
-        whole = life.base.block == row.life.base_block
     snapshot = rows.decode_snapshot(held) if held else None
-    return StoredPool(Pool(row.listed, life, snapshot, row.story), row.positions, orphans, whole)
+    if isinstance(row.life, WaitingRow):
+        waiting = Waiting(row.life.reason, row.life.since, row.life.pending)
+        pool = Pool(row.listed, waiting, snapshot, row.story)
+        return StoredPool(pool, row.positions, tuple(found), pool)
+    prefix = rows.ticks_prefix(pool_id, rows.snapshot_id(row.life.reference, row.story))
+    parts = [rows.decode_ticks(value) for key, value in found.items() if key.startswith(prefix)]
+    stored = from_ticks(row.listed.pool.tick_spacing or 1, (tick for part in parts for tick in part.ticks))
+    life = _live(row.life, _undo_after_base(row.life, stored, parts))
+    pool = before = Pool(row.listed, life, snapshot, row.story)
+    if life.base.ticks is not stored:
+        base = msgspec.structs.replace(life.base, ticks=stored)
+        before = msgspec.structs.replace(pool, life=msgspec.structs.replace(life, base=base))
+    orphans = tuple(key for key in found if not key.startswith(prefix))
+    return StoredPool(pool, row.positions, orphans, before)
 
 
 def _ticks_rows(pool_id: PoolId, scan: Scan) -> dict[bytes, bytes]:
@@ -99,38 +103,35 @@ def _orphans(partition: Partition, scan: Scan) -> list[bytes]:
     return headers + [key for key in of_pools if PoolId(key.split(b"/")[1].decode()) not in partition.pools]
 
 
-def _live(row: LiveRow, spacing: int, parts: list[TicksRow]) -> Live:
-    ticks = from_ticks(spacing, (tick for part in parts for tick in part.ticks))
-    base, recent = Base(row.base_block, row.base_price, ticks), row.recent
-    folded = max((part.folded for part in parts), default=row.base_block, key=lambda block: block.number)
-    if folded.number > row.base_block.number:
-        base, recent = _catch_up(row, ticks, parts, folded)
-    elif len(ticks) != row.tick_count:
+def _live(row: LiveRow, ticks: Ticks) -> Live:
+    """`ticks` are those at the base. Raises InvariantViolation where they are not the pool's."""
+    if len(ticks) != row.tick_count:
         raise InvariantViolation(f"{len(ticks)} of {row.tick_count} ticks are stored")
-    if isinstance(base.price, Price):
-        concentrated.check_whole(base.price, base.ticks)
-    head = base.ticks
-    for change in _liquidity_changes(recent):
+    if isinstance(row.base_price, Price):
+        concentrated.check_whole(row.base_price, ticks)
+    head = ticks
+    for change in _liquidity_changes(row.recent):
         head = changed(head, change)
-    return Live(row.reference, base, recent, head, row.fees, row.verified, row.audit_from)
+    base = Base(row.base_block, row.base_price, ticks)
+    return Live(row.reference, base, row.recent, head, row.fees, row.verified, row.audit_from)
 
 
-def _catch_up(
-    row: LiveRow, ticks: Ticks, parts: list[TicksRow], folded: Block
-) -> tuple[Base, tuple[AppliedBlock, ...]]:
-    """A crash came between the tick rows and the head: the tick rows not written yet are brought up to the others."""
-    done = {each.word: each.folded.number for each in parts}
-    old = [applied for applied in row.recent if applied.block.number <= folded.number]
-    if not old or old[-1].block != folded:
-        raise InvariantViolation(f"ticks are folded up to {folded}, which the pool does not remember")
-    words = dict(ticks.parts)
-    for applied in old:
-        for change in _liquidity_changes([applied]):
-            for tick, net in ((change.tick_lower, change.delta), (change.tick_upper, -change.delta)):
-                word = word_of(tick, ticks.spacing)
-                if applied.block.number > done.get(word, row.base_block.number):
-                    change_end(words, word, tick, change.delta, net)
-    return Base(old[-1].block, old[-1].after, Ticks(ticks.spacing, words)), row.recent[len(old) :]
+def _undo_after_base(row: LiveRow, stored: Ticks, parts: list[TicksRow]) -> Ticks:
+    """The ticks at the base: a crash came between tick rows and head, so some words are folded up to a later block."""
+    ahead = {part.word: part.folded for part in parts if part.folded.number > row.base_block.number}
+    if not ahead:
+        return stored
+    remembered = {applied.block for applied in row.recent}
+    if unknown := [block for block in ahead.values() if block not in remembered]:
+        raise InvariantViolation(f"ticks are folded up to {unknown[0]}, which the pool does not remember")
+    words = dict(stored.parts)
+    for applied in reversed(row.recent):
+        for change in reversed(tuple(_liquidity_changes([applied]))):
+            for tick, net in ((change.tick_upper, change.delta), (change.tick_lower, -change.delta)):
+                word = word_of(tick, stored.spacing)
+                if word in ahead and applied.block.number <= ahead[word].number:
+                    change_end(words, word, tick, -change.delta, net)
+    return Ticks(stored.spacing, words)
 
 
 def _liquidity_changes(blocks: Iterable[AppliedBlock]) -> Iterator[LiquidityChange]:

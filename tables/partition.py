@@ -110,9 +110,9 @@ class Changes:
             if not self.partition.has_read(pool_id, source, offset):
                 self.put(pool_id, change(pool))
 
-    def rewrite(self, pool_id: PoolId) -> None:
-        """All rows of the pool are written again, as if it were new."""
-        self._pools_before[pool_id] = None
+    def rewrite(self, pool_id: PoolId, stored: Pool | None) -> None:
+        """The rows of the pool that are not as in `stored` are written again; all of them for None."""
+        self._pools_before[pool_id] = stored
 
     def delete(self, keys: Iterable[bytes]) -> None:
         self._deleted |= dict.fromkeys(keys, None)

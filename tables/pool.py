@@ -140,7 +140,11 @@ def rewind(pool: Pool, ancestor: Block) -> Pool:
         life = msgspec.structs.replace(life, audit_from=ancestor.number + 1)
     if not life.recent or life.last_block <= ancestor.number:
         return pool if life is pool.life else with_life(pool, life)
-    life = drop_after(life, ancestor.number)
+    try:
+        life = drop_after(life, ancestor.number)
+    except InvariantViolation as violation:
+        detail = f"blocks up to {ancestor.number} do not follow from the base: {violation}"
+        return invalidate(pool, ancestor.number, Reason(WaitingKind.INVARIANT, detail))
     return with_story(with_life(pool, life), rewinds=pool.story.rewinds + 1, last_event_block=life.last_event_block)
 
 

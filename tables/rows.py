@@ -119,7 +119,7 @@ def _tick_changes(pool_id: PoolId, before: Pool | None, after: Pool | None) -> t
         )
     if new:
         prefix = ticks_prefix(pool_id, _snapshot_id(after))
-        for word in new.ticks.parts.keys() | kept.keys():
+        for word in sorted(new.ticks.parts.keys() | kept.keys()):
             part = new.ticks.parts.get(word, {})
             if kept.get(word) is not part:
                 written[prefix + b"%d" % word] = _ticks_row(word, new.block, part)

@@ -295,6 +295,19 @@ def test_ticks_deleted_and_made_again_come_back_as_they_were() -> None:
         assert (tuple(life.ticks), life.price) == (left, (burnt if ancestor == 2 else pool).life.price)  # type: ignore[union-attr]
 
 
+def test_a_reorg_of_a_pool_whose_memory_contradicts_its_base_makes_it_wait() -> None:
+    pool = take(waiting(V3), Snapshot(V3.id, block(1), V3State(1 << 96, 0, 0, ())), chain(1))
+    for number, delta in ((2, 5), (3, -5), (4, 7)):
+        pool = apply(pool, block(number), (LiquidityChange(-60, 60, delta),), MEMORY)
+    assert isinstance(pool.life, Live)
+    torn = msgspec.structs.replace(pool, life=msgspec.structs.replace(pool.life, recent=pool.life.recent[1:]))
+
+    life = rewind(torn, block(3)).life
+
+    assert isinstance(life, Waiting)
+    assert (life.reason.kind, life.since) == (WaitingKind.INVARIANT, 4)
+
+
 def test_fees_are_as_of_the_newest_snapshot_and_read_again_after_its_block_is_reorganised_away() -> None:
     def fees(fee: int) -> State:
         return V4State(1 << 96, 0, 0, (), lp_fee=fee, protocol_fee=1)
