@@ -3,6 +3,7 @@
 Integers beyond 2^53 are written as decimal strings, which every language reads exactly; both spellings are read.
 """
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from protocols.events import Event
 from protocols.states import State
 from protocols.types import ADDRESS, LARGEST_TICK_SPACING, Block, Natural, PoolId, PoolMetadata, can_be, pool_id
 from streams.json_input import InvalidJson, decode_json
+from streams.kafka.amounts import AmountOutOfBounds, check_amounts
 
 T = TypeVar("T")
 HEX = "hex:"
@@ -72,7 +74,7 @@ class Header(msgspec.Struct, frozen=True):
     number: Natural
     hash: str
     parent: str
-    timestamp: int
+    timestamp: Natural
     """Seconds since the epoch."""
 
 
@@ -176,11 +178,24 @@ def decode_snapshot_request(value: bytes) -> SnapshotRequest:
 
 
 def decode_chain(value: bytes) -> ChainRecord:
-    return _read(_chain, value)
+    record = _read(_chain, value)
+    if isinstance(record, Update):
+        _expect_amounts(record.events)
+    return record
 
 
 def decode_snapshot(value: bytes) -> SnapshotRecord:
-    return _read(_snapshots, value)
+    record = _read(_snapshots, value)
+    if isinstance(record, Snapshot):
+        _expect_amounts((record.state, *getattr(record.state, "ticks", ())))
+    return record
+
+
+def _expect_amounts(structs: Iterable[msgspec.Struct]) -> None:
+    try:
+        check_amounts(structs)
+    except AmountOutOfBounds as error:
+        raise Undecodable(str(error)) from error
 
 
 def _expect_sound(pool: PoolMetadata) -> None:

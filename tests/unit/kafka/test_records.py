@@ -4,9 +4,22 @@ import json
 
 import pytest
 
-from protocols.types import PoolId, PoolMetadata, Token
+from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
+from protocols.states import State, Tick, V2State, V3State, V4State
+from protocols.types import Block, PoolId, PoolMetadata, Token
 from streams.kafka import records
-from streams.kafka.records import Head, Header, Listed, SnapshotRequest, Undecodable, encode_record, from_text, to_text
+from streams.kafka.records import (
+    Head,
+    Header,
+    Listed,
+    Snapshot,
+    SnapshotRequest,
+    Undecodable,
+    Update,
+    encode_record,
+    from_text,
+    to_text,
+)
 
 TOKENS = Token("0x" + "01" * 20), Token("0x" + "02" * 20)
 POOL = PoolMetadata(PoolId("0x" + "ab" * 20), "v3", *TOKENS, 500, 10, "0x" + "fa" * 20)
@@ -45,6 +58,12 @@ def test_a_block_number_that_cannot_be_is_refused(number: object) -> None:
         records.decode_chain(json.dumps(whole).encode())
 
 
+@pytest.mark.parametrize("timestamp", [-1, 2**63, 2**2000])
+def test_a_timestamp_that_cannot_be_is_undecodable(timestamp: int) -> None:
+    with pytest.raises(Undecodable):
+        records.decode_chain(encode_record(Head(Header(7, "0x07", "0x06", timestamp), 0)))
+
+
 @pytest.mark.parametrize(
     "read", [records.decode_listed, records.decode_snapshot_request, records.decode_chain, records.decode_snapshot]
 )
@@ -68,3 +87,62 @@ def test_bytes_that_are_no_json_of_the_topic_are_refused(read: object, value: by
 @pytest.mark.parametrize("raw", [b"{}", b"0xab", b"hex:00", b"\x00\xff", b"\xc3\xa4", "hex:ä".encode()])
 def test_bytes_of_any_kind_are_spelled_and_read_back(raw: bytes) -> None:
     assert from_text(to_text(raw)) == raw
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Sync(-5, 1),
+        Sync(1, 1 << 112),
+        Initialize(1 << 160, 0),
+        Initialize(1, 1 << 23),
+        Swap(1, -1, 0),
+        Swap(1, 1 << 128, 0),
+        Swap(1, 1, -(1 << 23) - 1),
+        LiquidityChange(-(1 << 23) - 1, 0, 1),
+        LiquidityChange(0, 1 << 200, 1),
+        LiquidityChange(0, 1, 1 << 127),
+        LiquidityChange(0, 1, -(1 << 127) - 1),
+    ],
+)
+def test_an_update_with_an_amount_that_no_contract_can_hold_is_undecodable(event: Event) -> None:
+    value = encode_record(Update(POOL.id, Block(7, "0x07"), (event,)))
+
+    with pytest.raises(Undecodable, match="and it is"):
+        records.decode_chain(value)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        V2State(-1, 1),
+        V2State(1, 1 << 112),
+        V3State(1 << 160, 0, 1, ()),
+        V3State(1, 1 << 23, 1, ()),
+        V3State(1, 0, 1 << 128, ()),
+        V3State(1, 0, 1, (Tick(0, 1 << 128, 0),)),
+        V3State(1, 0, 1, (Tick(0, 1, -(1 << 127) - 1),)),
+        V4State(1, 0, 1, (), 1 << 24, 0),
+        V4State(1, 0, 1, (), 0, -1),
+    ],
+)
+def test_a_snapshot_with_an_amount_that_no_contract_can_hold_is_undecodable(state: State) -> None:
+    value = encode_record(Snapshot(POOL.id, Block(7, "0x07"), state))
+
+    with pytest.raises(Undecodable, match="and it is"):
+        records.decode_snapshot(value)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Sync((1 << 112) - 1, 0),
+        Swap((1 << 160) - 1, (1 << 128) - 1, -(1 << 23)),
+        LiquidityChange(-887272, 887272, (1 << 127) - 1),
+        LiquidityChange(-887272, 887272, -(1 << 127)),
+    ],
+)
+def test_the_largest_amounts_of_a_contract_are_read(event: Event) -> None:
+    update = Update(POOL.id, Block(7, "0x07"), (event,))
+
+    assert records.decode_chain(encode_record(update)) == update
