@@ -17,6 +17,7 @@ from tables.live import Live
 from tables.partition import Partition
 from tables.pool import Pool
 from tables.processor import PartitionProcessor
+from tables.state_view import Json
 from web import views
 
 FORWARDED = "X-Arena-Forwarded"
@@ -78,7 +79,7 @@ class Web:
         if self._session:
             await self._session.close()
 
-    def _one(self, view: Callable[[Partition, Pool, int | None], views.Json]) -> Handler:
+    def _one(self, view: Callable[[Partition, Pool, int | None], Json]) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
             pool = _pool_id(request)
             number = _number(request, "at")
@@ -104,7 +105,7 @@ class Web:
         more = len(page) > limit
         return web.json_response({"pools": page[:limit], "next": page[limit - 1]["id"] if more else None})
 
-    def _own_page(self, request: web.Request, limit: int) -> list[views.Json]:
+    def _own_page(self, request: web.Request, limit: int) -> list[Json]:
         """One more than the limit, so that who merges pages knows that there is a next one."""
         after = request.query.get("cursor", "").lower()
         found = [
@@ -130,7 +131,7 @@ class Web:
             {"chain": self._chain, "head": newest, "pools": pools, "reasons": dict(reasons), "partitions": rows}
         )
 
-    def _status_row(self, index: int) -> views.Json:
+    def _status_row(self, index: int) -> Json:
         partition = self._pools.partitions.get(index) if self._owners.ready(index) else None
         head = partition.chain.head if partition else None
         status = Counter(metrics.status(pool) for pool in partition.pools.values()) if partition else Counter[str]()
@@ -147,7 +148,7 @@ class Web:
             "reasons": dict(Counter(str(reason.kind) for reason in waiting if reason)),
         }
 
-    async def _others(self, request: web.Request) -> list[views.Json]:
+    async def _others(self, request: web.Request) -> list[Json]:
         """The same question to every other worker; none where another worker is the one that asks."""
         if FORWARDED in request.headers:
             return []
@@ -168,14 +169,14 @@ class Web:
         status, body = await self._ask(url + request.path_qs)
         return web.json_response(body, status=status, headers={"Retry-After": "1"} if status == 503 else {})
 
-    async def _ask(self, url: str) -> tuple[int, views.Json]:
+    async def _ask(self, url: str) -> tuple[int, Json]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
         if self._session.closed:
             raise Refusal(503, "this worker is stopping; ask another one")
         try:
             async with self._session.get(url, headers={FORWARDED: self._owners.own_url()}) as response:
-                body: views.Json = await response.json()
+                body: Json = await response.json()
                 return response.status, body
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Refusal(503, f"the worker at {url} does not answer: {error or type(error).__name__}") from error

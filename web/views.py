@@ -1,18 +1,16 @@
 """Answers of the HTTP queries as JSON-ready values. Pure: a partition in, a dict out."""
 
-from typing import Any
-
 import msgspec
 
-from protocols.concentrated import Price
-from protocols.folding import Fees, PoolState, PriceState
+from protocols.folding import PoolState
 from protocols.types import Block
 from streams.kafka.records import Header
+from tables import state_view
 from tables.live import Live, state_at
 from tables.partition import Partition
 from tables.pool import Pool, Reason, WaitingKind
+from tables.state_view import Json
 
-Json = dict[str, Any]
 AHEAD = Reason(WaitingKind.AHEAD, "a crash left its state ahead of the partition's head")
 NO_BLOCK = Reason(WaitingKind.GAP, "no block has come since")
 
@@ -79,7 +77,7 @@ def pool_view(partition: Partition, pool: Pool, number: int | None = None) -> Js
         "fee": metadata.fee,
         "tick_spacing": metadata.tick_spacing,
         "factory": metadata.factory,
-        "state": _state(found.state.price, found.live.fees) if found else None,
+        "state": state_view.state_view(found.state.price, found.live.fees) if found else None,
     }
 
 
@@ -90,16 +88,7 @@ def ticks_view(partition: Partition, pool: Pool, number: int | None = None) -> J
         "status": "live" if found else "waiting",
         "reason": None if found else _reason_view(reason(partition, pool)),
         "block": block_view(found.block if found else partition.chain.head),
-        "ticks": None
-        if found is None
-        else [
-            {
-                "tick": tick.tick,
-                "liquidity_gross": str(tick.liquidity_gross),
-                "liquidity_net": str(tick.liquidity_net),
-            }
-            for tick in found.state.ticks
-        ],
+        "ticks": None if found is None else state_view.ticks_view(found.state.ticks),
     }
 
 
@@ -143,16 +132,3 @@ def _reason_view(why: Reason | None) -> Json | None:
 
 def block_view(block: Block | Header | None) -> Json | None:
     return {"number": block.number, "hash": block.hash} if block else None
-
-
-def _state(price: PriceState, fees: Fees | None) -> Json:
-    if not isinstance(price, Price):
-        return {"reserve0": str(price.reserve0), "reserve1": str(price.reserve1)}
-    view: Json = {
-        "sqrt_price_x96": str(price.sqrt_price_x96),
-        "tick": price.tick,
-        "liquidity": str(price.liquidity),
-    }
-    if fees:
-        view |= {"lp_fee": fees.lp_fee, "protocol_fee": fees.protocol_fee, "fees_block": fees.block}
-    return view
