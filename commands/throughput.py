@@ -9,7 +9,8 @@ import msgspec
 from protocols.states import V2State
 from protocols.types import Block, PoolMetadata, ProtocolName
 from settings import Settings
-from streams.node.client import Node, NodeUnavailable
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable
 from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.scraper.batch_size import PROTOCOLS, BatchConfig

@@ -16,7 +16,8 @@ from streams.nats.connection import connect_nats, server_addresses
 from streams.nats.jetstream import NotStored, publish
 from streams.nats.subscriber import RESEED_SUBJECT
 from streams.nats.whitelist_encoder import Envelope, OutgoingMessage, TooLarge
-from streams.node.client import NodeUnavailable, RpcError, connect
+from streams.node.client import connect
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import BlockGone
 from whitelist.build import Unbuilt, build
 from whitelist.configuration import Configuration, configured

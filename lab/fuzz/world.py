@@ -18,7 +18,9 @@ from streams.exex.control import PoolUpdate
 from streams.feed.blocks import FeedBlock, FeedMessage, block_messages, reorg_messages
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Head, Header
-from streams.node.client import Node, NodeHeader, NodeUnavailable
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable
 
 LIMITS = Limits(block_timeout_s=0.0, gap_blocks=64, reorg_timeout_s=0.0)
 

@@ -8,7 +8,7 @@ from protocols.events import Event, Initialize
 from protocols.types import PoolId
 from streams.exex.assembly import FedBlock
 from streams.kafka.records import Header
-from streams.node.client import NodeHeader
+from streams.node.blocks import NodeHeader
 
 Updates = Mapping[PoolId, tuple[Event, ...]]
 

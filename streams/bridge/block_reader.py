@@ -11,7 +11,8 @@ from streams.bridge.metrics import DISAGREEMENTS
 from streams.bridge.pool_listing import PoolListing
 from streams.exex.assembly import FedBlock
 from streams.kafka.records import Header
-from streams.node.client import Node, NodeHeader
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node
 
 log = logging.getLogger(__name__)
 

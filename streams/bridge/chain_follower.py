@@ -17,7 +17,9 @@ from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.metrics import NODE_FAILURES
 from streams.bridge.published_chain import PublishedChain
 from streams.exex.assembly import FedBlock, FedReorg
-from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.retry import Retries
 
 log = logging.getLogger(__name__)

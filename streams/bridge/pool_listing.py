@@ -11,7 +11,8 @@ from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Listed, Undecodable, decode_listed, encode_record
 from streams.kafka.topic_reader import read_all
 from streams.kafka.topics import partition_of, topics
-from streams.node.client import Node, NodeUnavailable, RpcError
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pool_managers import pool_manager
 
 log = logging.getLogger(__name__)

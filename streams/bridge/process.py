@@ -24,7 +24,8 @@ from streams.kafka.topics import topics
 from streams.nats.subscriber import subscribe
 from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_state import FullList, apply_full
-from streams.node.client import Node, NodeUnavailable, RpcError, connect
+from streams.node.client import Node, connect
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.retry import Retries
 
 log = logging.getLogger(__name__)

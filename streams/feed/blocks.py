@@ -22,7 +22,7 @@ from streams.exex.control import (
     UpdateType,
     V2ReservesFinal,
 )
-from streams.node.client import NodeHeader
+from streams.node.blocks import NodeHeader
 
 LARGEST_I128 = 2**127 - 1
 SMALLEST_I128 = -(2**127)

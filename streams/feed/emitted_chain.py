@@ -14,7 +14,9 @@ from streams.feed.journal import KEPT_BLOCKS, ActiveFilter, FilterSet, Journal
 from streams.feed.log_filter import LogFilter
 from streams.feed.reorg_finals import read_final_states
 from streams.feed.socket_server import FeedServer
-from streams.node.client import Node, NodeHeader, RpcError
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node
+from streams.node.errors import RpcError
 
 log = logging.getLogger(__name__)
 

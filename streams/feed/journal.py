@@ -15,7 +15,7 @@ from settings import Settings
 from streams.exex.control import Decoder, PoolUpdate, encode
 from streams.exex.control_frames import BadFrame
 from streams.feed.blocks import FeedBlock
-from streams.node.client import NodeHeader
+from streams.node.blocks import NodeHeader
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from streams.feed.journal import FilterSet
 from streams.nats.subscriber import Received, subscribe
 from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
-from streams.node.client import Node, NodeUnavailable, RpcError
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pool_managers import pool_manager
 from streams.retry import Retries
 

@@ -10,7 +10,9 @@ from streams.feed.journal import Journal
 from streams.feed.log_filter import LogFilter
 from streams.feed.socket_server import serve
 from streams.kafka.groups import run_until_first_exit
-from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError, connect
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node, connect
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.heads import heads
 from streams.retry import Retries
 

@@ -11,7 +11,8 @@ from protocols.storage import NotAPool, Words, state_of, v4_slots
 from protocols.types import PoolId, ProtocolName
 from streams.exex.control import Slot0Final, V2ReservesFinal
 from streams.feed.blocks import FinalState
-from streams.node.client import Node, RpcError
+from streams.node.client import Node
+from streams.node.errors import RpcError
 
 log = logging.getLogger(__name__)
 

@@ -1,61 +1,40 @@
-"""A node as the rest sees it: headers, logs and calls, with hex and JSON decoded here, once."""
+"""The node: blocks and logs without web3's formatters, and an AsyncWeb3 over the same connection for the rest."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any
 
-import msgspec
+from web3 import AsyncWeb3
 
 from protocols.types import Log
-from streams.node.metrics import CALLS, REQUESTS
-from streams.node.transport.http import Calls, HttpTransport, Response, Transport
-from streams.node.transport.socket import SocketTransport
-
-
-class RpcError(Exception):
-    """The node answered, with an error."""
-
-    def __init__(self, code: int, message: str, data: object = None) -> None:
-        super().__init__(f"{message} (code {code})")
-        self.code = code
-        self.message = message
-        self.data = data
-
-
-class NodeUnavailable(Exception):
-    """No answer: connection refused or closed, HTTP 5xx, time-out, or an answer that is none."""
-
-
-class NodeHeader(msgspec.Struct, frozen=True):
-    number: int
-    hash: str
-    parent: str
-    timestamp: int
-    """Seconds since the epoch."""
-    base_fee: int | None
-    """Wei per gas; None before London."""
-
-
-class BlockLog(msgspec.Struct, frozen=True):
-    block: int
-    log: Log
+from streams.node.blocks import BlockLog, NodeHeader, UnreadableBlock, decode_block_logs, decode_header, decode_logs
+from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.provider import NodeProvider, transport
+from streams.node.transport.json_rpc import Calls, Response, Transport
 
 
 class Node:
-    """Any number of requests at a time. What is asked for while the node is away raises; the next request connects."""
+    """Any number of requests at a time. A request while the node is away raises; the next one connects again."""
 
     def __init__(self, rpc: str, transport: Transport) -> None:
         self.rpc = rpc
-        self._transport = transport
+        self._provider = NodeProvider(rpc, transport)
 
-    async def call(self, method: str, params: list[Any]) -> Any:
-        return _result((await self._exchange([(method, params)]))[0])
+    @cached_property
+    def w3(self) -> AsyncWeb3[NodeProvider]:
+        """For contracts, ABIs and rare calls: its formatters cost milliseconds per call. Raises NodeUnavailable, and
+        web3's own errors for what the node refuses."""
+        return AsyncWeb3(self._provider)
 
-    async def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any | RpcError]:
+    async def call(self, method: str, params: Sequence[Any]) -> Any:
+        return _result((await self._provider.exchange([(method, params)]))[0])
+
+    async def batch(self, calls: Calls) -> list[Any | RpcError]:
         """Results and errors in the order of the calls; RpcError is raised if the node refuses the batch as such."""
         if not calls:
             return []
-        answers = await self._exchange(calls)
+        answers = await self._provider.exchange(calls)
         if len(answers) != len(calls):
             _result(answers[0])
             raise NodeUnavailable(f"{self.rpc} gave {len(answers)} answers to {len(calls)} requests")
@@ -72,35 +51,27 @@ class Node:
         if not raw:
             await self._expect_no_logs(block_hash)
         try:
-            if any(item["blockHash"].lower() != block_hash.lower() for item in raw):
-                raise NodeUnavailable(f"{self.rpc} gave logs of another block than {block_hash}")
-            return sorted(map(_log, raw), key=lambda log: log.log_index)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise NodeUnavailable(f"{self.rpc} gave logs that cannot be read: {error!r}") from error
+            return decode_logs(raw, block_hash)
+        except UnreadableBlock as error:
+            raise NodeUnavailable(f"{self.rpc} gave {error}") from error
 
     async def logs_in_range(self, log_filter: Mapping[str, Any], first: int, last: int) -> list[BlockLog]:
         """In order. `log_filter`: address and topics as `eth_getLogs` takes them. RpcError for too wide a range."""
         raw = await self.call("eth_getLogs", [{**log_filter, "fromBlock": hex(first), "toBlock": hex(last)}])
         try:
-            return [BlockLog(int(item["blockNumber"], 16), _log(item)) for item in raw]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise NodeUnavailable(f"{self.rpc} gave logs that cannot be read: {error!r}") from error
+            return decode_block_logs(raw)
+        except UnreadableBlock as error:
+            raise NodeUnavailable(f"{self.rpc} gave {error}") from error
 
-    def read_header(self, block: dict[str, Any]) -> NodeHeader:
+    def read_header(self, block: Any) -> NodeHeader:
         """What `eth_getBlockBy…` and `newHeads` give."""
         try:
-            return NodeHeader(
-                number=int(block["number"], 16),
-                hash=block["hash"].lower(),
-                parent=block["parentHash"].lower(),
-                timestamp=int(block["timestamp"], 16),
-                base_fee=None if block.get("baseFeePerGas") is None else int(block["baseFeePerGas"], 16),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise NodeUnavailable(f"{self.rpc} gave a block that cannot be read: {error!r}") from error
+            return decode_header(block)
+        except UnreadableBlock as error:
+            raise NodeUnavailable(f"{self.rpc} gave {error}") from error
 
     async def close(self) -> None:
-        await self._transport.close()
+        await self._provider.close()
 
     async def _block(self, at: int | str) -> Any:
         if isinstance(at, int):
@@ -116,22 +87,11 @@ class Node:
         if int(block.get("logsBloom") or "0x0", 16):
             raise NodeUnavailable(f"{self.rpc} has block {block_hash} but not its logs yet")
 
-    async def _exchange(self, calls: Calls) -> list[Response]:
-        CALLS.inc(len(calls))
-        try:
-            answers = await self._transport.exchange(calls)
-        except ConnectionError as error:
-            REQUESTS.labels("failed").inc()
-            raise NodeUnavailable(f"{self.rpc}: {error}") from error
-        REQUESTS.labels("answered").inc()
-        return answers
-
 
 @asynccontextmanager
 async def connect(rpc: str, timeout_s: float = 30.0) -> AsyncIterator[Node]:
     """http(s)://, ws(s):// or the path of an IPC socket; connects at the first request."""
-    over = HttpTransport if rpc.startswith(("http://", "https://")) else SocketTransport
-    node = Node(rpc, over(rpc, timeout_s))
+    node = Node(rpc, transport(rpc, timeout_s))
     try:
         yield node
     finally:
@@ -160,13 +120,3 @@ def _code(given: Any) -> int:
         return int(given)
     except (TypeError, ValueError, OverflowError):
         return 0
-
-
-def _log(raw: dict[str, Any]) -> Log:
-    return Log(
-        address=raw["address"].lower(),
-        topics=tuple(bytes.fromhex(topic[2:]) for topic in raw["topics"]),
-        data=bytes.fromhex(raw["data"][2:]),
-        transaction_index=int(raw["transactionIndex"], 16),
-        log_index=int(raw["logIndex"], 16),
-    )

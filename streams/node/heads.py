@@ -5,7 +5,9 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.transport.socket import SocketTransport
 
 log = logging.getLogger(__name__)

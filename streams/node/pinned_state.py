@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from protocols.types import Block
-from streams.node.client import Node, NodeUnavailable, RpcError
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
 
 log = logging.getLogger(__name__)
 

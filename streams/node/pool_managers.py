@@ -8,7 +8,8 @@ import msgspec
 from protocols.types import PoolId, PoolMetadata
 from protocols.v4 import INITIALIZE
 from settings import Settings
-from streams.node.client import Node, RpcError
+from streams.node.client import Node
+from streams.node.errors import RpcError
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from streams.node.client import NodeUnavailable, RpcError
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import TOO_FAST
 
 log = logging.getLogger(__name__)

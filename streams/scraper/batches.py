@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from protocols.types import Block, PoolId, ProtocolName
 from settings import Settings
 from streams.kafka.records import AUDIT, SnapshotRequest
-from streams.node.client import Node, NodeHeader, NodeUnavailable, RpcError
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, StateUnavailable, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.retry import Retries

@@ -7,7 +7,7 @@ import msgspec
 from protocols.states import V2State
 from protocols.storage import V3_UNISWAP, NotAPool, Slots, bitmap_words, v4_slots
 from protocols.types import ADDRESS, PoolId, PoolMetadata
-from streams.node.client import RpcError
+from streams.node.errors import RpcError
 from streams.node.pinned_state import CallResult, PinnedState
 from streams.snapshots.multicall import multicall
 

@@ -6,7 +6,8 @@ from protocols.abi import AbiMismatch, decode_arguments
 from protocols.decoding import UndecodableLog, decode
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
 from protocols.v4 import INITIALIZE
-from streams.node.client import Node, RpcError
+from streams.node.client import Node
+from streams.node.errors import RpcError
 from streams.node.pinned_state import PinnedState, probe_capabilities
 from streams.snapshots.contract_checks import TICK_SPACING, integers
 

@@ -34,7 +34,8 @@ from streams.kafka.clients import fetch_limits, producer
 from streams.kafka.records import Gap, Head, Listed, Reorg, Undecodable, Update, decode_chain, encode_record
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
-from streams.node.client import Node, NodeHeader, connect
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node, connect
 
 SENDER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
 """Anvil's first account."""

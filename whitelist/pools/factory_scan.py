@@ -12,7 +12,8 @@ import msgspec
 
 from protocols.abi import AbiMismatch
 from protocols.types import Block, ProtocolName
-from streams.node.client import BlockLog, Node
+from streams.node.blocks import BlockLog
+from streams.node.client import Node
 from streams.node.pinned_state import BlockGone
 from streams.node.rate_limits import with_rate_limit_retry
 from whitelist.configuration import Factory

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
-from streams.node.client import BlockLog, Node, NodeUnavailable, RpcError
+from streams.node.blocks import BlockLog
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.rate_limits import is_rate_limited, with_rate_limit_retry
 
 log = logging.getLogger(__name__)

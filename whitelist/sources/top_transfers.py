@@ -7,7 +7,8 @@ import msgspec
 from eth_hash.auto import keccak
 
 from streams.json_input import InvalidJson, decode_json
-from streams.node.client import Node, NodeUnavailable, RpcError
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
 from whitelist.pools.log_ranges import LogsRefused, Width, logs_within
 from whitelist.sources.query import SourceFailed
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from streams.node.client import NodeUnavailable, RpcError
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import CallResult, PinnedState
 from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import THE_CONTRACTS_DOING, integers

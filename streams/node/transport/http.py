@@ -1,23 +1,21 @@
-"""JSON-RPC requests and answers, and how they travel over HTTP. Every failure to get an answer is a ConnectionError."""
+"""JSON-RPC over HTTP: one POST per request or batch, over kept connections."""
 
 import itertools
-from collections.abc import Sequence
-from typing import Any, Protocol
 
 import aiohttp
-import msgspec
 
 from streams.node.metrics import RECEIVED, SENT
-
-Calls = Sequence[tuple[str, list[Any]]]
-Response = dict[str, Any]
-
-
-class Transport(Protocol):
-    async def exchange(self, calls: Calls) -> list[Response]:
-        """The answers in the order of the calls; a single answer without id if the node refuses the batch as such."""
-
-    async def close(self) -> None: ...
+from streams.node.transport.json_rpc import (
+    MAX_ANSWER_BYTES,
+    Calls,
+    Response,
+    UnreadableAnswer,
+    decode,
+    encode,
+    error_text,
+    in_order,
+    is_answer,
+)
 
 
 class HttpTransport:
@@ -31,12 +29,13 @@ class HttpTransport:
         ids = [next(self._ids) for _ in calls]
         status, body = await self._post(encode(ids, calls))
         try:
-            answers = msgspec.json.decode(body)
-        except (ValueError, RecursionError) as error:  # msgspec's own, UnicodeDecodeError, and nesting without end
-            raise ConnectionError(f"HTTP {status} and no JSON: {body[:200]!r}") from error
-        if status >= 500 or status == 429 or not _is_answer(answers):
+            answers = decode(body)
+            in_call_order = in_order(ids, answers)
+        except UnreadableAnswer as error:
+            raise ConnectionError(f"HTTP {status}: {error}") from error
+        if status >= 500 or status == 429 or not all(map(is_answer, answers)):
             raise ConnectionError(f"HTTP {status}: {body[:200]!r}")
-        return _in_order(ids, answers if isinstance(answers, list) else [answers])
+        return in_call_order
 
     async def close(self) -> None:
         if self._session is not None:
@@ -48,7 +47,7 @@ class HttpTransport:
         try:
             SENT.inc(len(request))
             async with self._session.post(self._url, data=request) as response:
-                body = await response.read()
+                body = await _limited(response)
                 RECEIVED.inc(len(body))
                 return response.status, body
         except TimeoutError as error:
@@ -57,27 +56,11 @@ class HttpTransport:
             raise ConnectionError(error_text(error)) from error
 
 
-def encode(ids: list[int], calls: Calls) -> bytes:
-    requests = [
-        {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
-        for request_id, (method, params) in zip(ids, calls, strict=True)
-    ]
-    return msgspec.json.encode(requests[0] if len(requests) == 1 else requests)
-
-
-def _is_answer(answers: Any) -> bool:
-    return all(isinstance(answer, dict) for answer in answers) if isinstance(answers, list) else "jsonrpc" in answers
-
-
-def _in_order(ids: list[int], answers: list[Response]) -> list[Response]:
-    if len(answers) == 1 and answers[0].get("id") is None:
-        return answers
-    by_id = {answer.get("id"): answer for answer in answers}
-    missing = [request_id for request_id in ids if request_id not in by_id]
-    if missing:
-        raise ConnectionError(f"the node left {len(missing)} of {len(ids)} requests of a batch unanswered")
-    return [by_id[request_id] for request_id in ids]
-
-
-def error_text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+async def _limited(response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise ConnectionError(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
+    return b"".join(chunks)

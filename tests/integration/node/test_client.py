@@ -10,7 +10,8 @@ from aiohttp import web
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import World
 from lab.devnet.servers.anvil import Anvil
-from streams.node.client import NodeUnavailable, RpcError, connect
+from streams.node.client import connect
+from streams.node.errors import NodeUnavailable, RpcError
 from tests.support.rpc_proxy import proxied
 
 pytestmark = pytest.mark.servers

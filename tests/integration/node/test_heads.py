@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from lab.devnet.servers.anvil import Anvil
-from streams.node.client import Node, NodeHeader, connect
+from streams.node.blocks import NodeHeader
+from streams.node.client import Node, connect
 from streams.node.heads import heads
 from tests.integration.node.test_client import serving
 

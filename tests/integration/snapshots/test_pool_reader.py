@@ -15,7 +15,8 @@ from lab.devnet.servers import start as servers
 from protocols.states import State, Tick, V2State, V3State, V4State
 from protocols.storage import V3_PANCAKE, V3_UNISWAP, Slots, mapping_slot, tick_of, v4_slots
 from protocols.types import Block, PoolId, PoolMetadata, Token
-from streams.node.client import Node, NodeUnavailable, RpcError, connect
+from streams.node.client import Node, connect
+from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import (
     MAX_MULTICALL_CALLS,
     BlockGone,

@@ -12,7 +12,8 @@ from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from protocols.types import Block, PoolId
 from streams.node import rate_limits as patience
-from streams.node.client import NodeUnavailable, connect
+from streams.node.client import connect
+from streams.node.errors import NodeUnavailable
 from streams.node.pinned_state import BlockGone
 from tests.support.rpc_proxy import Call, error, proxied
 from whitelist.configuration import Factory

@@ -11,7 +11,8 @@ from lab.devnet.chain.evm import Rpc
 from lab.devnet.servers import start as servers
 from protocols.types import Block
 from streams.node import rate_limits as patience
-from streams.node.client import NodeUnavailable, connect
+from streams.node.client import connect
+from streams.node.errors import NodeUnavailable
 from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
 from tests.support.rpc_proxy import Call, Rule, error, proxied
 from whitelist.tokens.metadata import DECIMALS, SYMBOL, NoToken, TokenFacts, TokenUnread, read_tokens

@@ -3,7 +3,7 @@ from protocols.events import Event, Initialize, LiquidityChange
 from protocols.types import Log, PoolId
 from streams.exex.control import encode
 from streams.feed.blocks import feed_block
-from streams.node.client import NodeHeader
+from streams.node.blocks import NodeHeader
 
 HEADER = NodeHeader(5, "0x" + "55" * 32, "0x" + "44" * 32, 1_700_000_000, None)
 

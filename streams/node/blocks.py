@@ -1,0 +1,71 @@
+"""Headers and logs out of the JSON of a node's answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from protocols.types import Log
+
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+
+
+class UnreadableBlock(Exception):
+    """The answer is no block, or no list of logs."""
+
+
+class NodeHeader(msgspec.Struct, frozen=True):
+    number: int
+    hash: str
+    parent: str
+    timestamp: int
+    """Seconds since the epoch."""
+    base_fee: int | None
+    """Wei per gas; None before London."""
+
+
+class BlockLog(msgspec.Struct, frozen=True):
+    block: int
+    log: Log
+
+
+def decode_header(block: Mapping[str, Any]) -> NodeHeader:
+    """From what `eth_getBlockBy…` and `newHeads` give. Raises UnreadableBlock."""
+    try:
+        return NodeHeader(
+            number=int(block["number"], 16),
+            hash=block["hash"].lower(),
+            parent=block["parentHash"].lower(),
+            timestamp=int(block["timestamp"], 16),
+            base_fee=None if block.get("baseFeePerGas") is None else int(block["baseFeePerGas"], 16),
+        )
+    except UNREADABLE as error:
+        raise UnreadableBlock(f"a block that cannot be read: {error!r}") from error
+
+
+def decode_logs(items: Any, block_hash: str) -> list[Log]:
+    """Of one block, in log order. Raises UnreadableBlock, also for logs of another block."""
+    try:
+        if any(item["blockHash"].lower() != block_hash.lower() for item in items):
+            raise UnreadableBlock(f"logs of another block than {block_hash}")
+        return sorted(map(_log, items), key=lambda log: log.log_index)
+    except UNREADABLE as error:
+        raise UnreadableBlock(f"logs that cannot be read: {error!r}") from error
+
+
+def decode_block_logs(items: Any) -> list[BlockLog]:
+    """Of any blocks, in the node's order. Raises UnreadableBlock."""
+    try:
+        return [BlockLog(int(item["blockNumber"], 16), _log(item)) for item in items]
+    except UNREADABLE as error:
+        raise UnreadableBlock(f"logs that cannot be read: {error!r}") from error
+
+
+def _log(raw: Mapping[str, Any]) -> Log:
+    return Log(
+        address=raw["address"].lower(),
+        topics=tuple(bytes.fromhex(topic[2:]) for topic in raw["topics"]),
+        data=bytes.fromhex(raw["data"][2:]),
+        transaction_index=int(raw["transactionIndex"], 16),
+        log_index=int(raw["logIndex"], 16),
+    )
