@@ -4,105 +4,107 @@ import asyncio
 import importlib
 import json
 import logging
-import sys
 from typing import Any
 
 import click
 
 from settings import settings
 
+as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 
-@click.group(epilog="Example: ./arena whitelist show WETH")
+
+@click.group(epilog="Example: ./arena whitelist build && ./arena whitelist show")
 def whitelist() -> None:
     """Choose tokens, find the pools that trade them, and publish those with enough liquidity on NATS.
 
-    What it does stands in a TOML file, ARENA_WHITELIST_CONFIG; whitelist/ethereum.toml is the default, and one to copy.
+    The configuration is a TOML file, ARENA_WHITELIST_CONFIG; whitelist/ethereum.toml is the default, and one to copy.
     """
     logging.getLogger("nats").setLevel(logging.CRITICAL)
 
 
 @whitelist.command(epilog="Example: ./arena whitelist build --json")
-@click.option("--json", "as_json", is_flag=True, help="Every decision, on stdout.")
+@as_json_option
 def build(as_json: bool) -> None:
     """Decide which pools to list. Publishes nothing."""
-    made = asyncio.run(_service().build_once(settings()))
+    made = asyncio.run(_module("service").build_once(settings()))
     if as_json:
-        _print_json(_reporting().as_json(made))
+        _print_json(_module("publication.json_report").build_as_json(made))
     else:
-        _print(_reporting().summary(made))
+        _print(_module("publication.tables").summary(made))
 
 
 @whitelist.command(epilog="Example: ./arena whitelist publish")
 @click.option("--force", is_flag=True, help="Also where a large share of the list is removed.")
-@click.option("--json", "as_json", is_flag=True)
+@as_json_option
 def publish(force: bool, as_json: bool) -> None:
-    """Build, then say on NATS what changed since the last time, and the whole list."""
-    made, change = asyncio.run(_service().publish_once(settings(), force=force))
+    """Build, then publish on NATS what changed since the last time, and the full list."""
+    made, change = asyncio.run(_module("service").publish_once(settings(), force=force))
     if as_json:
-        _print_json(_reporting().change_as_json(made, change))
+        _print_json(_module("publication.json_report").change_as_json(made, change))
     else:
-        _print([*_reporting().summary(made), *_reporting().changes(made, change)])
+        tables = _module("publication.tables")
+        _print([*tables.summary(made), *tables.changes(made, change)])
 
 
 @whitelist.command(epilog="Example: ARENA_METRICS_PORT=9103 ./arena whitelist run")
 def run() -> None:
-    """Publish again and again, hourly unless the file says otherwise, and when someone asks for the list."""
+    """Publish every hour, or as often as the configuration says, and on a reseed request."""
     importlib.import_module("commands.processes.lifecycle").run_until_stopped("whitelist.service")
 
 
 @whitelist.command(epilog="Example: ./arena whitelist show 0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640")
-@click.argument("what", metavar="[ID]", required=False)
-@click.option("--json", "as_json", is_flag=True)
-def show(what: str | None, as_json: bool) -> None:
-    """The last build's decisions and their reasons: on all pools, on one, or on those with a token."""
+@click.argument("pool_or_token", metavar="[ID]", required=False)
+@as_json_option
+def show(pool_or_token: str | None, as_json: bool) -> None:
+    """The last build's decisions with their reasons: on all pools, on one, or on those with a token."""
     made = _last_build()
-    if what is not None:
-        lookup = importlib.import_module("whitelist.pools.decision_lookup")
-        made = lookup.with_decision_on(made, _store(), what)
+    if pool_or_token is not None:
+        made = _module("publication.decision_lookup").with_decision_on(made, _store(), pool_or_token)
     if as_json:
-        _print_json(_reporting().as_json(made, what))
+        _print_json(_module("publication.json_report").build_as_json(made, pool_or_token))
     else:
-        _print(_reporting().decisions(made, what))
+        _print(_module("publication.tables").decisions(made, pool_or_token))
 
 
 @whitelist.command(epilog="Example: ./arena whitelist diff --last")
 @click.option("--last", is_flag=True, help="Of the last build, instead of a new one.")
-@click.option("--json", "as_json", is_flag=True)
+@as_json_option
 def diff(last: bool, as_json: bool) -> None:
     """What publishing would change, and why. Publishes nothing."""
-    made = _last_build() if last else asyncio.run(_service().build_once(settings()))
-    messages = importlib.import_module("whitelist.publication.messages")
-    change = messages.change(_store().published(), made.published)
+    made = _last_build() if last else asyncio.run(_module("service").build_once(settings()))
+    change = _module("publication.messages").compare_lists(_store().published(), made.published)
     if as_json:
-        _print_json(_reporting().change_as_json(made, change))
+        _print_json(_module("publication.json_report").change_as_json(made, change))
     else:
-        _print(_reporting().changes(made, change))
+        _print(_module("publication.tables").changes(made, change))
 
 
 def _last_build() -> Any:
     made = _store().build()
     if made is None:
-        raise click.ClickException(f"nothing is built for {settings().chain} yet: `./arena whitelist build` does")
+        raise click.ClickException(f"no list of {settings().chain} is built yet: run `./arena whitelist build`")
     return made
 
 
-def _service() -> Any:
-    return importlib.import_module("whitelist.service")
-
-
-def _reporting() -> Any:
-    return importlib.import_module("whitelist.publication.report")
-
-
 def _store() -> Any:
-    return importlib.import_module("whitelist.publication.store").WhitelistStore(settings())
+    return _module("publication.store").WhitelistStore(settings())
+
+
+def _module(name: str) -> Any:
+    """Imported when it is needed: `./arena --help` is fast."""
+    return importlib.import_module(f"whitelist.{name}")
 
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def _print(lines: list[Any]) -> None:
-    console = importlib.import_module("rich.console").Console(file=sys.stdout, soft_wrap=True, highlight=False)
-    for line in lines:
-        console.print(line, markup=False) if isinstance(line, str) else console.print(line)
+def _print(parts: list[Any]) -> None:
+    """Tables fit a terminal, and are as wide as their rows in a pipe."""
+    console = importlib.import_module("rich.console").Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part, markup=False, soft_wrap=isinstance(part, str))
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -2,129 +2,102 @@
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from protocols.types import NATIVE, Block, PoolId, PoolMetadata, Token
+from protocols.types import NATIVE, Block
 from settings import Settings
 from streams.node.client import Node
 from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
 from streams.node.rate_limits import with_rate_limit_retry
-from streams.snapshots.contract_checks import NoState
 from whitelist.configuration import Configuration, Sources
 from whitelist.metrics import STEP_SECONDS
-from whitelist.pools.factory_events import DiscoveredPool
-from whitelist.pools.factory_scan import Progress, Scanner
-from whitelist.pools.pool_index import PoolIndex, opened
-from whitelist.pools.selection import Listed, Rejected, Rules
-from whitelist.pools.skip_reasons import unchosen
-from whitelist.pricing.depth_reader import depths
-from whitelist.pricing.depths import Depth
-from whitelist.pricing.prices import MICRO, Market, anchor_price, spread
-from whitelist.publication.store import Build, ListedToken, WhitelistStore, listed_ids
-from whitelist.sources.cache import Answer, Kept
-from whitelist.sources.results import Hearing, SourceReport
-from whitelist.tokens.metadata import NoToken, TokenFacts, read_tokens
-from whitelist.tokens.selection import Chosen, chain_of, choose
+from whitelist.pools.decisions import Decisions, decide_pools, pool_metadata
+from whitelist.pools.factory_scan import FactoryScanner, ScanProgress
+from whitelist.pools.pool_index import PoolIndex, open_index
+from whitelist.pools.selection import Rejected, SelectionRules, skip_reason
+from whitelist.publication.store import Build, Published, WhitelistStore, listed_ids
+from whitelist.sources.cache import Answer, SourceCache
+from whitelist.sources.results import SourceCollector, SourceReport
+from whitelist.tokens.chosen import ListedToken, chosen_tokens, display_names, unresolved_tokens
+from whitelist.tokens.metadata import read_tokens
+from whitelist.tokens.selection import SelectedTokens, SourceResults, chain_of, select_tokens
 
 log = logging.getLogger(__name__)
 
-TRIES = 5
-"""A block that is replaced while it is read is given up for another one, so often."""
-FRESH_BLOCKS = 8
-"""A scan that took longer is followed by another, so that the block read at is a recent one."""
-MOST_UNCHOSEN = 10_000
-"""So many pools with a token that nobody chose are told of, the newest; a chain has hundreds of thousands."""
-NATIVE_TOKEN = Token(NATIVE, 18, "ETH")
+ATTEMPTS = 5
+"""Blocks to try before giving up, where reorgs replace each while it is read."""
+MAX_HEAD_AGE_BLOCKS = 8
+"""After a longer scan the new blocks are scanned too, so that the block to read at is recent."""
+MAX_SKIPPED_POOLS = 10_000
+"""Pools with a token that no source chose and that a build reports, the newest; a chain has hundreds of thousands."""
 
 
-class Unbuilt(Exception):
-    """There is no block that stays long enough to be read at."""
+class BuildFailed(Exception):
+    """Reorgs replaced every block that was tried."""
 
 
 async def build(
-    settings: Settings, configuration: Configuration, node: Node, progress: Progress, young_s: float = 0.0
+    settings: Settings, configuration: Configuration, node: Node, progress: ScanProgress, max_age_s: float = 0.0
 ) -> Build:
-    """Kept on disk too. Raises Unbuilt, NodeUnavailable, and what reading and scanning raise of a node that refuses."""
-    place = WhitelistStore(settings)
-    with opened(place.pools) as found:
-        builder = _Builder(configuration, place, node, found, Scanner(node, found, progress))
-        for _ in range(TRIES):
+    """Saves the build too. `max_age_s`: up to this age the sources' cached answers are used.
+
+    Raises BuildFailed, NodeUnavailable, and what reading and scanning raise.
+    """
+    store = WhitelistStore(settings)
+    with open_index(store.pools) as index:
+        builder = _Builder(configuration, store, node, index, FactoryScanner(node, index, progress))
+        for _ in range(ATTEMPTS):
             try:
-                made = await builder.build(young_s)
+                made = await builder.build(max_age_s)
             except BlockGone as error:
                 log.warning("%s; building again", error)
             else:
-                place.keep_build(made)
+                store.save_build(made)
                 return made
-    raise Unbuilt(f"the chain changed under each of {TRIES} tries to build a list")
+    raise BuildFailed(f"the chain changed during each of {ATTEMPTS} attempts to build a list")
 
 
 class _Builder(msgspec.Struct, frozen=True):
     configuration: Configuration
-    place: WhitelistStore
+    store: WhitelistStore
     node: Node
-    found: PoolIndex
-    scanner: Scanner
+    index: PoolIndex
+    scanner: FactoryScanner
 
-    @property
-    def _factories(self) -> list[str]:
-        return [factory.address for factory in self.configuration.factories]
-
-    async def build(self, young_s: float) -> Build:
-        published = self.place.published()
-        with STEP_SECONDS.labels("scan").time():
-            head = await self._scanned()
-        chain = chain_of(int(await self.node.call("eth_chainId", []), 16), self.configuration)
-        with STEP_SECONDS.labels("sources").time():
-            hearing = Hearing(self.configuration, Kept(self.place.answers), self.node, head.number, young_s)
-            heard, answers = await hearing.hear()
-        chosen = choose(heard, self.configuration, chain)
+    async def build(self, max_age_s: float) -> Build:
+        head = await self._scan_factories()
+        results, answers = await self._collect_sources(head, max_age_s)
+        selected = await self._select_tokens(results)
         pinned = PinnedState(self.node, head, await probe_capabilities(self.node, head))
-        with STEP_SECONDS.labels("tokens").time():
-            facts = await read_tokens(pinned, chosen.tokens)
-        tokens = _tokens(chosen, facts, self.configuration)
-        rules = Rules(self.configuration, _names(tokens), chosen.tokens, listed_ids(published))
-        with STEP_SECONDS.labels("filter").time():
-            listed, rejected = await self._decided(pinned, rules, tokens)
+        tokens, unresolved = await self._read_tokens(pinned, selected)
+        published = self.store.published()
+        rules = SelectionRules(self.configuration, display_names(tokens), selected.tokens, listed_ids(published))
+        decisions = await self._decide(pinned, rules, tokens)
         await pinned.check_chain()
-        unresolved = _unresolved(chosen, facts, self.configuration)
-        looked_at = {each.pool.id for each in listed} | {each.pool.id for each in rejected}
-        unlisted = [
-            Rejected(pool, unchosen(pool, tokens, unresolved))
-            for pool in self._others([*tokens, NATIVE], rules.listed - looked_at)
-        ]
+        skipped, omitted = self._skipped(decisions, rules, tokens, unresolved)
         return Build(
-            snapshot_id=max(time.time_ns() // 1_000_000, published.snapshot_id + 1 if published else 0),
+            snapshot_id=_next_snapshot_id(published),
             block=head,
-            tokens=[each for each in tokens.values() if each.address != NATIVE],
-            sources=_reports(self.configuration.sources, answers, chosen),
-            pools=listed,
-            metadata=[_metadata(each.pool, tokens) for each in listed],
-            rejected=[*rejected, *unlisted],
-            untold=self.found.count(self._factories) - len(looked_at) - self._known(unlisted),
+            tokens=[token for token in tokens.values() if token.address != NATIVE],
+            sources=_source_reports(answers, selected),
+            pools=decisions.listed,
+            metadata=[pool_metadata(listed.pool, tokens) for listed in decisions.listed],
+            rejected=[*decisions.rejected, *skipped],
+            omitted=omitted,
             unresolved=unresolved,
         )
 
-    def _others(self, tokens: Sequence[str], gone: Collection[PoolId]) -> list[DiscoveredPool]:
-        """The newest with a token that is not chosen, and those that were listed and are not looked at any more."""
-        others = {pool.id: pool for pool in self.found.others(tokens, self._factories, MOST_UNCHOSEN)}
-        found = {pool: self.found.pool(pool) for pool in gone if pool not in others}
-        return [*others.values(), *(pool for pool in found.values() if pool is not None)]
-
-    def _known(self, rejected: Sequence[Rejected]) -> int:
-        return sum(each.pool.factory in self._factories for each in rejected)
-
-    async def _scanned(self) -> Block:
-        """The head, with every pool up to it found."""
-        while True:
-            head = await self._head()
-            await self.scanner.scan(self.configuration.factories, head)
-            if (await self._head()).number - head.number <= FRESH_BLOCKS:
-                return head
+    async def _scan_factories(self) -> Block:
+        """The head up to which every factory is scanned."""
+        with STEP_SECONDS.labels("scan").time():
+            while True:
+                head = await self._head()
+                await self.scanner.scan(self.configuration.factories, head)
+                if (await self._head()).number - head.number <= MAX_HEAD_AGE_BLOCKS:
+                    return head
 
     async def _head(self) -> Block:
         header = await with_rate_limit_retry(lambda: self.node.header("latest"))
@@ -132,96 +105,60 @@ class _Builder(msgspec.Struct, frozen=True):
             raise BlockGone("the node has no block at all")
         return Block(header.number, header.hash)
 
-    async def _decided(
-        self, pinned: PinnedState, rules: Rules, tokens: Mapping[str, ListedToken]
-    ) -> tuple[list[Listed], list[Rejected]]:
-        candidates = self.found.trading([*tokens, NATIVE], self._factories)
-        forbidden = {pool.id: reason for pool in candidates if (reason := rules.forbids(pool)) is not None}
-        allowed = [pool for pool in candidates if pool.id not in forbidden]
-        read = await depths(pinned, [_metadata(pool, tokens) for pool in allowed])
-        prices = self._prices(allowed, read, tokens)
-        decisions: list[Listed | Rejected] = [
-            Rejected(pool, forbidden[pool.id]) for pool in candidates if pool.id in forbidden
-        ]
-        for pool in allowed:
-            known = read[pool.id]
-            if isinstance(known, NoState):
-                decisions.append(Rejected(pool, known.reason))
-            else:
-                decisions.append(rules.decide(pool, known, prices))
-        listed = [each for each in decisions if isinstance(each, Listed)]
-        listed.sort(key=lambda each: (-each.liquidity_micro_usd, each.pool.id))
-        return listed, [each for each in decisions if isinstance(each, Rejected)]
+    async def _collect_sources(self, head: Block, max_age_s: float) -> tuple[SourceResults, dict[str, Answer[Any]]]:
+        cache = SourceCache(self.store.source_answers)
+        with STEP_SECONDS.labels("sources").time():
+            return await SourceCollector(self.configuration, cache, self.node, head.number, max_age_s).collect()
 
-    def _prices(
+    async def _select_tokens(self, results: SourceResults) -> SelectedTokens:
+        chain_id = int(await self.node.call("eth_chainId", []), 16)
+        return select_tokens(results, self.configuration, chain_of(chain_id, self.configuration))
+
+    async def _read_tokens(
+        self, pinned: PinnedState, selected: SelectedTokens
+    ) -> tuple[dict[str, ListedToken], dict[str, str]]:
+        """The tokens by address, and why others are not chosen."""
+        with STEP_SECONDS.labels("tokens").time():
+            facts = await read_tokens(pinned, selected.tokens)
+        tokens = chosen_tokens(selected, facts, self.configuration)
+        return tokens, unresolved_tokens(selected, facts, self.configuration)
+
+    async def _decide(self, pinned: PinnedState, rules: SelectionRules, tokens: Mapping[str, ListedToken]) -> Decisions:
+        candidates = self.index.of_tokens([*tokens, NATIVE], self._factories)
+        with STEP_SECONDS.labels("filter").time():
+            return await decide_pools(pinned, rules, candidates, tokens)
+
+    def _skipped(
         self,
-        pools: Sequence[DiscoveredPool],
-        read: Mapping[PoolId, Depth | NoState | None],
+        decisions: Decisions,
+        rules: SelectionRules,
         tokens: Mapping[str, ListedToken],
-    ) -> dict[str, int]:
-        """Hooks can make any price, so what has some tells none. The coin and its wrapping are one token."""
-        wrapped = [each.address for each in self.configuration.trusted if each.is_wrapped_native]
-        anchors = {
-            NATIVE if each.address in wrapped else each.address: anchor_price(each.usd, tokens[each.address].decimals)
-            for each in self.configuration.trusted
-            if each.usd is not None and each.address in tokens
-        }
-        if not anchors:
-            log.warning("No trusted token has a price (usd), so no token has one and no pool can be listed")
-        markets = [
-            Market(pool.id, (_one(pool.token0, wrapped), _one(pool.token1, wrapped)), known)
-            for pool in pools
-            if pool.hooks == NATIVE and isinstance(known := read[pool.id], Depth)
-        ]
-        prices = spread(anchors, markets, int(self.configuration.price_depth_usd * MICRO))
-        return prices | {each: prices[NATIVE] for each in wrapped if NATIVE in prices}
+        unresolved: Mapping[str, str],
+    ) -> tuple[list[Rejected], int]:
+        """Pools that were no candidates: the newest, those listed before, and the number of all others."""
+        decided = {each.pool.id for each in decisions.listed} | {each.pool.id for each in decisions.rejected}
+        newest = self.index.outside_tokens([*tokens, NATIVE], self._factories, MAX_SKIPPED_POOLS)
+        pools = {pool.id: pool for pool in newest}
+        for pool_id in rules.listed - decided - pools.keys():
+            if (pool := self.index.pool(pool_id)) is not None:
+                pools[pool_id] = pool
+        skipped = [Rejected(pool, skip_reason(pool, tokens, unresolved)) for pool in pools.values()]
+        counted = sum(pool.factory in self._factories for pool in pools.values())
+        return skipped, self.index.count(self._factories) - len(decided) - counted
+
+    @property
+    def _factories(self) -> list[str]:
+        return [factory.address for factory in self.configuration.factories]
 
 
-def _one(token: str, wrapped: Sequence[str]) -> str:
-    return NATIVE if token in wrapped else token
+def _next_snapshot_id(published: Published | None) -> int:
+    return max(time.time_ns() // 1_000_000, published.snapshot_id + 1 if published else 0)
 
 
-def _tokens(
-    chosen: Chosen, facts: Mapping[str, TokenFacts | NoToken], configuration: Configuration
-) -> dict[str, ListedToken]:
-    """With the chain's coin, unless that is blocked."""
-    tokens = {
-        address: ListedToken(address, fact.symbol, fact.decimals, chosen.tokens[address])
-        for address, fact in facts.items()
-        if isinstance(fact, TokenFacts)
-    }
-    if NATIVE not in configuration.blocked:
-        tokens[NATIVE] = ListedToken(NATIVE, NATIVE_TOKEN.symbol, 18, ())
-    return tokens
-
-
-def _names(tokens: Mapping[str, ListedToken]) -> dict[str, str]:
-    """A symbol that several chosen tokens have names none of them."""
-    counts = Counter(token.symbol for token in tokens.values())
-    return {
-        address: token.symbol if token.symbol and counts[token.symbol] == 1 else address
-        for address, token in tokens.items()
-    }
-
-
-def _unresolved(
-    chosen: Chosen, facts: Mapping[str, TokenFacts | NoToken], configuration: Configuration
-) -> dict[str, str]:
-    no_tokens = {each: fact.reason for each, fact in facts.items() if isinstance(fact, NoToken)}
-    return {**chosen.unresolved, **no_tokens, **{each: f"{each} is blocked" for each in configuration.blocked}}
-
-
-def _metadata(pool: DiscoveredPool, tokens: Mapping[str, ListedToken]) -> PoolMetadata:
-    token0, token1 = (
-        Token(each.address, each.decimals, each.symbol) for each in (tokens[pool.token0], tokens[pool.token1])
-    )
-    return PoolMetadata(pool.id, pool.protocol, token0, token1, pool.fee, pool.tick_spacing, pool.factory)
-
-
-def _reports(sources: Sources, answers: Mapping[str, Answer[Any]], chosen: Chosen) -> dict[str, SourceReport]:
-    counts = {name: sum(name in names for names in chosen.tokens.values()) for name in (*answers, "trusted")}
+def _source_reports(answers: Mapping[str, Answer[Any]], selected: SelectedTokens) -> dict[str, SourceReport]:
+    counts = {name: sum(name in names for names in selected.tokens.values()) for name in (*answers, "trusted")}
     reports = {
         name: SourceReport(answer.status, answer.age_s, counts[name], answer.error) for name, answer in answers.items()
     }
-    disabled = {name: SourceReport("disabled", None, 0) for name in Sources.__struct_fields__ if name not in answers}
+    disabled = {name: SourceReport("disabled", None, 0) for name in Sources.model_fields if name not in answers}
     return {**reports, **disabled, "trusted": SourceReport("ok", 0.0, counts["trusted"])}

@@ -1,80 +1,88 @@
-"""What the service is told to do, from one TOML file; whitelist/ethereum.toml says what each key means."""
+"""The service's configuration: the tables of its TOML file. whitelist/ethereum.toml documents each key."""
 
-import tomllib
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-import msgspec
-from msgspec.structs import replace
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
 
 from protocols.types import NATIVE, ProtocolName
-from settings import Settings
 from streams.nats.whitelist_decoder import Undecodable, protocol_name
-from whitelist.configuration_checks import (
-    Wrong,
-    check_address,
-    check_blocked,
-    check_factories,
-    check_number,
-    check_share,
-    check_url,
-    sentence,
+from whitelist.configuration_values import (
+    Address,
+    AddressOrPoolId,
+    FromArray,
+    NodeUrl,
+    NotNegative,
+    Positive,
+    PositiveCount,
+    Share,
+    SourceUrl,
+    checked_hooks,
 )
 
-ETHEREUM = Path(__file__).with_name("ethereum.toml")
 COINGECKO = "https://api.coingecko.com/api/v3/coins/list?include_platform=true"
 HYPERLIQUID = "https://api.hyperliquid.xyz/info"
 LIGHTER = "https://mainnet.zklighter.elliot.ai/api/v1/funding-rates"
 
 
-class Misconfigured(Exception):
-    """The sentence names the file, the key and what is wrong with it."""
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class CrossChain(_Table, frozen=True):
+class CrossChain(_Table):
     enabled: bool = True
-    url: str = COINGECKO
-    timeout_s: float = 30
-    chains: tuple[str, ...] = ("ethereum", "base", "arbitrum-one")
-    """As CoinGecko names them."""
-    min_chains: int = 2
+    url: SourceUrl = COINGECKO
+    timeout_s: Positive = 30
+    chains: Annotated[tuple[str, ...], FromArray] = ("ethereum", "base", "arbitrum-one")
+    """CoinGecko's names."""
+    min_chains: int = Field(default=2, validate_default=True)
+
+    @field_validator("min_chains")
+    @classmethod
+    def _is_reachable(cls, min_chains: int, info: ValidationInfo) -> int:
+        chains = set(info.data.get("chains", ()))
+        if info.data.get("enabled") and not 1 <= min_chains <= len(chains):
+            raise ValueError(f"{min_chains} is not between 1 and {len(chains)}, the number of chains that are named")
+        return min_chains
 
 
-class Hyperliquid(_Table, frozen=True):
+class Hyperliquid(_Table):
     enabled: bool = True
-    url: str = HYPERLIQUID
-    timeout_s: float = 15
+    url: SourceUrl = HYPERLIQUID
+    timeout_s: Positive = 15
 
 
-class Lighter(_Table, frozen=True):
+class Lighter(_Table):
     enabled: bool = True
-    url: str = LIGHTER
-    timeout_s: float = 15
+    url: SourceUrl = LIGHTER
+    timeout_s: Positive = 15
 
 
-class TopTransfers(_Table, frozen=True):
+class TopTransfers(_Table):
     enabled: bool = True
-    url: str | None = None
-    """Of the node whose logs are counted; None: the one of the settings."""
-    timeout_s: float = 300
-    blocks: int = 1000
-    count: int = 200
+    url: NodeUrl | None = None
+    """Of the node whose logs are counted; None: ARENA_RPC."""
+    timeout_s: Positive = 300
+    blocks: PositiveCount = 1000
+    count: PositiveCount = 200
 
 
-class TokenLists(_Table, frozen=True):
+class TokenLists(_Table):
     enabled: bool = True
-    urls: tuple[str, ...] = ()
-    """Paths are relative to the file that names them."""
-    timeout_s: float = 30
+    urls: Annotated[tuple[SourceUrl, ...], FromArray] = Field(default=(), validate_default=True)
+    timeout_s: Positive = 30
     choose: bool = True
-    """False: the lists choose no tokens, they only say which address a symbol is."""
+    """False: the lists choose no tokens and only resolve symbols."""
+
+    @field_validator("urls")
+    @classmethod
+    def _is_needed(cls, urls: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("enabled") and not urls:
+            raise ValueError("no list is named")
+        return urls
 
 
-class Sources(_Table, frozen=True):
+class Sources(_Table):
     """None: not asked."""
 
     cross_chain: CrossChain | None = None
@@ -84,54 +92,71 @@ class Sources(_Table, frozen=True):
     token_lists: TokenLists | None = None
 
 
-class Trusted(_Table, frozen=True):
-    address: str
+class Trusted(_Table):
+    address: Address
     symbol: str
-    usd: float | None = None
-    """Of one whole token; prices spread from those that have it."""
+    usd: Positive | None = None
+    """Of one whole token; an anchor from which prices are propagated."""
     wraps_native: bool | None = None
-    """Whether its price is the coin's; None: where its symbol is WETH."""
+    """Whether its price is the native coin's; None: where its symbol is WETH."""
 
     @property
     def is_wrapped_native(self) -> bool:
         return self.symbol == "WETH" if self.wraps_native is None else self.wraps_native
 
 
-class Factory(_Table, frozen=True):
+class Factory(_Table):
     protocol: str
-    address: str
+    address: Address
     """Of the PoolManager for V4."""
-    from_block: int = 0
+    from_block: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("protocol")
+    @classmethod
+    def _is_supported(cls, protocol: str) -> str:
+        try:
+            protocol_name(protocol)
+        except Undecodable as error:
+            raise ValueError(str(error)) from error
+        return protocol
 
     @property
     def kind(self) -> ProtocolName:
         return protocol_name(self.protocol)
 
 
-class Thresholds(_Table, frozen=True):
-    v2: float = 2000
-    v3: float = 2000
-    v4: float = 1000
+class Thresholds(_Table):
+    v2: NotNegative = 2000
+    v3: NotNegative = 2000
+    v4: NotNegative = 1000
 
     def of(self, protocol: ProtocolName) -> float:
         return {"v2": self.v2, "v3": self.v3, "v4": self.v4}[protocol]
 
 
-class Configuration(_Table, frozen=True, kw_only=True):
+class Configuration(_Table):
     """Addresses are lower-case."""
 
     sources: Sources = Sources()
-    trusted: tuple[Trusted, ...] = ()
-    blocked: tuple[str, ...] = ()
-    factories: tuple[Factory, ...]
+    trusted: Annotated[tuple[Trusted, ...], FromArray] = ()
+    blocked: Annotated[tuple[AddressOrPoolId, ...], FromArray] = ()
+    factories: Annotated[tuple[Factory, ...], FromArray]
     thresholds_usd: Thresholds = Thresholds()
-    hooks: Literal["none", "all"] | tuple[str, ...] = "none"
-    hysteresis: float = 0.2
-    removal_share: float = 0.2
-    price_depth_usd: float = 500
-    price_tolerance: float = 2.0
-    every_s: float = 3600
+    hooks: Annotated[Literal["none", "all"] | tuple[str, ...], PlainValidator(checked_hooks)] = "none"
+    hysteresis: Share = 0.2
+    removal_share: Share = 0.2
+    price_depth_usd: NotNegative = 500
+    price_tolerance: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0
+    every_s: Positive = 3600
     platform: str | None = None
+
+    @field_validator("factories")
+    @classmethod
+    def _have_one_protocol_each(cls, factories: tuple[Factory, ...]) -> tuple[Factory, ...]:
+        if not factories:
+            raise ValueError("is empty, so there is nowhere to look for pools")
+        _check_protocols(factories)
+        return factories
 
     def allows_hooks(self, hooks: str) -> bool:
         if isinstance(self.hooks, str):
@@ -139,112 +164,12 @@ class Configuration(_Table, frozen=True, kw_only=True):
         return hooks == NATIVE or hooks in self.hooks
 
 
-def configured(settings: Settings) -> Configuration:
-    """Raises Misconfigured."""
-    if settings.whitelist_config is not None:
-        return read(settings.whitelist_config)
-    if settings.chain != "ethereum":
-        raise Misconfigured(
-            f"the defaults are those of Ethereum mainnet and this chain is {settings.chain!r}: name a file in "
-            f"ARENA_WHITELIST_CONFIG ({ETHEREUM.name} beside {Path(__file__).name} is one to begin with)"
-        )
-    return read(ETHEREUM)
-
-
-def read(path: Path) -> Configuration:
-    """Raises Misconfigured."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        raw = msgspec.convert(table, Configuration)
-        _check(raw)
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise Misconfigured(f"{path} is no UTF-8: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"{path} is no TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise Misconfigured(f"{path}: {sentence(str(error))}") from error
-    except Wrong as error:
-        raise Misconfigured(f"{path}: {error}") from error
-    return _normal(raw, path.parent)
-
-
-def _check(configuration: Configuration) -> None:
-    for at, trusted in enumerate(configuration.trusted):
-        check_address(f"trusted[{at}].address", trusted.address)
-        if trusted.usd is not None:
-            check_number(f"trusted[{at}].usd", trusted.usd, above=0)
-    for at, factory in enumerate(configuration.factories):
-        _check_factory(f"factories[{at}]", factory)
-    check_factories([(factory.address, factory.kind) for factory in configuration.factories])
-    for at, blocked in enumerate(configuration.blocked):
-        check_blocked(f"blocked[{at}]", blocked)
-    for at, address in enumerate(() if isinstance(configuration.hooks, str) else configuration.hooks):
-        check_address(f"hooks[{at}]", address)
-    for name in Thresholds.__struct_fields__:
-        check_number(f"thresholds_usd.{name}", getattr(configuration.thresholds_usd, name), above=-1)
-    check_number("every_s", configuration.every_s, above=0)
-    check_number("price_depth_usd", configuration.price_depth_usd, above=-1)
-    check_number("price_tolerance", configuration.price_tolerance, above=1)
-    check_share("hysteresis", configuration.hysteresis)
-    check_share("removal_share", configuration.removal_share)
-    _check_sources(configuration.sources)
-
-
-def _check_factory(key: str, factory: Factory) -> None:
-    check_address(f"{key}.address", factory.address)
-    check_number(f"{key}.from_block", factory.from_block, above=-1)
-    try:
-        protocol_name(factory.protocol)
-    except Undecodable as error:
-        raise Wrong(f"{key}.protocol: {error}") from error
-
-
-def _check_sources(sources: Sources) -> None:
-    for name in Sources.__struct_fields__:
-        if (source := getattr(sources, name)) is not None:
-            check_number(f"sources.{name}.timeout_s", source.timeout_s, above=0)
-            if (url := getattr(source, "url", None)) is not None:
-                check_url(f"sources.{name}.url", url)
-    if (cross := sources.cross_chain) is not None and cross.enabled:
-        named = len(set(cross.chains))
-        if not 1 <= cross.min_chains <= named:
-            raise Wrong(
-                f"sources.cross_chain.min_chains is {cross.min_chains}, and sources.cross_chain.chains names {named}"
+def _check_protocols(factories: Sequence[Factory]) -> None:
+    """A factory that is named twice is harmless, one with two protocols is a mistake."""
+    known: dict[str, tuple[int, ProtocolName]] = {}
+    for at, factory in enumerate(factories):
+        first, protocol = known.setdefault(factory.address, (at, factory.kind))
+        if factory.kind != protocol:
+            raise ValueError(
+                f"factories[{at}].protocol is {factory.kind}, and factories[{first}] has the same address as {protocol}"
             )
-    if (lists := sources.token_lists) is not None:
-        if lists.enabled and not lists.urls:
-            raise Wrong("sources.token_lists.urls names no list")
-        for at, url in enumerate(lists.urls):
-            check_url(f"sources.token_lists.urls[{at}]", url)
-    if (top := sources.top_transfers) is not None:
-        check_number("sources.top_transfers.blocks", top.blocks, above=0)
-        check_number("sources.top_transfers.count", top.count, above=0)
-
-
-def _normal(raw: Configuration, directory: Path) -> Configuration:
-    changes: dict[str, Any] = {
-        "trusted": tuple(replace(each, address=each.address.lower()) for each in raw.trusted),
-        "factories": tuple(replace(each, address=each.address.lower()) for each in raw.factories),
-        "blocked": tuple(each.lower() for each in raw.blocked),
-        "sources": _with_paths(raw.sources, directory),
-    }
-    if not isinstance(raw.hooks, str):
-        changes["hooks"] = tuple(each.lower() for each in raw.hooks)
-    return replace(raw, **changes)
-
-
-def _with_paths(sources: Sources, directory: Path) -> Sources:
-    changes: dict[str, Any] = {}
-    for name in ("cross_chain", "hyperliquid", "lighter"):
-        if (source := getattr(sources, name)) is not None:
-            changes[name] = replace(source, url=_located(source.url, directory))
-    if (lists := sources.token_lists) is not None:
-        changes["token_lists"] = replace(lists, urls=tuple(_located(url, directory) for url in lists.urls))
-    return replace(sources, **changes)
-
-
-def _located(url: str, directory: Path) -> str:
-    """A path is relative to the file that names it."""
-    return url if "://" in url else str(directory / url)

@@ -1,4 +1,4 @@
-"""A local server in place of the world's token sources: real shapes, and every way to fail."""
+"""A local server in place of the public token sources: real answers, and every way to fail."""
 
 import json
 import threading
@@ -13,11 +13,11 @@ FAULTS = ("down", "slow", "empty", "rubbish", "truncated", "error", "other")
 SLOW_S = 1.0
 
 
-class Answering:
+class SourceServer:
     def __init__(self, answers: Mapping[str, Any]) -> None:
         self.answers = dict(answers)
         self.fault = ""
-        """One of `FAULTS`, or none."""
+        """One of `FAULTS`, or empty."""
         self.asked: list[tuple[str, str, bytes]] = []
         """Method, path with query, body."""
         self.url = ""
@@ -38,8 +38,8 @@ class Answering:
 
 
 @contextmanager
-def answering(answers: Mapping[str, Any]) -> Iterator[Answering]:
-    world = Answering(answers)
+def serving_sources(answers: Mapping[str, Any]) -> Iterator[SourceServer]:
+    server = SourceServer(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -52,28 +52,28 @@ def answering(answers: Mapping[str, Any]) -> Iterator[Answering]:
             pass
 
         def _answer(self, body: bytes) -> None:
-            world.asked.append((self.command, self.path, body))
-            if world.fault == "down":
+            server.asked.append((self.command, self.path, body))
+            if server.fault == "down":
                 self.connection.close()
                 return
-            if world.fault == "slow":
+            if server.fault == "slow":
                 time.sleep(SLOW_S)
-            status, answer = world.answer(self.path)
+            status, answer = server.answer(self.path)
             with suppress(OSError):
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.end_headers()
                 self.wfile.write(answer)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    world.url = f"http://127.0.0.1:{server.server_port}"
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
+    server.url = f"http://127.0.0.1:{http.server_port}"
     try:
-        yield world
+        yield server
     finally:
-        server.shutdown()
-        server.server_close()
+        http.shutdown()
+        http.server_close()
 
 
 def _emptied(answer: Any) -> Any:

@@ -40,7 +40,7 @@ ENOUGH_USD = 5_000.0
 NARROW, WIDE = 1.01, 0.99
 
 
-class Place(msgspec.Struct):
+class WhitelistChain(msgspec.Struct):
     chain: Chain
     contracts: Contracts
     tokens: dict[str, str]
@@ -56,7 +56,7 @@ class Place(msgspec.Struct):
         return {pool.id: name for name, pool in self.pools.items()}
 
 
-def place(rpc: str) -> Place:
+def deploy_whitelist_chain(rpc: str) -> WhitelistChain:
     """66 pools: 60 that are as pools should be, and one of each kind that is not."""
     chain = Chain(Rpc(rpc))
     contracts = Contracts.deployed(chain)
@@ -67,23 +67,23 @@ def place(rpc: str) -> Place:
     routers = (contracts.v4_modifier, contracts.v4_swapper)
     approvals = [calldata("approve(address,uint256)", router, 2**256 - 1) for router in routers]
     chain.succeed([Transaction(each, approval) for each in tokens.values() for approval in approvals])
-    found = Place(chain, contracts, tokens)
+    setup = WhitelistChain(chain, contracts, tokens)
     for pair in combinations(WORTH, 2):
-        _pair(found, f"v2 {'/'.join(pair)}", pair, ENOUGH_USD)
+        _pair(setup, f"v2 {'/'.join(pair)}", pair, ENOUGH_USD)
         for fee in (500, 3000):
-            _ticked(found, f"v3 {'/'.join(pair)} {fee}", pair, fee, ENOUGH_USD)
-        singleton(found, f"v4 {'/'.join(pair)}", pair, ENOUGH_USD)
-    singleton(found, "native", ("ETH", "USDC"), ENOUGH_USD)
-    _pair(found, "fake", ("WETH", "USDC.fake"), 1_000_000)
-    _pair(found, "hardly anything", ("WETH", "UNI"), 100)
-    _pair(found, "of nobody", ("WETH", "NOBODY"), ENOUGH_USD)
-    _pair(found, "blocked token", ("WETH", "SCAM"), ENOUGH_USD)
-    _ticked(found, "shallow", ("WETH", "USDC"), 10_000, 50)
-    _ticked(found, "at the threshold", ("WBTC", "USDC"), 10_000, 1_800)
-    _ticked(found, "abandoned", ("LINK", "USDT"), 10_000, ENOUGH_USD, off=100)
-    _ticked(found, "empty", ("LINK", "USDC"), 10_000, 0)
-    singleton(found, "hooked", ("WETH", "USDT"), ENOUGH_USD, hooks=QUIET_HOOKS)
-    return found
+            _ticked(setup, f"v3 {'/'.join(pair)} {fee}", pair, fee, ENOUGH_USD)
+        singleton(setup, f"v4 {'/'.join(pair)}", pair, ENOUGH_USD)
+    singleton(setup, "native", ("ETH", "USDC"), ENOUGH_USD)
+    _pair(setup, "fake", ("WETH", "USDC.fake"), 1_000_000)
+    _pair(setup, "hardly anything", ("WETH", "UNI"), 100)
+    _pair(setup, "of nobody", ("WETH", "NOBODY"), ENOUGH_USD)
+    _pair(setup, "blocked token", ("WETH", "SCAM"), ENOUGH_USD)
+    _ticked(setup, "shallow", ("WETH", "USDC"), 10_000, 50)
+    _ticked(setup, "at the threshold", ("WBTC", "USDC"), 10_000, 1_800)
+    _ticked(setup, "abandoned", ("LINK", "USDT"), 10_000, ENOUGH_USD, off=100)
+    _ticked(setup, "empty", ("LINK", "USDC"), 10_000, 0)
+    singleton(setup, "hooked", ("WETH", "USDT"), ENOUGH_USD, hooks=QUIET_HOOKS)
+    return setup
 
 
 def usd_per_unit(name: str) -> float:
@@ -92,45 +92,45 @@ def usd_per_unit(name: str) -> float:
     return float(usd / 10**decimals)
 
 
-def _sorted(found: Place, pair: Sequence[str]) -> tuple[str, str]:
-    first, second = sorted(pair, key=lambda name: int(found.address(name), 16))
+def _sorted(setup: WhitelistChain, pair: Sequence[str]) -> tuple[str, str]:
+    first, second = sorted(pair, key=lambda name: int(setup.address(name), 16))
     return first, second
 
 
-def _pair(found: Place, name: str, pair: Sequence[str], usd: float) -> None:
+def _pair(setup: WhitelistChain, name: str, pair: Sequence[str], usd: float) -> None:
     """`usd` is that of both reserves."""
-    names = _sorted(found, pair)
-    pool = create_v2(found.chain, found.contracts, *map(found.address, names))
+    names = _sorted(setup, pair)
+    pool = create_v2(setup.chain, setup.contracts, *map(setup.address, names))
     amounts = [int(usd / 2 / usd_per_unit(each)) for each in names]
-    found.chain.succeed(positions.v2_mint(pool, amounts[0], amounts[1]))
-    found.pools[name] = pool
+    setup.chain.succeed(positions.v2_mint(pool, amounts[0], amounts[1]))
+    setup.pools[name] = pool
 
 
-def _ticked(found: Place, name: str, pair: Sequence[str], fee: int, usd: float, *, off: float = 1.0) -> None:
+def _ticked(setup: WhitelistChain, name: str, pair: Sequence[str], fee: int, usd: float, *, off: float = 1.0) -> None:
     """`usd` within 1 % of the price; `off`: by so much is the price wrong."""
-    names = _sorted(found, pair)
+    names = _sorted(setup, pair)
     tick = _tick(names, off)
-    tokens = (found.address(names[0]), found.address(names[1]))
-    pool = create_v3(found.chain, found.contracts.v3_factory, tokens, fee, at_tick=tick)
-    found.pools[name] = pool
-    _fill(found, pool, names, tick, usd)
+    tokens = (setup.address(names[0]), setup.address(names[1]))
+    pool = create_v3(setup.chain, setup.contracts.v3_factory, tokens, fee, at_tick=tick)
+    setup.pools[name] = pool
+    _fill(setup, pool, names, tick, usd)
 
 
-def singleton(found: Place, name: str, pair: Sequence[str], usd: float, hooks: str = NATIVE) -> None:
-    names = _sorted(found, pair)
+def singleton(setup: WhitelistChain, name: str, pair: Sequence[str], usd: float, hooks: str = NATIVE) -> None:
+    names = _sorted(setup, pair)
     tick = _tick(names, 1.0)
     fee = 3000 if hooks == NATIVE else DYNAMIC_FEE
-    key = (found.address(names[0]), found.address(names[1]), fee, 60, hooks)
-    pool = create_v4(found.chain, found.contracts.manager, key, at_tick=tick)
-    found.pools[name] = pool
-    _fill(found, pool, names, tick, usd)
+    key = (setup.address(names[0]), setup.address(names[1]), fee, 60, hooks)
+    pool = create_v4(setup.chain, setup.contracts.manager, key, at_tick=tick)
+    setup.pools[name] = pool
+    _fill(setup, pool, names, tick, usd)
 
 
 def _tick(names: tuple[str, str], off: float) -> int:
     return round(math.log(off * usd_per_unit(names[0]) / usd_per_unit(names[1])) / math.log(1.0001))
 
 
-def _fill(found: Place, pool: Pool, names: tuple[str, str], tick: int, usd: float) -> None:
+def _fill(setup: WhitelistChain, pool: Pool, names: tuple[str, str], tick: int, usd: float) -> None:
     """One position, far wider than 1 %, with as much liquidity as has `usd` within 1 %."""
     if not usd:
         return
@@ -139,52 +139,52 @@ def _fill(found: Place, pool: Pool, names: tuple[str, str], tick: int, usd: floa
     near1 = (1 - math.sqrt(WIDE)) * price * usd_per_unit(names[1])
     middle = tick // pool.tick_spacing * pool.tick_spacing
     ticks = (middle - 100 * pool.tick_spacing, middle + 100 * pool.tick_spacing)
-    found.chain.succeed([positions.change_liquidity(found.contracts, pool, ticks, int(usd / (near0 + near1)), salt=0)])
+    setup.chain.succeed([positions.change_liquidity(setup.contracts, pool, ticks, int(usd / (near0 + near1)), salt=0)])
 
 
-def configuration(found: Place, directory: Path, sources: str = "", **changes: str) -> Path:
+def configuration(setup: WhitelistChain, directory: Path, sources: str = "", **changes: str) -> Path:
     """A file as an operator writes it: no key that need not be there."""
     path = directory / "whitelist.toml"
     path.write_text(f"""
-blocked = ["{found.tokens["SCAM"]}"]
+blocked = ["{setup.tokens["SCAM"]}"]
 hooks = {changes.get("hooks", '"none"')}
 {sources}
 
 [[trusted]]
-address = "{found.tokens["WETH"]}"
+address = "{setup.tokens["WETH"]}"
 symbol = "WETH"
 
 [[trusted]]
-address = "{found.tokens["USDC"]}"
+address = "{setup.tokens["USDC"]}"
 symbol = "USDC"
 usd = 1.0
 
 [[trusted]]
-address = "{found.tokens["USDT"]}"
+address = "{setup.tokens["USDT"]}"
 symbol = "USDT"
 usd = 1.0
 
 [[factories]]
 protocol = "v2"
-address = "{found.contracts.v2_factory}"
+address = "{setup.contracts.v2_factory}"
 from_block = 0
 
 [[factories]]
 protocol = "v3"
-address = "{found.contracts.v3_factory}"
+address = "{setup.contracts.v3_factory}"
 from_block = 0
 
 [[factories]]
 protocol = "v4"
-address = "{found.contracts.manager}"
+address = "{setup.contracts.manager}"
 from_block = 0
 """)
     return path
 
 
-def coins(found: Place) -> list[dict[str, Any]]:
+def coins(setup: WhitelistChain) -> list[dict[str, Any]]:
     """As CoinGecko lists them: LINK and UNI on two chains, PEPE on one, two coins named WBTC of which one is here."""
-    here = {name: {"ethereum": address} for name, address in found.tokens.items()}
+    here = {name: {"ethereum": address} for name, address in setup.tokens.items()}
     elsewhere = {"base": "0x" + "ba" * 20}
     return [
         {"id": "chainlink", "symbol": "link", "name": "Chainlink", "platforms": here["LINK"] | elsewhere},
@@ -196,11 +196,11 @@ def coins(found: Place) -> list[dict[str, Any]]:
     ]
 
 
-def answers(found: Place) -> Mapping[str, Any]:
+def answers(setup: WhitelistChain) -> Mapping[str, Any]:
     """By path, what the world's servers answer."""
     perpetuals = [("BTC", False), ("kPEPE", False), ("OLD", True), ("USDC.fake", False)]
     return {
-        "/api/v3/coins/list": coins(found),
+        "/api/v3/coins/list": coins(setup),
         "/info": [
             {"universe": [{"name": name, "szDecimals": 5, "isDelisted": gone} for name, gone in perpetuals]},
             [{"dayNtlVlm": "10.0", "openInterest": "3.0", "funding": "0"} for _ in perpetuals],
@@ -215,8 +215,8 @@ def answers(found: Place) -> Mapping[str, Any]:
         "/list.json": {
             "name": "A list",
             "tokens": [
-                {"chainId": 1, "address": found.tokens["WBTC"], "symbol": "WBTC", "decimals": 8, "name": "Bitcoin"},
-                {"chainId": 10, "address": found.tokens["NOBODY"], "symbol": "NOBODY", "decimals": 18, "name": "N"},
+                {"chainId": 1, "address": setup.tokens["WBTC"], "symbol": "WBTC", "decimals": 8, "name": "Bitcoin"},
+                {"chainId": 10, "address": setup.tokens["NOBODY"], "symbol": "NOBODY", "decimals": 18, "name": "N"},
             ],
         },
     }

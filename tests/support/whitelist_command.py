@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.files import ROOT
-from tests.support.whitelist_chain import Place
+from tests.support.whitelist_chain import WhitelistChain
+
+Completed = subprocess.CompletedProcess[str]
 
 
-def whitelist(found: Place, directory: Path, path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def whitelist(setup: WhitelistChain, directory: Path, path: Path, *arguments: str) -> Completed:
     environment = {
-        "ARENA_RPC": found.chain.rpc.url,
+        "ARENA_RPC": setup.chain.rpc.url,
         "ARENA_DATA": str(directory),
         "ARENA_CHAIN": "test",
         "ARENA_WHITELIST_CONFIG": str(path),
@@ -29,7 +31,7 @@ def whitelist(found: Place, directory: Path, path: Path, *arguments: str) -> "su
     )
 
 
-def built(found: Place, directory: Path, path: Path) -> dict[str, Any]:
-    told = whitelist(found, directory, path, "build", "--json")
+def built(setup: WhitelistChain, directory: Path, path: Path) -> dict[str, Any]:
+    told = whitelist(setup, directory, path, "build", "--json")
     assert told.returncode == 0, told.stderr
     return dict(json.loads(told.stdout))

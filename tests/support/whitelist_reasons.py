@@ -1,10 +1,10 @@
-"""Why each pool of the chain in tests/support/whitelist_chain.py is listed or not, as a person would say it."""
+"""The expected reason for each pool of the chain in tests/support/whitelist_chain.py."""
 
 import re
 from typing import Any
 
 from protocols.types import NATIVE
-from tests.support.whitelist_chain import Place
+from tests.support.whitelist_chain import WhitelistChain
 
 REJECTED = {
     "fake": r"no source chose 0x[0-9a-f]{40}",
@@ -26,13 +26,13 @@ BY = {
     "WBTC": "token_lists+lighter",
     "LINK": "cross_chain",
     "PEPE": "hyperliquid",
-    "ETH": "being the chain's coin",
+    "ETH": "being the native coin",
 }
-"""Who chose the tokens of the listed pools."""
+"""The sources that choose the tokens of the listed pools."""
 
 
-def listed_because(found: Place, pool: dict[str, Any]) -> str:
-    symbols = {address: name for name, address in found.tokens.items()} | {NATIVE: "ETH"}
+def listed_because(setup: WhitelistChain, pool: dict[str, Any]) -> str:
+    symbols = {address: name for name, address in setup.tokens.items()} | {NATIVE: "ETH"}
     chosen = ", ".join(f"{name} by {BY[name]}" for name in (symbols[pool["token0"]], symbols[pool["token1"]]))
     needed = "1,000" if pool["protocol"] == "v4" else "2,000"
     return rf"its liquidity is (4,9\d\d|5,0\d\d) USD, {needed} USD are needed; {re.escape(chosen)}"

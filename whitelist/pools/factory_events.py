@@ -1,4 +1,4 @@
-"""What factories say when a pool is created: PairCreated, PoolCreated, and Initialize of a V4 PoolManager. PURE."""
+"""The events that create pools: PairCreated, PoolCreated, and Initialize of a V4 PoolManager. PURE."""
 
 from collections.abc import Mapping
 
@@ -15,11 +15,11 @@ POOL_CREATED = declaration(
     "event PoolCreated(address indexed token0, address indexed token1, uint24 indexed fee, "
     "int24 tickSpacing, address pool)"
 )
-DECLARED: Mapping[ProtocolName, Declaration] = {"v2": PAIR_CREATED, "v3": POOL_CREATED, "v4": v4.INITIALIZE}
+CREATION_EVENTS: Mapping[ProtocolName, Declaration] = {"v2": PAIR_CREATED, "v3": POOL_CREATED, "v4": v4.INITIALIZE}
 
 
 class DiscoveredPool(msgspec.Struct, frozen=True):
-    """What a factory tells of a pool; addresses lower-case."""
+    """A pool as its factory's log describes it; addresses are lower-case."""
 
     id: PoolId
     protocol: ProtocolName
@@ -32,19 +32,19 @@ class DiscoveredPool(msgspec.Struct, frozen=True):
     """0x00…00: none."""
 
 
-def created(protocol: ProtocolName, log: Log) -> DiscoveredPool:
-    """Raises AbiMismatch for a log that is not what the factory's kind of creation looks like."""
-    said = decode_arguments(DECLARED[protocol], log)
+def decode_creation(protocol: ProtocolName, log: Log) -> DiscoveredPool:
+    """Raises AbiMismatch where the log is not the protocol's creation event."""
+    event = decode_arguments(CREATION_EVENTS[protocol], log)
     if protocol == "v2":
-        tokens = (_address(said["token0"]), _address(said["token1"]))
-        return DiscoveredPool(PoolId(_address(said["pair"])), protocol, log.address, *tokens)
+        tokens = (_address(event["token0"]), _address(event["token1"]))
+        return DiscoveredPool(PoolId(_address(event["pair"])), protocol, log.address, *tokens)
     if protocol == "v3":
-        tokens = (_address(said["token0"]), _address(said["token1"]))
-        pool = PoolId(_address(said["pool"]))
-        return DiscoveredPool(pool, protocol, log.address, *tokens, said["fee"], said["tickSpacing"])
-    tokens = (_address(said["currency0"]), _address(said["currency1"]))
-    numbers = (said["fee"], said["tickSpacing"])
-    return DiscoveredPool(v4.pool_of(log), protocol, log.address, *tokens, *numbers, _address(said["hooks"]))
+        tokens = (_address(event["token0"]), _address(event["token1"]))
+        pool = PoolId(_address(event["pool"]))
+        return DiscoveredPool(pool, protocol, log.address, *tokens, event["fee"], event["tickSpacing"])
+    tokens = (_address(event["currency0"]), _address(event["currency1"]))
+    numbers = (event["fee"], event["tickSpacing"])
+    return DiscoveredPool(v4.pool_of(log), protocol, log.address, *tokens, *numbers, _address(event["hooks"]))
 
 
 def _address(word: int) -> str:

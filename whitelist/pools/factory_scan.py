@@ -1,7 +1,7 @@
-"""Finds the pools that factories created, range by range, going on where the last scan ended on the same chain.
+"""Finds the pools that factories created, range by range, continuing at the last canonical checkpoint.
 
-A range counts only if its last block has the same hash before and after its logs are read; a checkpoint whose block
-has been replaced is forgotten, with every pool after the last one that still stands.
+A range counts only if its last block has the same hash before and after its logs are read. After a reorg the scan goes
+back to the last checkpoint whose block is canonical, and drops every pool found after it.
 """
 
 import logging
@@ -17,51 +17,51 @@ from streams.node.client import Node
 from streams.node.pinned_state import BlockGone
 from streams.node.rate_limits import with_rate_limit_retry
 from whitelist.configuration import Factory
-from whitelist.pools.factory_events import DECLARED, DiscoveredPool, created
-from whitelist.pools.log_ranges import Width, ask
+from whitelist.pools.factory_events import CREATION_EVENTS, DiscoveredPool, decode_creation
+from whitelist.pools.log_ranges import RangeWidth, logs_in_range
 from whitelist.pools.pool_index import PoolIndex
 
 log = logging.getLogger(__name__)
 
 UNSETTLED_BLOCKS = 64
-"""So many are looked at again: a node may have had a block and not its logs yet, and said that there are none."""
+"""Scanned again each time: a node may have a block before it has indexed its logs, and then answers none."""
 
-Progress = Callable[[str, range, int], None]
-"""Called with a factory, the blocks of it that are to be scanned, and the one that comes next."""
+ScanProgress = Callable[[str, range, int], None]
+"""Called with a factory, the range of blocks to scan, and the next block of it."""
 
 
-class Scanner(msgspec.Struct):
+class FactoryScanner(msgspec.Struct):
     node: Node
-    found: PoolIndex
-    progress: Progress
-    width: Width = msgspec.field(default_factory=Width)
+    index: PoolIndex
+    progress: ScanProgress
+    width: RangeWidth = msgspec.field(default_factory=RangeWidth)
 
     async def scan(self, factories: Sequence[Factory], head: Block) -> None:
-        """Up to and with `head`. Raises BlockGone where that is replaced meanwhile, LogsRefused, NodeUnavailable."""
+        """Up to and including `head`. Raises BlockGone where a reorg replaces it, LogsRefused, NodeUnavailable."""
         for factory in factories:
-            self.found.begin(factory.address, factory.kind, factory.from_block)
-            stands = await _still_stands(self.node, self.found.scanned(factory.address))
-            self.found.forget_after(factory.address, -1 if stands is None else stands)
-            first = factory.from_block if stands is None else stands + 1 - UNSETTLED_BLOCKS
+            self.index.start_factory(factory.address, factory.kind, factory.from_block)
+            checkpoint = await _last_canonical(self.node, self.index.checkpoints(factory.address))
+            self.index.truncate(factory.address, -1 if checkpoint is None else checkpoint)
+            first = factory.from_block if checkpoint is None else checkpoint + 1 - UNSETTLED_BLOCKS
             await self._scan(factory, range(max(first, factory.from_block), head.number + 1))
-            if not self.found.count([factory.address]):
+            if not self.index.count([factory.address]):
                 log.warning(
-                    "%s created no %s pool in blocks %d to %d: is it such a factory, and on this chain?",
+                    "%s created no %s pool in blocks %d to %d: is it a factory of that protocol, on this chain?",
                     *(factory.address, factory.kind, factory.from_block, head.number),
                 )
-        await _expect(self.node, head)
+        await _check_canonical(self.node, head)
 
     async def _scan(self, factory: Factory, blocks: range) -> None:
-        question = {"address": factory.address, "topics": ["0x" + DECLARED[factory.kind].topic0.hex()]}
+        query = {"address": factory.address, "topics": ["0x" + CREATION_EVENTS[factory.kind].topic0.hex()]}
         at = blocks.start
         while at < blocks.stop:
             self.progress(factory.address, blocks, at)
             end = await _block(self.node, min(at + self.width.blocks, blocks.stop) - 1)
-            logs = await ask(self.node, question, at, end.number, self.width)
+            logs = await logs_in_range(self.node, query, at, end.number, self.width)
             if logs is None:
                 continue
-            await _expect(self.node, end)
-            self.found.add(factory.address, _pools(factory.kind, factory.address, logs), end)
+            await _check_canonical(self.node, end)
+            self.index.add_range(factory.address, _pools(factory.kind, factory.address, logs), end)
             at = end.number + 1
         self.progress(factory.address, blocks, blocks.stop)
 
@@ -69,22 +69,26 @@ class Scanner(msgspec.Struct):
 def _pools(protocol: ProtocolName, factory: str, logs: Sequence[BlockLog]) -> list[tuple[int, DiscoveredPool]]:
     pools = []
     for placed in logs:
-        if placed.log.address != factory or placed.log.topics[:1] != (DECLARED[protocol].topic0,):
+        if placed.log.address != factory or placed.log.topics[:1] != (CREATION_EVENTS[protocol].topic0,):
             continue
         try:
-            pools.append((placed.block, created(protocol, placed.log)))
+            pools.append((placed.block, decode_creation(protocol, placed.log)))
         except AbiMismatch as error:
             log.warning(
-                "Log %d of block %d of %s creates no pool: %s", placed.log.log_index, placed.block, factory, error
+                "Log %d of block %d of %s is not a pool creation: %s",
+                placed.log.log_index,
+                placed.block,
+                factory,
+                error,
             )
     return pools
 
 
-async def _still_stands(node: Node, checkpoints: Sequence[Block]) -> int | None:
-    """The last checkpoint that is on the node's chain; what is before one that is, is too."""
+async def _last_canonical(node: Node, checkpoints: Sequence[Block]) -> int | None:
+    """The newest checkpoint on the node's chain, by binary search: all before a canonical one are canonical too."""
     low, high = 0, len(checkpoints)
     while low < high:
-        # most often it is the very last one
+        # the newest one first: it nearly always is canonical
         middle = high - 1 if high == len(checkpoints) else (low + high) // 2
         checkpoint = checkpoints[middle]
         header = await with_rate_limit_retry(partial(node.header, checkpoint.number))
@@ -102,6 +106,6 @@ async def _block(node: Node, number: int) -> Block:
     return Block(header.number, header.hash)
 
 
-async def _expect(node: Node, block: Block) -> None:
+async def _check_canonical(node: Node, block: Block) -> None:
     if (await _block(node, block.number)).hash != block.hash:
         raise BlockGone(f"block {block.number} {block.hash} is no longer on the node's chain")

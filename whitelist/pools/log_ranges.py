@@ -1,4 +1,4 @@
-"""Logs of a range of blocks, in as many requests as the node needs, each as wide as it takes."""
+"""`eth_getLogs` over a range of blocks, split into requests no wider than the node accepts."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -14,67 +14,67 @@ from streams.node.rate_limits import is_rate_limited, with_rate_limit_retry
 log = logging.getLogger(__name__)
 
 FIRST_WIDTH = 2_000
-WIDEST = 1_000_000
-MANY_LOGS = 5_000
-"""An answer with more is large enough."""
+MAX_WIDTH = 1_000_000
+LARGE_ANSWER_LOGS = 5_000
+"""An answer with more logs narrows the next range."""
 
-Question = Mapping[str, Any]
-"""What `eth_getLogs` takes, without the blocks."""
+LogQuery = Mapping[str, Any]
+"""The filter of `eth_getLogs` without its blocks."""
 
 
 class LogsRefused(Exception):
-    """The node does not even tell one block's logs."""
+    """The node refuses the logs of even a single block."""
 
 
-class Width(msgspec.Struct):
-    """How many blocks the node takes in one request; doubled until it first refuses, then grown with care."""
+class RangeWidth(msgspec.Struct):
+    """How many blocks one request spans: doubled until the node first refuses, then grown by a quarter."""
 
     blocks: int = FIRST_WIDTH
     was_refused: bool = False
 
-    def worked(self, blocks: int, logs: int) -> None:
-        if logs > MANY_LOGS:
+    def on_success(self, blocks: int, logs: int) -> None:
+        if logs > LARGE_ANSWER_LOGS:
             self.blocks = max(1, blocks // 2)
         elif blocks >= self.blocks:
-            self.blocks = min(WIDEST, self.blocks * 5 // 4 + 1 if self.was_refused else 2 * self.blocks)
+            self.blocks = min(MAX_WIDTH, self.blocks * 5 // 4 + 1 if self.was_refused else 2 * self.blocks)
 
-    def refused(self, blocks: int) -> None:
+    def on_refusal(self, blocks: int) -> None:
         self.was_refused = True
         self.blocks = max(1, min(self.blocks, blocks) // 2)
 
 
-async def logs_within(
-    node: Node, question: Question, first: int, last: int, width: Width
+async def logs_in_ranges(
+    node: Node, query: LogQuery, first: int, last: int, width: RangeWidth
 ) -> AsyncIterator[list[BlockLog]]:
-    """The logs of blocks first to last, in order. Raises LogsRefused, NodeUnavailable."""
+    """The logs of blocks `first` to `last`, in order. Raises LogsRefused, NodeUnavailable."""
     while first <= last:
         end = min(first + width.blocks - 1, last)
-        found = await ask(node, question, first, end, width)
-        if found is not None:
-            yield found
+        logs = await logs_in_range(node, query, first, end, width)
+        if logs is not None:
+            yield logs
             first = end + 1
 
 
-async def ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[BlockLog] | None:
-    """None where the range is too wide; `width` is less then. Raises LogsRefused, NodeUnavailable for a silent node."""
-    return await with_rate_limit_retry(lambda: _ask(node, question, first, last, width))
+async def logs_in_range(node: Node, query: LogQuery, first: int, last: int, width: RangeWidth) -> list[BlockLog] | None:
+    """None where the node refuses so wide a range; `width` is then narrower. Raises LogsRefused, NodeUnavailable."""
+    return await with_rate_limit_retry(lambda: _request(node, query, first, last, width))
 
 
-async def _ask(node: Node, question: Question, first: int, last: int, width: Width) -> list[BlockLog] | None:
+async def _request(node: Node, query: LogQuery, first: int, last: int, width: RangeWidth) -> list[BlockLog] | None:
     try:
-        found = await node.logs_in_range(question, first, last)
+        logs = await node.logs_in_range(query, first, last)
     except (RpcError, NodeUnavailable) as error:
         if is_rate_limited(error):
             raise
         await node.header("latest")
         _narrow(error, first, last, width)
         return None
-    width.worked(last - first + 1, len(found))
-    return found
+    width.on_success(last - first + 1, len(logs))
+    return logs
 
 
-def _narrow(error: Exception, first: int, last: int, width: Width) -> None:
+def _narrow(error: Exception, first: int, last: int, width: RangeWidth) -> None:
     if first == last:
-        raise LogsRefused(f"the node does not tell the logs of block {first}: {error}") from error
-    width.refused(last - first + 1)
-    log.debug("Logs of %d blocks are too much for the node (%s), trying %d", last - first + 1, error, width.blocks)
+        raise LogsRefused(f"the node refuses the logs of block {first}: {error}") from error
+    width.on_refusal(last - first + 1)
+    log.debug("The node refuses the logs of %d blocks at once (%s), trying %d", last - first + 1, error, width.blocks)

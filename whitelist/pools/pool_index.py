@@ -1,4 +1,4 @@
-"""Every pool that the factories ever created, on disk, and how far each factory is scanned."""
+"""Every pool that the factories created, in SQLite, and the checkpoints of their scan."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,15 +21,15 @@ CREATE TABLE IF NOT EXISTS scanned (
 CREATE TABLE IF NOT EXISTS begun (factory TEXT PRIMARY KEY, protocol TEXT NOT NULL, from_block INTEGER NOT NULL);
 """
 COLUMNS = "id, protocol, factory, token0, token1, fee, tick_spacing, hooks"
-PATIENCE_S = 30
+LOCK_TIMEOUT_S = 30
 
 
 class PoolIndex:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def begin(self, factory: str, protocol: ProtocolName, from_block: int) -> None:
-        """What was found of a factory as another kind, or from a later block on, is forgotten."""
+    def start_factory(self, factory: str, protocol: ProtocolName, from_block: int) -> None:
+        """Drops what was found of the factory under another protocol, or from a later block on."""
         row = self._connection.execute(
             "SELECT protocol, from_block FROM begun WHERE factory = ?", (factory,)
         ).fetchone()
@@ -40,20 +40,20 @@ class PoolIndex:
                 self._connection.execute(f"DELETE FROM {table} WHERE factory = ?", (factory,))
             self._connection.execute("INSERT OR REPLACE INTO begun VALUES (?, ?, ?)", (factory, protocol, from_block))
 
-    def scanned(self, factory: str) -> list[Block]:
-        """Up to which blocks the factory was scanned, ascending: each is where one range ended."""
+    def checkpoints(self, factory: str) -> list[Block]:
+        """The last block of each scanned range, ascending."""
         rows = self._connection.execute(
             "SELECT number, hash FROM scanned WHERE factory = ? ORDER BY number", (factory,)
         )
         return [Block(number, block_hash) for number, block_hash in rows]
 
-    def forget_after(self, factory: str, number: int) -> None:
+    def truncate(self, factory: str, number: int) -> None:
         with self._connection:
             self._connection.execute("DELETE FROM pools WHERE factory = ? AND block > ?", (factory, number))
             self._connection.execute("DELETE FROM scanned WHERE factory = ? AND number > ?", (factory, number))
 
-    def add(self, factory: str, pools: Iterable[tuple[int, DiscoveredPool]], end: Block) -> None:
-        """The pools of one range with the blocks of their creation, and the range's last block."""
+    def add_range(self, factory: str, pools: Iterable[tuple[int, DiscoveredPool]], end: Block) -> None:
+        """`pools`: each with the block of its creation; `end`: the range's last block, a checkpoint."""
         rows = [
             (
                 *(pool.id, pool.protocol, pool.factory, pool.token0, pool.token1),
@@ -70,30 +70,30 @@ class PoolIndex:
         row = self._connection.execute(f"SELECT count(*) FROM pools WHERE factory IN ({marks})", factories).fetchone()
         return int(row[0])
 
-    def trading(self, tokens: Iterable[str], factories: Sequence[str]) -> list[DiscoveredPool]:
-        """The pools whose tokens are both among these."""
-        self._keep_tokens(tokens)
+    def of_tokens(self, tokens: Iterable[str], factories: Sequence[str]) -> list[DiscoveredPool]:
+        """The pools whose tokens are both in `tokens`."""
+        self._load_tokens(tokens)
         return self._pools(
             f"SELECT {COLUMNS} FROM pools WHERE token0 IN (SELECT token FROM chosen)"
             f" AND token1 IN (SELECT token FROM chosen) AND factory IN ({','.join('?' * len(factories))}) ORDER BY id",
             *factories,
         )
 
-    def others(self, tokens: Iterable[str], factories: Sequence[str], most: int) -> list[DiscoveredPool]:
-        """The pools with a token that is not among these, the newest first."""
-        self._keep_tokens(tokens)
+    def outside_tokens(self, tokens: Iterable[str], factories: Sequence[str], limit: int) -> list[DiscoveredPool]:
+        """The pools with a token that is not in `tokens`, the newest first, at most `limit`."""
+        self._load_tokens(tokens)
         return self._pools(
             f"SELECT {COLUMNS} FROM pools WHERE NOT (token0 IN (SELECT token FROM chosen)"
             f" AND token1 IN (SELECT token FROM chosen)) AND factory IN ({','.join('?' * len(factories))})"
             " ORDER BY block DESC, id LIMIT ?",
             *factories,
-            most,
+            limit,
         )
 
     def pool(self, pool_id: PoolId) -> DiscoveredPool | None:
         return next(iter(self._pools(f"SELECT {COLUMNS} FROM pools WHERE id = ?", pool_id)), None)
 
-    def _keep_tokens(self, tokens: Iterable[str]) -> None:
+    def _load_tokens(self, tokens: Iterable[str]) -> None:
         with self._connection:
             self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (token TEXT PRIMARY KEY) WITHOUT ROWID")
             self._connection.execute("DELETE FROM chosen")
@@ -103,18 +103,18 @@ class PoolIndex:
         return [DiscoveredPool(*row) for row in self._connection.execute(query, parameters)]
 
 
-class PoolsUnreadable(Exception):
-    """The file of found pools cannot be used."""
+class PoolIndexUnreadable(Exception):
+    """The file is not a usable database."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[PoolIndex]:
-    """Raises OSError where the directory cannot be made, PoolsUnreadable where the file cannot be used."""
+def open_index(path: Path) -> Iterator[PoolIndex]:
+    """Raises OSError where the directory cannot be created, PoolIndexUnreadable where the file is not usable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as connection:
+        with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
             yield PoolIndex(connection)
     except sqlite3.Error as error:
-        raise PoolsUnreadable(f"{path}: {error}; moved away, the factories are scanned anew") from error
+        raise PoolIndexUnreadable(f"{path}: {error}; move it away, and the factories are scanned again") from error

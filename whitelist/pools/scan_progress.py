@@ -1,4 +1,4 @@
-"""How far the scan of the factories is: a bar where a person looks on, else a line now and then."""
+"""Shows how far the factory scan is: progress bars on a terminal, else a log line every ten seconds."""
 
 import logging
 import sys
@@ -9,39 +9,39 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from whitelist.pools.factory_scan import Progress as Told
+from whitelist.pools.factory_scan import ScanProgress
 
 log = logging.getLogger(__name__)
 
-LINE_EVERY_S = 10.0
+LOG_INTERVAL_S = 10.0
 
 
 @contextmanager
-def shown() -> Iterator[Told]:
+def progress_display() -> Iterator[ScanProgress]:
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _log_lines()
         return
     columns = (TextColumn("pools of {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def told(factory: str, blocks: range, at: int) -> None:
+        def show(factory: str, blocks: range, next_block: int) -> None:
             if factory not in tasks:
                 tasks[factory] = bars.add_task(factory)
-            bars.update(tasks[factory], total=len(blocks), completed=at - blocks.start)
+            bars.update(tasks[factory], total=len(blocks), completed=next_block - blocks.start)
 
-        yield told
+        yield show
 
 
-def _lines() -> Told:
-    last = time.monotonic()
+def _log_lines() -> ScanProgress:
+    last_line = time.monotonic()
 
-    def told(factory: str, blocks: range, at: int) -> None:
-        nonlocal last
-        if time.monotonic() - last < LINE_EVERY_S:
+    def show(factory: str, blocks: range, next_block: int) -> None:
+        nonlocal last_line
+        if time.monotonic() - last_line < LOG_INTERVAL_S:
             return
-        last = time.monotonic()
-        share = 100 * (at - blocks.start) / max(1, len(blocks))
-        log.info("Scanned for pools of %s up to block %d of %d, %.0f %%", factory, at, blocks.stop - 1, share)
+        last_line = time.monotonic()
+        percent = 100 * (next_block - blocks.start) / max(1, len(blocks))
+        log.info("Scanned pools of %s up to block %d of %d, %.0f %%", factory, next_block, blocks.stop - 1, percent)
 
-    return told
+    return show

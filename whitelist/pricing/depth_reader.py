@@ -1,4 +1,4 @@
-"""How deep pools are at one block, in batches."""
+"""Reads the depth of pools at one block, in batches."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ BATCH = 200
 PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
 
 
-class PoolUnread(Exception):
-    """The node gave no answer for a pool."""
+class PoolReadFailed(Exception):
+    """The node gave no usable answer for a pool."""
 
 
-async def depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Mapping[PoolId, Depth | NoState | None]:
-    """None: nothing at its price. Raises PoolUnread, BlockGone, NodeUnavailable."""
+async def read_depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Mapping[PoolId, Depth | NoState | None]:
+    """None: no liquidity at its price. Raises PoolReadFailed, BlockGone, NodeUnavailable."""
     read: dict[PoolId, Depth | NoState | None] = {}
     for protocol in PROTOCOLS:
         some = [pool for pool in pools if pool.protocol == protocol]
@@ -36,6 +36,6 @@ async def _batch(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[Poo
     outcomes = await with_rate_limit_retry(lambda: read_pools(pinned, pools, managers, phase="filtering"))
     for pool, outcome in outcomes.items():
         if isinstance(outcome, ReadFailed):
-            raise PoolUnread(f"pool {pool} cannot be read: {outcome.reason}")
+            raise PoolReadFailed(f"pool {pool} cannot be read: {outcome.reason}")
         read[pool] = outcome if isinstance(outcome, NoState) else depth(outcome)
     return read

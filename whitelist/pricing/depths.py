@@ -1,8 +1,8 @@
-"""How much a pool holds, in its tokens' smallest units and integers only. PURE.
+"""The depth of a pool, in its tokens' smallest units, in integers only. PURE.
 
 `near` is what trades take out of the pool until its price has moved by 1 %: token0 upwards, token1 downwards. For V3
-and V4 that assumes that the liquidity at the current price is there over the whole 1 %, as no ticks are read: a
-position narrower than that makes a pool look deeper than it is.
+and V4 it assumes that the active liquidity spans the whole 1 %, because no ticks are read: a narrower position makes a
+pool look deeper than it is.
 """
 
 from math import isqrt
@@ -18,27 +18,27 @@ _DOWN = isqrt(_ONE * _ONE * 99 // 100)
 
 class Depth(msgspec.Struct, frozen=True):
     whole: tuple[int, int]
-    """What the thresholds are about: both reserves of a V2 pool; `near` for the others."""
+    """What the thresholds count: both reserves of a V2 pool; `near` of the others."""
     near: tuple[int, int]
     price: tuple[int, int]
     """Numerator and denominator of token1 per token0, in smallest units; neither is 0."""
 
 
 def depth(state: State) -> Depth | None:
-    """None for a pool that has no price, or nothing at it."""
+    """None for a pool without a price, or without liquidity at it."""
     if isinstance(state, V2State):
-        return _of_reserves(state.reserve0, state.reserve1)
-    return _of_price(state.sqrt_price_x96, state.liquidity)
+        return _reserves_depth(state.reserve0, state.reserve1)
+    return _active_depth(state.sqrt_price_x96, state.liquidity)
 
 
-def _of_reserves(reserve0: int, reserve1: int) -> Depth | None:
+def _reserves_depth(reserve0: int, reserve1: int) -> Depth | None:
     if not reserve0 or not reserve1:
         return None
     near = (reserve0 * (_UP - _ONE) // _UP, reserve1 * (_ONE - _DOWN) // _ONE)
     return Depth((reserve0, reserve1), near, (reserve1, reserve0))
 
 
-def _of_price(sqrt_price_x96: int, liquidity: int) -> Depth | None:
+def _active_depth(sqrt_price_x96: int, liquidity: int) -> Depth | None:
     if not sqrt_price_x96 or not liquidity:
         return None
     squared = sqrt_price_x96 * sqrt_price_x96

@@ -1,6 +1,6 @@
-"""What a list says on NATS, given what was said last: the difference on subjects of its own, then the whole list. PURE.
+"""The NATS messages of a new list: what changed on `.add` and `.remove`, then the full list. PURE.
 
-The whole list goes last, because JetStream keeps the last message of each subject: who comes late must find it there.
+The full list goes last, because JetStream keeps the last message of each subject for late subscribers.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,19 @@ from streams.nats.whitelist_encoder import (
     encode_remove,
     split_by_size,
 )
-from whitelist.publication.store import ListedToken, Published
+from whitelist.publication.store import Published
+from whitelist.tokens.chosen import ListedToken
 
 
 class TooManyRemoved(Exception):
-    """More of the list would go than may go unasked."""
+    """The new list would remove a larger share than is allowed without --force."""
 
 
-class Change(msgspec.Struct, frozen=True):
-    """From one list to the next."""
+class ListChange(msgspec.Struct, frozen=True):
+    """The difference between two lists."""
 
     pools: Sequence[PoolMetadata]
-    """New, or told otherwise than before."""
+    """New, or with other metadata than before."""
     removed: Sequence[PoolId]
     tokens: Sequence[ListedToken]
     removed_tokens: Sequence[str]
@@ -40,10 +41,10 @@ class Change(msgspec.Struct, frozen=True):
         return not (self.pools or self.removed or self.tokens or self.removed_tokens)
 
 
-def change(before: Published | None, after: Published) -> Change:
+def compare_lists(before: Published | None, after: Published) -> ListChange:
     old_pools = {pool.id: pool for pool in before.pools} if before else {}
     old_tokens = {token.address: token for token in before.tokens} if before else {}
-    return Change(
+    return ListChange(
         pools=[pool for pool in after.pools if old_pools.get(pool.id) != pool],
         removed=sorted(old_pools.keys() - {pool.id for pool in after.pools}),
         tokens=[token for token in after.tokens if old_tokens.get(token.address) != token],
@@ -51,42 +52,44 @@ def change(before: Published | None, after: Published) -> Change:
     )
 
 
-def expect_moderate(before: Published | None, found: Change, share: float) -> None:
-    """Raises TooManyRemoved for a difference that takes more than `share` of the pools away.
+def check_removals(before: Published | None, change: ListChange, share: float) -> None:
+    """Raises TooManyRemoved where more than `share` of the pools would be removed.
 
-    Tokens do not count: one goes when a source drops it, and what that costs is its pools.
+    Tokens do not count: where a source drops one, its pools do.
     """
-    if before is not None and len(found.removed) > share * len(before.pools):
+    if before is not None and len(change.removed) > share * len(before.pools):
         raise TooManyRemoved(
-            f"{len(found.removed)} of {len(before.pools)} pools would be removed, more than {share:.0%}; "
-            "nothing is published. See `whitelist diff`; `whitelist publish --force` publishes it all the same"
+            f"{len(change.removed)} of {len(before.pools)} pools would be removed, more than {share:.0%}; "
+            "nothing is published. `whitelist diff` shows them; `whitelist publish --force` publishes anyway"
         )
 
 
-def messages(said: Envelope, found: Change, after: Published, max_payload: int) -> list[OutgoingMessage]:
+def update_messages(
+    envelope: Envelope, change: ListChange, after: Published, max_payload: int
+) -> list[OutgoingMessage]:
     """Raises TooLarge."""
-    gone = [
-        encode_message(said, "remove", {"type": "remove", "token_addresses": chunk}, "tokens")
-        for chunk in split_by_size(list(found.removed_tokens), max_payload)
+    removed = [
+        encode_message(envelope, "remove", {"type": "remove", "token_addresses": chunk}, "tokens")
+        for chunk in split_by_size(list(change.removed_tokens), max_payload)
     ]
     return [
-        *encode_remove(said, found.removed, max_payload),
-        *encode_add(said, found.pools, max_payload),
-        *gone,
-        *_tokens(said, "add", found.tokens, max_payload),
-        *whole(said, after, max_payload),
+        *encode_remove(envelope, change.removed, max_payload),
+        *encode_add(envelope, change.pools, max_payload),
+        *removed,
+        *_tokens(envelope, "add", change.tokens, max_payload),
+        *full_list_messages(envelope, after, max_payload),
     ]
 
 
-def whole(said: Envelope, published: Published, max_payload: int) -> list[OutgoingMessage]:
-    """Raises TooLarge. Of no pools nothing is said: readers refuse a list that empties theirs."""
-    pools = encode_full(said, published.pools, max_payload) if published.pools else []
-    return [*pools, *_tokens(said, "full", published.tokens, max_payload)]
+def full_list_messages(envelope: Envelope, published: Published, max_payload: int) -> list[OutgoingMessage]:
+    """Raises TooLarge. An empty list is not published: readers refuse to be emptied."""
+    pools = encode_full(envelope, published.pools, max_payload) if published.pools else []
+    return [*pools, *_tokens(envelope, "full", published.tokens, max_payload)]
 
 
-def _tokens(said: Envelope, action: str, tokens: Sequence[ListedToken], max_payload: int) -> list[OutgoingMessage]:
+def _tokens(envelope: Envelope, action: str, tokens: Sequence[ListedToken], max_payload: int) -> list[OutgoingMessage]:
     bodies: list[dict[str, Any]] = [
         {"type": action, "token_count": len(chunk), "tokens": chunk}
         for chunk in split_by_size(list(tokens), max_payload)
     ]
-    return encode_parts(said, action, bodies, "tokens")
+    return encode_parts(envelope, action, bodies, "tokens")

@@ -1,4 +1,4 @@
-"""What a build makes, and what of it is published: as records, and where they are on disk."""
+"""The records of a build and of the published list, and their files on disk."""
 
 import fcntl
 import os
@@ -13,39 +13,32 @@ from protocols.types import Block, PoolId, PoolMetadata
 from settings import Settings
 from whitelist.pools.selection import Listed, Rejected
 from whitelist.sources.results import SourceReport
+from whitelist.tokens.chosen import ListedToken
 
 T = TypeVar("T")
-
-
-class ListedToken(msgspec.Struct, frozen=True):
-    address: str
-    symbol: str | None
-    decimals: int
-    sources: tuple[str, ...]
-    """The names of those that chose it."""
 
 
 class Build(msgspec.Struct, frozen=True):
     """All decisions, as of one block."""
 
     snapshot_id: int
-    """Milliseconds since the epoch; greater than that of any list published before."""
+    """Milliseconds since the epoch; higher than that of any published list."""
     block: Block
     tokens: Sequence[ListedToken]
     sources: Mapping[str, SourceReport]
     pools: Sequence[Listed]
-    """The deepest first."""
+    """By falling liquidity."""
     metadata: Sequence[PoolMetadata]
-    """Of `pools`, in their order."""
+    """Of `pools`, in the same order."""
     rejected: Sequence[Rejected]
-    untold: int = 0
-    """So many more pools have a token that nobody chose."""
+    omitted: int = 0
+    """The number of further pools with a token that no source chose."""
     unresolved: Mapping[str, str] = {}
-    """A symbol that leads to no token, and why; an address that is no token or blocked, and why."""
+    """Symbols without an address, and addresses that are blocked or no token, with the reason."""
 
     @property
     def published(self) -> "Published":
-        """What of it is to be published."""
+        """The part that is published."""
         return Published(self.snapshot_id, self.block, self.metadata, self.tokens)
 
 
@@ -56,65 +49,67 @@ class Published(msgspec.Struct, frozen=True):
     tokens: Sequence[ListedToken]
 
 
-class Unreadable(Exception):
-    """A file of ours cannot be read."""
+class StoreUnreadable(Exception):
+    """A file of the store cannot be decoded."""
 
 
 class WhitelistStore:
-    """The service's directory under ARENA_DATA, one for each chain."""
+    """The service's directory under ARENA_DATA, one per chain."""
 
     def __init__(self, settings: Settings) -> None:
         self.directory = settings.data / "whitelist" / settings.chain
         self.pools = self.directory / "pools.sqlite"
-        self.answers = self.directory / "sources"
+        self.source_answers = self.directory / "sources"
         self._build = self.directory / "build.json"
         self._published = self.directory / "published.json"
 
     def build(self) -> Build | None:
-        """The last one. Raises Unreadable."""
+        """The last one. Raises StoreUnreadable."""
         return _read(self._build, Build)
 
-    def keep_build(self, build: Build) -> None:
+    def save_build(self, build: Build) -> None:
         _write(self._build, build)
 
     def published(self) -> Published | None:
-        """What was published last. Raises Unreadable."""
+        """The list published last. Raises StoreUnreadable."""
         return _read(self._published, Published)
 
-    def keep_published(self, published: Published) -> None:
+    def save_published(self, published: Published) -> None:
         _write(self._published, published)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """One process at a time builds and publishes; raises Unreadable where another one does."""
+    def lock(self) -> Iterator[None]:
+        """Only one process at a time builds and publishes. Raises StoreLocked where another one does."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "lock").open("w") as lock:
+        with (self.directory / "lock").open("w") as file:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise Busy(f"another `whitelist` is at work in {self.directory}; try again when it is done") from error
+                raise StoreLocked(
+                    f"another `whitelist` process uses {self.directory}; try again when it has ended"
+                ) from error
             yield
 
 
-class Busy(Exception):
-    """Another process builds or publishes."""
+class StoreLocked(Exception):
+    """Another process is building or publishing."""
 
 
 def listed_ids(published: Published | None) -> frozenset[PoolId]:
     return frozenset(pool.id for pool in published.pools) if published is not None else frozenset()
 
 
-def _read(path: Path, kind: type[T]) -> T | None:
+def _read(path: Path, record: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(path.read_bytes(), type=record)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError) as error:
-        raise Unreadable(f"{path} cannot be read: {error}; moved away, everything counts as new") from error
+        raise StoreUnreadable(f"{path} cannot be read: {error}; move it away, and every pool counts as new") from error
 
 
 def _write(path: Path, value: object) -> None:
-    """Whole or not at all, and there after a crash of the machine."""
+    """Atomic, and durable when it returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}")
     with new.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Where tokens come from, one module each: its server's `QUESTION`, and `read`, which makes tokens or symbols of bytes.
+"""Token sources, one module each: `REQUEST` for its server, `parse` for tokens or symbols from the answer.
 
-Only the node's transfers are asked for in another way.
+Only `top_transfers` asks a node instead of a server.
 """

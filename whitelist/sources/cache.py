@@ -1,4 +1,4 @@
-"""The last good answer of each source, on disk: when a source fails, it is used on and its age is told."""
+"""The last good answer of each source, on disk: used, with its age, while the source fails."""
 
 import hashlib
 import logging
@@ -19,7 +19,7 @@ Status = Literal["ok", "stale", "failed"]
 
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
-    """Stale: the last good one, as the source fails now. Failed: there never was a good one."""
+    """Stale: the last good answer, because the source fails now. ReadFailed: there is no good answer at all."""
 
     status: Status
     value: T | None
@@ -28,71 +28,71 @@ class Answer(msgspec.Struct, Generic[T], frozen=True):
     error: str | None = None
 
 
-class Kept:
-    """A directory of answers as they came, one file for each question; the file's time is the answer's."""
+class SourceCache:
+    """A directory with the raw answers, one file per request; a file's modification time is the answer's."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def answer(
+    async def get(
         self,
         name: str,
-        asked: str,
+        request: str,
         fetch: Callable[[], Awaitable[bytes]],
-        read: Callable[[bytes], T],
-        young_s: float = 0.0,
+        parse: Callable[[bytes], T],
+        max_age_s: float = 0.0,
     ) -> Answer[T]:
-        """What the source says now; else what it said last. An answer younger than `young_s` is not asked for again.
+        """The cached answer if it is younger than `max_age_s`, else a new one, else the last good one.
 
-        `asked` tells questions apart: a good answer to another one is none. `read` raises SourceFailed for what is no
-        good answer.
+        `request` is part of the key: an answer to another request is never used. `parse` raises SourceFailed for an
+        answer that is not good.
         """
-        place = self._directory / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
-        if (age_s := _age_s(place)) is not None and age_s < young_s:
-            return _last(name, place, read, None)
+        path = self._directory / f"{name}-{hashlib.sha256(request.encode()).hexdigest()[:16]}"
+        if (age_s := _age_s(path)) is not None and age_s < max_age_s:
+            return _last_good_answer(name, path, parse, None)
         try:
             body = await fetch()
-            value = read(body)
+            value = parse(body)
         except SourceFailed as error:
-            return _last(name, place, read, str(error))
-        _write(place, body)
+            return _last_good_answer(name, path, parse, str(error))
+        _write_atomically(path, body)
         return Answer("ok", value, 0.0)
 
 
-def _last(name: str, place: Path, read: Callable[[bytes], T], error: str | None) -> Answer[T]:
-    age_s = _age_s(place)
+def _last_good_answer(name: str, path: Path, parse: Callable[[bytes], T], error: str | None) -> Answer[T]:
+    age_s = _age_s(path)
     if age_s is None:
-        log.error("Source %s: %s; it never gave an answer before, so it chooses nothing", name, error)
+        log.error("Source %s: %s; it has never given an answer, so it chooses no token", name, error)
         return Answer("failed", None, None, error)
     try:
-        value = read(place.read_bytes())
-    except (OSError, SourceFailed) as unreadable:
-        log.error("Source %s: %s; and its last good answer cannot be read: %s", name, error, unreadable)  # noqa: TRY400  told in full
-        return Answer("failed", None, None, error or str(unreadable))
+        value = parse(path.read_bytes())
+    except (OSError, SourceFailed) as undecodable:
+        log.error("Source %s: %s; its last good answer cannot be read: %s", name, error, undecodable)  # noqa: TRY400  the cause is in the line
+        return Answer("failed", None, None, error or str(undecodable))
     if error is None:
         return Answer("ok", value, age_s)
     since = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(time.time() - age_s))
-    log.warning("Source %s: %s; its answer of %s, %s old, is used on", name, error, since, spoken(age_s))
+    log.warning("Source %s: %s; using its answer of %s, %s old", name, error, since, age_text(age_s))
     return Answer("stale", value, age_s, error)
 
 
-def spoken(age_s: float) -> str:
+def age_text(age_s: float) -> str:
+    """In the largest unit of which there are at least two."""
     for unit, seconds in (("days", 86400), ("h", 3600), ("min", 60)):
         if age_s >= 2 * seconds:
             return f"{age_s / seconds:.0f} {unit}"
     return f"{age_s:.0f} s"
 
 
-def _age_s(place: Path) -> float | None:
+def _age_s(path: Path) -> float | None:
     try:
-        return max(0.0, time.time() - place.stat().st_mtime)
+        return max(0.0, time.time() - path.stat().st_mtime)
     except FileNotFoundError:
         return None
 
 
-def _write(place: Path, body: bytes) -> None:
-    """Whole or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    new = place.with_suffix(f".{os.getpid()}")
+def _write_atomically(path: Path, body: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}")
     new.write_bytes(body)
-    new.replace(place)
+    new.replace(path)

@@ -1,4 +1,4 @@
-"""An answer of the outside world as bytes: from a URL or a file, within its time, or a sentence about why not."""
+"""Fetches a source's answer as bytes, from a URL or a file, within a time-out."""
 
 import asyncio
 from pathlib import Path
@@ -6,33 +6,33 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 
-from whitelist.sources.query import Question, SourceFailed
+from whitelist.sources.query import SourceFailed, SourceRequest
 
-LARGEST_ANSWER_BYTES = 64 * 2**20
+MAX_ANSWER_BYTES = 64 * 2**20
 
 
-async def fetch(url: str, question: Question, timeout_s: float) -> bytes:
-    """http(s)://, file:// or a path. Raises SourceFailed."""
-    url = question.url(url)
+async def fetch(url: str, request: SourceRequest, timeout_s: float) -> bytes:
+    """`url` is http(s)://, file:// or a path. Raises SourceFailed, whose message carries no key of the URL."""
+    url = request.url(url)
     if not url.startswith(("http://", "https://")):
         return await asyncio.to_thread(_read, url)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session:
-            return await _exchange(session, url, question.post)
+            return await _download(session, url, request.post)
     except TimeoutError as error:
         raise SourceFailed(f"{_public(url)} gave no answer within {timeout_s:g} s") from error
     except (aiohttp.ClientError, aiohttp.InvalidURL, OSError, ValueError) as error:
         raise SourceFailed(f"{_public(url)}: {error or type(error).__name__}") from error
 
 
-async def _exchange(session: aiohttp.ClientSession, url: str, post: bytes | None) -> bytes:
+async def _download(session: aiohttp.ClientSession, url: str, post: bytes | None) -> bytes:
     headers = {"Accept": "application/json"} | ({} if post is None else {"Content-Type": "application/json"})
     async with session.request("GET" if post is None else "POST", url, data=post, headers=headers) as response:
         body = bytearray()
         async for chunk in response.content.iter_chunked(1 << 16):
             body += chunk
-            if len(body) > LARGEST_ANSWER_BYTES:
-                raise SourceFailed(f"{_public(url)} gave more than {LARGEST_ANSWER_BYTES} bytes")
+            if len(body) > MAX_ANSWER_BYTES:
+                raise SourceFailed(f"{_public(url)} gave more than {MAX_ANSWER_BYTES} bytes")
     if response.status != 200:
         raise SourceFailed(f"{_public(url)} answered HTTP {response.status}: {bytes(body[:100])!r}")
     return bytes(body)
@@ -41,14 +41,14 @@ async def _exchange(session: aiohttp.ClientSession, url: str, post: bytes | None
 def _read(url: str) -> bytes:
     path = Path(unquote(urlsplit(url).path) if url.startswith("file://") else url)
     try:
-        if path.stat().st_size > LARGEST_ANSWER_BYTES:
-            raise SourceFailed(f"{path} is larger than {LARGEST_ANSWER_BYTES} bytes")
+        if path.stat().st_size > MAX_ANSWER_BYTES:
+            raise SourceFailed(f"{path} is larger than {MAX_ANSWER_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
         raise SourceFailed(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _public(url: str) -> str:
-    """Without what may be a key."""
+    """Without user, password and query, which may hold keys."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,4 +1,4 @@
-"""Hyperliquid's perpetuals: the symbols of those that are traded. kPEPE is 1000 PEPE."""
+"""The symbols of Hyperliquid's active perpetuals. kPEPE is 1000 PEPE. PURE."""
 
 import re
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from streams.json_input import InvalidJson, decode_json
-from whitelist.sources.query import Question, SourceFailed
+from whitelist.sources.query import SourceFailed, SourceRequest
 
-QUESTION = Question("/info", b'{"type":"metaAndAssetCtxs"}')
+REQUEST = SourceRequest("/info", b'{"type":"metaAndAssetCtxs"}')
 _THOUSANDS = re.compile("k([A-Z][A-Z0-9]+)")
 
 
@@ -33,12 +33,12 @@ class _Context(msgspec.Struct):
 _answers = msgspec.json.Decoder(tuple[_Meta, list[_Context]])
 
 
-def read(body: bytes) -> list[str]:
+def parse(body: bytes) -> list[str]:
     """Raises SourceFailed."""
     try:
         meta, contexts = decode_json(_answers, body)
     except InvalidJson as error:
-        raise SourceFailed(f"the answer is no metaAndAssetCtxs: {error}") from error
+        raise SourceFailed(f"the answer is not metaAndAssetCtxs: {error}") from error
     if len(meta.universe) != len(contexts):
         raise SourceFailed(f"the answer has {len(meta.universe)} perpetuals and contexts for {len(contexts)}")
     symbols = [
@@ -60,4 +60,4 @@ def _is_zero(number: Any) -> bool:
     try:
         return number is not None and float(number) == 0
     except ValueError as error:
-        raise SourceFailed(f"{number!r} is no number") from error
+        raise SourceFailed(f"{number!r} is not a number") from error

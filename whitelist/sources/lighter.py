@@ -1,13 +1,13 @@
-"""Lighter's perpetuals, from its funding rates: it tells those of other exchanges too. 1000PEPE is 1000 PEPE."""
+"""The symbols of Lighter's perpetuals, from funding rates of several exchanges. 1000PEPE is 1000 PEPE. PURE."""
 
 import re
 
 import msgspec
 
 from streams.json_input import InvalidJson, decode_json
-from whitelist.sources.query import Question, SourceFailed
+from whitelist.sources.query import SourceFailed, SourceRequest
 
-QUESTION = Question("/api/v1/funding-rates")
+REQUEST = SourceRequest("/api/v1/funding-rates")
 _THOUSANDS = re.compile("1000([A-Z][A-Z0-9]+)")
 
 
@@ -23,7 +23,7 @@ class _Rates(msgspec.Struct):
 _answers = msgspec.json.Decoder(_Rates)
 
 
-def read(body: bytes) -> list[str]:
+def parse(body: bytes) -> list[str]:
     """Raises SourceFailed."""
     try:
         rates = decode_json(_answers, body).funding_rates

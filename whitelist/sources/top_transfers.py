@@ -9,34 +9,34 @@ from eth_hash.auto import keccak
 from streams.json_input import InvalidJson, decode_json
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
-from whitelist.pools.log_ranges import LogsRefused, Width, logs_within
+from whitelist.pools.log_ranges import LogsRefused, RangeWidth, logs_in_ranges
 from whitelist.sources.query import SourceFailed
 
 TRANSFER = keccak(b"Transfer(address,address,uint256)")
 ERC20_TOPICS = 3
 """ERC-721 has the same topic0, and the token's number as a fourth topic."""
-MOST_KEPT = 10_000
+MAX_TOKENS = 10_000
 
 _counts = msgspec.json.Decoder(dict[str, int])
 
 
-async def ask(node: Node, last: int, blocks: int, timeout_s: float) -> bytes:
+async def count_transfers(node: Node, last: int, blocks: int, timeout_s: float) -> bytes:
     """Transfers by token, most first, as JSON. Raises SourceFailed."""
     counts: Counter[str] = Counter()
     question = {"topics": ["0x" + TRANSFER.hex()]}
     try:
         async with asyncio.timeout(timeout_s):
-            async for logs in logs_within(node, question, max(0, last - blocks + 1), last, Width(100)):
+            async for logs in logs_in_ranges(node, question, max(0, last - blocks + 1), last, RangeWidth(100)):
                 counts.update(each.log.address for each in logs if len(each.log.topics) == ERC20_TOPICS)
     except TimeoutError as error:
         raise SourceFailed(f"{blocks} blocks of transfers were not counted within {timeout_s:g} s") from error
     except (LogsRefused, NodeUnavailable, RpcError, ValueError) as error:  # ValueError: a URL or answer that is none
-        raise SourceFailed(f"the node does not tell the transfers: {error}") from error
+        raise SourceFailed(f"the node does not give the transfers: {error}") from error
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return msgspec.json.encode(dict(ranked[:MOST_KEPT]))
+    return msgspec.json.encode(dict(ranked[:MAX_TOKENS]))
 
 
-def read(body: bytes) -> dict[str, int]:
+def parse(body: bytes) -> dict[str, int]:
     """Raises SourceFailed."""
     try:
         counts = decode_json(_counts, body)

@@ -1,4 +1,4 @@
-"""What tokens say of themselves at one block: their decimals, and the symbol for people to read."""
+"""Reads decimals() and symbol() of token contracts at one block."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,92 +8,84 @@ from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import CallResult, PinnedState
 from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import THE_CONTRACTS_DOING, integers
+from whitelist.tokens.chosen import NotAToken, TokenFacts
 
 DECIMALS = bytes.fromhex("313ce567")
 SYMBOL = bytes.fromhex("95d89b41")
-MOST_DECIMALS = 77
-"""10**78 is more than a token's amount can be."""
-LONGEST_SYMBOL = 32
+MAX_DECIMALS = 77
+"""10**78 exceeds uint256."""
+MAX_SYMBOL_CHARS = 32
 
 
-class TokenFacts(msgspec.Struct, frozen=True):
-    decimals: int
-    symbol: str | None
-    """As the contract says it, which need not be true; None where it says none that can be printed."""
+class TokenReadFailed(Exception):
+    """The node gave no usable answer for a token."""
 
 
-class NoToken(msgspec.Struct, frozen=True):
-    reason: str
-
-
-class TokenUnread(Exception):
-    """The node gave no answer."""
-
-
-async def read_tokens(pinned: PinnedState, addresses: Iterable[str]) -> Mapping[str, TokenFacts | NoToken]:
+async def read_tokens(pinned: PinnedState, addresses: Iterable[str]) -> Mapping[str, TokenFacts | NotAToken]:
     """Raises TokenUnread, BlockGone, NodeUnavailable.
 
-    Where the node gives an error that may be its own, the token is asked again, once it is sure that the node does tell
-    the block's state; what is an error then too is the token's doing, and stops nothing but that token. Where no token
-    at all gets anything else, it is the node's.
+    Where an error may be the node's own, the token is read again after checking that the node serves the block's
+    state. An error that remains is the token's and costs no other token. If every token fails, it is the node's.
     """
     facts = await _read(pinned, sorted(addresses))
-    if unclear := [token for token, fact in facts.items() if isinstance(fact, _Unclear)]:
+    if unclear := [token for token, fact in facts.items() if isinstance(fact, _Ambiguous)]:
         await pinned.check_state()
         facts |= await _read(pinned, unclear)
-        _expect_some_told(facts)
-    return {token: fact.told() if isinstance(fact, _Unclear) else fact for token, fact in facts.items()}
+        _check_some_succeeded(facts)
+    return {token: fact.resolved() if isinstance(fact, _Ambiguous) else fact for token, fact in facts.items()}
 
 
-class _Unclear(msgspec.Struct, frozen=True):
+class _Ambiguous(msgspec.Struct, frozen=True):
     error: RpcError | NodeUnavailable
-    otherwise: TokenFacts | NoToken
-    """What the token is if the error is its own."""
+    if_token_fault: TokenFacts | NotAToken
+    """The result where the error is the token's own."""
 
-    def told(self) -> TokenFacts | NoToken:
+    def resolved(self) -> TokenFacts | NotAToken:
         """Raises TokenUnread."""
         if isinstance(self.error, NodeUnavailable):
-            raise TokenUnread(f"the node does not tell what a token is: {self.error}") from self.error
-        return self.otherwise
+            raise TokenReadFailed(f"the node does not answer for a token: {self.error}") from self.error
+        return self.if_token_fault
 
 
-def _expect_some_told(facts: Mapping[str, TokenFacts | NoToken | _Unclear]) -> None:
+def _check_some_succeeded(facts: Mapping[str, TokenFacts | NotAToken | _Ambiguous]) -> None:
     errors = [
         fact.error
         for fact in facts.values()
-        if isinstance(fact, _Unclear) and isinstance(fact.otherwise, NoToken) and isinstance(fact.error, RpcError)
+        if isinstance(fact, _Ambiguous)
+        and isinstance(fact.if_token_fault, NotAToken)
+        and isinstance(fact.error, RpcError)
     ]
     if len(errors) == len(facts) > 1:
-        raise TokenUnread(f"asked for decimals() of any of {len(errors)} tokens the node says {errors[0]}")
+        raise TokenReadFailed(f"the node answers decimals() of all {len(errors)} tokens with {errors[0]}")
 
 
-async def _read(pinned: PinnedState, tokens: Sequence[str]) -> dict[str, TokenFacts | NoToken | _Unclear]:
-    requests = [pinned.call(token, question) for question in (DECIMALS, SYMBOL) for token in tokens]
+async def _read(pinned: PinnedState, tokens: Sequence[str]) -> dict[str, TokenFacts | NotAToken | _Ambiguous]:
+    requests = [pinned.call(token, selector) for selector in (DECIMALS, SYMBOL) for token in tokens]
     answers = await with_rate_limit_retry(lambda: pinned.batch(requests))
     pairs = zip(answers[: len(tokens)], answers[len(tokens) :], strict=True)
     return {token: _facts(token, *pair) for token, pair in zip(tokens, pairs, strict=True)}
 
 
-def _facts(token: str, decimals: CallResult, symbol: CallResult) -> TokenFacts | NoToken | _Unclear:
-    if isinstance(decimals, Exception) and not _is_the_contracts_doing(decimals):
-        return _Unclear(decimals, NoToken(f"asked for decimals() of {token} the node says {decimals}"))
+def _facts(token: str, decimals: CallResult, symbol: CallResult) -> TokenFacts | NotAToken | _Ambiguous:
+    if isinstance(decimals, Exception) and not _is_contract_error(decimals):
+        return _Ambiguous(decimals, NotAToken(f"the node answers decimals() of {token} with {decimals}"))
     match integers(decimals):
-        case [number] if number <= MOST_DECIMALS:
-            if isinstance(symbol, Exception) and not _is_the_contracts_doing(symbol):
-                return _Unclear(symbol, TokenFacts(number, None))
+        case [number] if number <= MAX_DECIMALS:
+            if isinstance(symbol, Exception) and not _is_contract_error(symbol):
+                return _Ambiguous(symbol, TokenFacts(number, None))
             return TokenFacts(number, _symbol(symbol))
-    said = "nothing" if isinstance(decimals, Exception) or decimals == "0x" else decimals[:80]
-    return NoToken(f"asked for decimals() {token} says {said}")
+    shown = "nothing" if isinstance(decimals, Exception) or decimals == "0x" else decimals[:80]
+    return NotAToken(f"{token} answers decimals() with {shown}")
 
 
-def _is_the_contracts_doing(error: Exception) -> bool:
+def _is_contract_error(error: Exception) -> bool:
     if not isinstance(error, RpcError):
         return False
     return error.code == 3 or any(word in str(error).lower() for word in THE_CONTRACTS_DOING)
 
 
 def _symbol(answer: CallResult) -> str | None:
-    """A string, or the bytes32 of the first tokens."""
+    """A string, or a bytes32 as in early tokens."""
     if isinstance(answer, Exception):
         return None
     try:
@@ -101,6 +93,6 @@ def _symbol(answer: CallResult) -> str | None:
     except ValueError:
         return None
     if len(raw) > 32 and int.from_bytes(raw[:32], "big") == 32:
-        raw = raw[64 : 64 + min(int.from_bytes(raw[32:64], "big"), 4 * LONGEST_SYMBOL)]
-    text = raw.rstrip(b"\0").decode(errors="replace").strip()[:LONGEST_SYMBOL]
+        raw = raw[64 : 64 + min(int.from_bytes(raw[32:64], "big"), 4 * MAX_SYMBOL_CHARS)]
+    text = raw.rstrip(b"\0").decode(errors="replace").strip()[:MAX_SYMBOL_CHARS]
     return text if text and text.isprintable() else None

@@ -11,7 +11,7 @@ import msgspec
 from protocols.types import NATIVE
 from whitelist.configuration import Configuration
 from whitelist.sources.coingecko import Coin, address_on, on_several_chains
-from whitelist.sources.token_lists import ListedToken, on_chain
+from whitelist.sources.token_lists import ListEntry, on_chain
 
 EVM_PLATFORMS: Mapping[int, str] = {
     1: "ethereum",
@@ -28,41 +28,41 @@ class SourceResults(msgspec.Struct, frozen=True):
     """What the sources say now, or said last; empty where there is nothing."""
 
     coins: Sequence[Coin] = ()
-    listed: Sequence[ListedToken] = ()
+    listed: Sequence[ListEntry] = ()
     hyperliquid: Sequence[str] = ()
     lighter: Sequence[str] = ()
     transfers: Mapping[str, int] = {}
 
 
-class Chosen(msgspec.Struct, frozen=True):
+class SelectedTokens(msgspec.Struct, frozen=True):
     tokens: Mapping[str, tuple[str, ...]]
     """Address to the names of the sources that chose it."""
     unresolved: Mapping[str, str]
     """A symbol that leads nowhere, and why."""
 
 
-class Chain(msgspec.Struct, frozen=True):
+class ChainNames(msgspec.Struct, frozen=True):
     platform: str
     """CoinGecko's name of it."""
     ids: frozenset[int]
     """Under which token lists know it."""
 
 
-def chain_of(node_chain_id: int, configuration: Configuration) -> Chain:
+def chain_of(node_chain_id: int, configuration: Configuration) -> ChainNames:
     """A chain that nobody knows, as one for tests, is taken for the platform that is configured, else for Ethereum."""
     cross_chain = configuration.sources.cross_chain
     named = cross_chain.chains if cross_chain is not None else ()
     unknown = named[0] if named and "ethereum" not in named else "ethereum"
     platform = configuration.platform or EVM_PLATFORMS.get(node_chain_id, unknown)
     same = {chain_id for chain_id, name in EVM_PLATFORMS.items() if name == platform}
-    return Chain(platform, frozenset({node_chain_id} | same))
+    return ChainNames(platform, frozenset({node_chain_id} | same))
 
 
-def choose(heard: SourceResults, configuration: Configuration, chain: Chain) -> Chosen:
+def select_tokens(heard: SourceResults, configuration: Configuration, chain: ChainNames) -> SelectedTokens:
     """Without what is blocked."""
     sources = configuration.sources
     chosen: dict[str, list[str]] = {}
-    directory = Directory(heard, configuration, chain)
+    directory = SymbolDirectory(heard, configuration, chain)
 
     def add(source: str, addresses: Iterable[str]) -> None:
         for address in sorted(set(addresses) - set(configuration.blocked)):
@@ -80,7 +80,7 @@ def choose(heard: SourceResults, configuration: Configuration, chain: Chain) -> 
         unresolved |= {symbol: each.reason for symbol, each in found.items() if isinstance(each, Unresolved)}
     if sources.top_transfers is not None and sources.top_transfers.enabled:
         add("top_transfers", list(heard.transfers)[: sources.top_transfers.count])
-    return Chosen({address: tuple(names) for address, names in chosen.items()}, unresolved)
+    return SelectedTokens({address: tuple(names) for address, names in chosen.items()}, unresolved)
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -91,10 +91,10 @@ class Unresolved(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Directory:
+class SymbolDirectory:
     """Which address a symbol has, as those say who give both."""
 
-    def __init__(self, heard: SourceResults, configuration: Configuration, chain: Chain) -> None:
+    def __init__(self, heard: SourceResults, configuration: Configuration, chain: ChainNames) -> None:
         cross_chain = configuration.sources.cross_chain
         self._platform = chain.platform
         blocked = set(configuration.blocked)
@@ -122,8 +122,8 @@ class Directory:
                 return _only(symbol, addresses, who)
         coins = self._coins.get(symbol, [])
         if not coins:
-            return Unresolved(f"nobody says which address {symbol} has")
-        if len(coins) > 1 and not all(coin.is_anywhere for coin in coins):
+            return Unresolved(f"no source gives an address for {symbol}")
+        if len(coins) > 1 and not all(coin.has_address for coin in coins):
             return Unresolved(f"{symbol} is {len(coins)} coins at CoinGecko, one of them with a chain of its own")
         likely = [coin for coin in coins if coin.id in self._several] or coins
         if len(likely) > 1:

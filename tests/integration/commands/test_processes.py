@@ -124,7 +124,7 @@ def test_what_is_not_built_cannot_be_shown(tmp_path: Path) -> None:
     told = run("whitelist", "show", ARENA_DATA=str(tmp_path))
 
     assert told.returncode == 1
-    assert "nothing is built for ethereum yet" in told.stderr
+    assert "no list of ethereum is built yet" in told.stderr
 
 
 def test_a_part_tells_prometheus_what_it_counts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pools found in the factories' logs of a real chain: in ranges the node takes, each block once, reorgs undone."""
+"""The factory scan on a real chain: ranges within the node's limits, each block once, reorgs undone."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from streams.node.errors import NodeUnavailable
 from streams.node.pinned_state import BlockGone
 from tests.support.rpc_proxy import Call, error, proxied
 from whitelist.configuration import Factory
-from whitelist.pools.factory_scan import UNSETTLED_BLOCKS, Scanner
-from whitelist.pools.log_ranges import LogsRefused, Width
-from whitelist.pools.pool_index import PoolIndex, PoolsUnreadable, opened
+from whitelist.pools.factory_scan import UNSETTLED_BLOCKS, FactoryScanner
+from whitelist.pools.log_ranges import LogsRefused, RangeWidth
+from whitelist.pools.pool_index import PoolIndex, PoolIndexUnreadable, open_index
 
 pytestmark = pytest.mark.servers
 
@@ -33,26 +33,26 @@ def world() -> Iterator[World]:
 def factories(world: World) -> list[Factory]:
     contracts = world.contracts
     kinds = {contracts.v2_factory: "v2", contracts.v3_factory: "v3", contracts.pancake_factory: "v3"}
-    return [Factory(kind, address) for address, kind in (kinds | {contracts.manager: "v4"}).items()]
+    return [Factory(protocol=kind, address=address) for address, kind in (kinds | {contracts.manager: "v4"}).items()]
 
 
 def tip(world: World) -> Block:
     return Block(world.chain.tip.number, world.chain.tip.hash)
 
 
-async def scanned(rpc: str, found: PoolIndex, kinds: list[Factory], head: Block, width: int = 2_000) -> Width:
+async def scanned(rpc: str, found: PoolIndex, kinds: list[Factory], head: Block, width: int = 2_000) -> RangeWidth:
     async with connect(rpc) as node:
-        scanner = Scanner(node, found, lambda factory, blocks, at: None, Width(width))
+        scanner = FactoryScanner(node, found, lambda factory, blocks, at: None, RangeWidth(width))
         await scanner.scan(kinds, head)
         return scanner.width
 
 
 def known(found: PoolIndex, world: World) -> set[PoolId]:
-    return {pool.id for kind in factories(world) for pool in found.others([], [kind.address], 1_000)}
+    return {pool.id for kind in factories(world) for pool in found.outside_tokens([], [kind.address], 1_000)}
 
 
-async def test_every_pool_is_found_as_it_was_created(world: World, tmp_path: Path) -> None:
-    with opened(tmp_path / "pools.sqlite") as found:
+async def test_every_pool_is_found_with_its_metadata(world: World, tmp_path: Path) -> None:
+    with open_index(tmp_path / "pools.sqlite") as found:
         await scanned(world.chain.rpc.url, found, factories(world), tip(world))
 
         for pool in world.pools:
@@ -65,7 +65,7 @@ async def test_every_pool_is_found_as_it_was_created(world: World, tmp_path: Pat
         assert known(found, world) == {pool.id for pool in world.pools}
 
 
-async def test_a_node_that_takes_few_blocks_at_a_time_gives_the_same(world: World, tmp_path: Path) -> None:
+async def test_a_node_with_a_block_range_limit_gives_the_same_pools(world: World, tmp_path: Path) -> None:
     asked: list[int] = []
 
     def few(call: Call) -> Call | None:
@@ -75,7 +75,7 @@ async def test_a_node_that_takes_few_blocks_at_a_time_gives_the_same(world: Worl
         asked.append(blocks)
         return error("query exceeds max block range 3") if blocks > 3 else None
 
-    with opened(tmp_path / "pools.sqlite") as found:
+    with open_index(tmp_path / "pools.sqlite") as found:
         async with proxied(world.chain.rpc.url, few) as proxy:
             width = await scanned(proxy.url, found, factories(world), tip(world), width=64)
 
@@ -84,7 +84,7 @@ async def test_a_node_that_takes_few_blocks_at_a_time_gives_the_same(world: Worl
     assert max(asked) > 3
 
 
-async def test_what_is_scanned_is_not_asked_for_again(world: World, tmp_path: Path) -> None:
+async def test_scanned_blocks_are_not_requested_again(world: World, tmp_path: Path) -> None:
     firsts: list[int] = []
 
     def noted(call: Call) -> Call | None:
@@ -92,7 +92,7 @@ async def test_what_is_scanned_is_not_asked_for_again(world: World, tmp_path: Pa
             firsts.append(int(call["params"][0]["fromBlock"], 16))
         return None
 
-    with opened(tmp_path / "pools.sqlite") as found:
+    with open_index(tmp_path / "pools.sqlite") as found:
         world.grow(100)
         await scanned(world.chain.rpc.url, found, factories(world), before := tip(world))
         t2, t3 = world.contracts.tokens[2:]
@@ -104,11 +104,11 @@ async def test_what_is_scanned_is_not_asked_for_again(world: World, tmp_path: Pa
     assert set(firsts) == {before.number + 1 - UNSETTLED_BLOCKS}
 
 
-async def test_logs_that_a_node_had_not_yet_are_found_later(world: World, tmp_path: Path) -> None:
+async def test_logs_that_a_node_indexes_late_are_found_later(world: World, tmp_path: Path) -> None:
     def lagging(call: Call) -> Call | None:
         return {"result": []} if call["method"] == "eth_getLogs" else None
 
-    with opened(tmp_path / "pools.sqlite") as found:
+    with open_index(tmp_path / "pools.sqlite") as found:
         async with proxied(world.chain.rpc.url, lagging) as proxy:
             await scanned(proxy.url, found, factories(world), tip(world))
         assert known(found, world) == set()
@@ -118,8 +118,8 @@ async def test_logs_that_a_node_had_not_yet_are_found_later(world: World, tmp_pa
         assert known(found, world) == {pool.id for pool in world.pools}
 
 
-async def test_what_a_reorg_takes_away_is_forgotten(world: World, tmp_path: Path) -> None:
-    with opened(tmp_path / "pools.sqlite") as found:
+async def test_pools_of_orphaned_blocks_are_dropped(world: World, tmp_path: Path) -> None:
+    with open_index(tmp_path / "pools.sqlite") as found:
         await scanned(world.chain.rpc.url, found, factories(world), tip(world))
         world.grow(3)
         late = create_v2(world.chain, world.contracts, *world.contracts.tokens[2:])
@@ -134,34 +134,32 @@ async def test_what_a_reorg_takes_away_is_forgotten(world: World, tmp_path: Path
         assert known(found, world) == {pool.id for pool in world.pools}
 
 
-async def test_a_head_that_is_replaced_during_the_scan_is_no_head(world: World, tmp_path: Path) -> None:
+async def test_a_head_that_a_reorg_replaces_during_the_scan_is_an_error(world: World, tmp_path: Path) -> None:
     head = tip(world)
     world.chain.rewind(1)
     world.grow(3)
 
-    with opened(tmp_path / "pools.sqlite") as found, pytest.raises(BlockGone, match=head.hash):
+    with open_index(tmp_path / "pools.sqlite") as found, pytest.raises(BlockGone, match=head.hash):
         await scanned(world.chain.rpc.url, found, factories(world), head)
 
 
-async def test_a_factory_told_otherwise_is_scanned_anew(world: World, tmp_path: Path) -> None:
+async def test_a_factory_with_another_protocol_or_start_is_scanned_again(world: World, tmp_path: Path) -> None:
     """As V3 the V2 factory creates nothing; and from a later block on it has created less."""
     address = world.contracts.v2_factory
     late = create_v2(world.chain, world.contracts, *world.contracts.tokens[2:])
     everything = {pool.id for pool in world.pools if pool.protocol == "v2"} | {late.id}
-    with opened(tmp_path / "pools.sqlite") as found:
+    with open_index(tmp_path / "pools.sqlite") as found:
         for kind, ids in (
-            (Factory("v2", address, tip(world).number), {late.id}),
-            (Factory("v2", address), everything),
-            (Factory("v3", address), set()),
-            (Factory("v2", address), everything),
+            (Factory(protocol="v2", address=address, from_block=tip(world).number), {late.id}),
+            (Factory(protocol="v2", address=address), everything),
+            (Factory(protocol="v3", address=address), set()),
+            (Factory(protocol="v2", address=address), everything),
         ):
             await scanned(world.chain.rpc.url, found, [kind], tip(world))
-            assert {pool.id for pool in found.others([], [address], 100)} == ids
+            assert {pool.id for pool in found.outside_tokens([], [address], 100)} == ids
 
 
-async def test_a_node_that_asks_for_patience_gets_it(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_rate_limited_request_is_retried(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "TRIES", 2)
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
     times = 0
@@ -174,7 +172,7 @@ async def test_a_node_that_asks_for_patience_gets_it(
     def always_busy(call: Call) -> Call | None:
         return error("Too Many Requests", 429) if call["method"] == "eth_getLogs" else None
 
-    with opened(tmp_path / "pools.sqlite") as found:
+    with open_index(tmp_path / "pools.sqlite") as found:
         async with proxied(world.chain.rpc.url, busy) as proxy:
             await scanned(proxy.url, found, factories(world)[:1], tip(world))
         assert found.count([world.contracts.v2_factory]) == 3
@@ -183,12 +181,12 @@ async def test_a_node_that_asks_for_patience_gets_it(
                 await scanned(proxy.url, found, factories(world), tip(world))
 
 
-async def test_a_node_that_takes_no_request_for_a_while_is_waited_for(
+async def test_a_node_that_limits_every_request_is_retried(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HTTP 429 to whatever is asked, as who sells access to nodes answers."""
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
-    with opened(tmp_path / "pools.sqlite") as found:
+    with open_index(tmp_path / "pools.sqlite") as found:
         async with proxied(world.chain.rpc.url) as proxy:
             proxy.status = 429
             scanning = asyncio.create_task(scanned(proxy.url, found, factories(world), tip(world)))
@@ -200,46 +198,47 @@ async def test_a_node_that_takes_no_request_for_a_while_is_waited_for(
         assert known(found, world) == {pool.id for pool in world.pools}
 
 
-async def test_a_node_without_logs_is_said(world: World, tmp_path: Path) -> None:
+async def test_a_node_that_refuses_all_logs_is_reported(world: World, tmp_path: Path) -> None:
     def none(call: Call) -> Call | None:
         return error("the method eth_getLogs is disabled") if call["method"] == "eth_getLogs" else None
 
-    with opened(tmp_path / "pools.sqlite") as found:
+    with open_index(tmp_path / "pools.sqlite") as found:
         async with proxied(world.chain.rpc.url, none) as proxy:
-            with pytest.raises(LogsRefused, match=r"the node does not tell the logs of block 0: .* is disabled"):
+            with pytest.raises(LogsRefused, match=r"the node refuses the logs of block 0: .* is disabled"):
                 await scanned(proxy.url, found, factories(world), tip(world), width=4)
 
 
 def test_the_width_grows_until_it_is_refused_and_shrinks_for_many_logs() -> None:
-    width = Width(100)
-    width.worked(100, 1)
+    width = RangeWidth(100)
+    width.on_success(100, 1)
     assert width.blocks == 200
-    width.refused(200)
+    width.on_refusal(200)
     assert (width.blocks, width.was_refused) == (100, True)
-    width.worked(100, 1)
+    width.on_success(100, 1)
     assert width.blocks == 126
-    width.worked(126, 10_000)
+    width.on_success(126, 10_000)
     assert width.blocks == 63
-    assert msgspec.structs.astuple(Width(1)) == (1, False)
+    assert msgspec.structs.astuple(RangeWidth(1)) == (1, False)
 
 
-async def test_a_factory_that_creates_nothing_is_told_of(
+async def test_a_factory_without_pools_is_reported(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wrong = Factory("v3", world.contracts.v2_factory, 3)
+    wrong = Factory(protocol="v3", address=world.contracts.v2_factory, from_block=3)
 
-    with opened(tmp_path / "pools.sqlite") as found:
+    with open_index(tmp_path / "pools.sqlite") as found:
         await scanned(world.chain.rpc.url, found, [*factories(world), wrong], head := tip(world))
 
     assert caplog.messages == [
-        f"{wrong.address} created no v3 pool in blocks 3 to {head.number}: is it such a factory, and on this chain?"
+        f"{wrong.address} created no v3 pool in blocks 3 to {head.number}: "
+        "is it a factory of that protocol, on this chain?"
     ]
 
 
-def test_a_file_that_holds_no_pools_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "pools.sqlite"
     path.write_bytes(b"rubbish" * 1000)
 
-    refused = r"pools\.sqlite: file is not a database; moved away, the factories are scanned anew"
-    with pytest.raises(PoolsUnreadable, match=refused), opened(path):
+    refused = r"pools\.sqlite: file is not a database; move it away, and the factories are scanned again"
+    with pytest.raises(PoolIndexUnreadable, match=refused), open_index(path):
         pass

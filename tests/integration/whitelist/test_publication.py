@@ -1,4 +1,4 @@
-"""What a published list says, and to whom: readers of every kind get it, now and late, large and small."""
+"""Published lists of any size reach every kind of reader, early or late."""
 
 import asyncio
 import json
@@ -26,8 +26,16 @@ from streams.nats.subscriber import subscribe
 from streams.nats.whitelist_encoder import Envelope, OutgoingMessage
 from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
 from whitelist import service
-from whitelist.publication.messages import TooManyRemoved, change, expect_moderate, messages, whole
-from whitelist.publication.store import ListedToken, Published, WhitelistStore
+from whitelist.publication.messages import (
+    TooManyRemoved,
+    check_removals,
+    compare_lists,
+    full_list_messages,
+    update_messages,
+)
+from whitelist.publication.publisher import NatsUnavailable
+from whitelist.publication.store import Published, WhitelistStore
+from whitelist.tokens.chosen import ListedToken
 
 CHAIN = "test"
 TOKENS = (Token("0x" + "11" * 20, 18, "WETH"), Token("0x" + "22" * 20, 6, "USDC"))
@@ -64,71 +72,73 @@ def retained(outgoing: list[OutgoingMessage]) -> list[OutgoingMessage]:
 
 
 @pytest.mark.parametrize("max_payload", [4_000, 1 << 20])
-def test_readers_hold_the_list_whenever_they_come(max_payload: int) -> None:
+def test_readers_have_the_list_however_late_they_subscribe(max_payload: int) -> None:
     first, second = published(pools(30)), published([*pools(40)[5:]], tokens(3), 2)
-    early = messages(SAID, change(None, first), first, max_payload)
-    later = messages(SAID._replace(snapshot_id=SAID.snapshot_id + 1), change(first, second), second, max_payload)
+    early = update_messages(SAID, compare_lists(None, first), first, max_payload)
+    later = update_messages(
+        SAID._replace(snapshot_id=SAID.snapshot_id + 1), compare_lists(first, second), second, max_payload
+    )
     ids = {pool.id for pool in second.pools}
 
     assert readers(early) == ({pool.id for pool in first.pools},) * 2
     assert readers([*early, *later]) == (ids, ids)
     assert readers(retained([*early, *later])) == (ids, ids)
-    assert readers(whole(SAID, second, max_payload)) == (ids, ids)
+    assert readers(full_list_messages(SAID, second, max_payload)) == (ids, ids)
 
 
-def test_the_difference_alone_leads_to_the_list_too() -> None:
+def test_the_changes_alone_lead_to_the_list_too() -> None:
     """For who follows `.add` and `.remove` and never reads a whole list again."""
     first, second = published(pools(30)), published([*pools(40)[5:]], tokens(3), 2)
     only = ("add", "remove")
     difference = [
         message
-        for message in messages(SAID, change(first, second), second, 1 << 20)
+        for message in update_messages(SAID, compare_lists(first, second), second, 1 << 20)
         if message.subject.rpartition(".")[2] in only
     ]
 
-    held, _ = readers([*whole(SAID, first, 1 << 20), *difference])
+    held, _ = readers([*full_list_messages(SAID, first, 1 << 20), *difference])
 
     assert held == {pool.id for pool in second.pools}
 
 
-def test_a_difference_is_what_is_new_told_otherwise_or_gone() -> None:
+def test_a_change_is_what_is_new_different_or_gone() -> None:
     before = published(pools(5), tokens(3))
     otherwise = replace(before.pools[1], fee=501)
     after = published([before.pools[0], otherwise, *before.pools[3:], *pools(6)[5:]], tokens(4)[1:])
 
-    found = change(before, after)
+    found = compare_lists(before, after)
 
     assert [pool.id for pool in found.pools] == [otherwise.id, pools(6)[5].id]
     assert list(found.removed) == [before.pools[2].id]
     assert [token.symbol for token in found.tokens] == ["T4"]
     assert list(found.removed_tokens) == [tokens(1)[0].address]
-    assert change(after, after).is_empty
+    assert compare_lists(after, after).is_empty
 
 
 @pytest.mark.parametrize(("left", "is_moderate"), [(80, True), (79, False), (0, False)])
-def test_no_more_than_a_share_of_the_list_goes_unasked(left: int, is_moderate: bool) -> None:
+def test_removing_more_than_a_share_of_the_list_is_refused(left: int, is_moderate: bool) -> None:
     before = published(pools(100))
-    found = change(before, published(pools(left)))
+    found = compare_lists(before, published(pools(left)))
 
     if is_moderate:
-        expect_moderate(before, found, 0.2)
+        check_removals(before, found, 0.2)
     else:
         with pytest.raises(TooManyRemoved, match=f"{100 - left} of 100 pools would be removed, more than 20%"):
-            expect_moderate(before, found, 0.2)
+            check_removals(before, found, 0.2)
 
 
-def test_a_token_that_goes_counts_by_its_pools_alone() -> None:
+def test_a_removed_token_counts_only_by_its_pools() -> None:
     before = published(pools(10), tokens(4))
 
-    expect_moderate(before, change(before, published(pools(9), tokens(2))), 0.2)
+    check_removals(before, compare_lists(before, published(pools(9), tokens(2))), 0.2)
 
 
-def test_tokens_are_told_whole_and_as_a_difference() -> None:
+def test_tokens_are_published_in_full_and_as_a_change() -> None:
     before, after = published(pools(1), tokens(3)), published(pools(1), tokens(4)[1:])
 
     said = {
         message.subject: json.loads(message.payload)
-        for message in messages(SAID, change(before, after), after, 1 << 20)
+        for message in update_messages(SAID, compare_lists(before, after), after, 1 << 20)
         if message.subject.startswith("whitelist.tokens.")
     }
 
@@ -164,7 +174,7 @@ def test_a_reader_written_from_the_seeds_text_understands_it() -> None:
     held: dict[str, Any] = {}
     said = SAID._replace(chain="ethereum")
 
-    for subject, payload in whole(said, listed, 1 << 20):
+    for subject, payload in full_list_messages(said, listed, 1 << 20):
         if subject in ("whitelist.pools.ethereum.minimal", "whitelist.pools.ethereum.full"):
             seeds_reader(subject, payload, held)
 
@@ -182,7 +192,7 @@ async def client(url: str) -> AsyncIterator[Client]:
 
 
 async def listened(settings: Settings, until: Callable[[set[PoolId], set[PoolId]], bool]) -> None:
-    """As the bridge and the feed do."""
+    """As the bridge and the feed do, until the lists are as expected."""
     full, minimal = FullList(), MinimalList()
     async with asyncio.timeout(60):
         async for subject, payload in subscribe(settings):
@@ -193,7 +203,7 @@ async def listened(settings: Settings, until: Callable[[set[PoolId], set[PoolId]
 
 
 @pytest.mark.servers
-async def test_5000_pools_reach_who_is_there_and_who_comes_late(nats: str, chain_name: str) -> None:
+async def test_5000_pools_reach_early_and_late_subscribers(nats: str, chain_name: str) -> None:
     settings = Settings(nats=nats, chain=chain_name)
     listed = published(pools(5_000))
     ids = {pool.id for pool in listed.pools}
@@ -204,7 +214,9 @@ async def test_5000_pools_reach_who_is_there_and_who_comes_late(nats: str, chain
     there = asyncio.create_task(listened(settings, is_whole))
     await asyncio.sleep(0.5)
     async with client(nats) as connection:
-        outgoing = messages(SAID._replace(chain=chain_name), change(None, listed), listed, connection.max_payload)
+        outgoing = update_messages(
+            SAID._replace(chain=chain_name), compare_lists(None, listed), listed, connection.max_payload
+        )
         await publish(connection, chain_name, outgoing)
     await there
     await listened(settings, is_whole)
@@ -242,7 +254,7 @@ def shorten(settings: Settings) -> None:
 
 
 @pytest.mark.servers
-async def test_what_is_published_again_is_the_difference(
+async def test_a_second_publication_contains_only_the_change(
     world: World, nats: str, chain_name: str, tmp_path: Path
 ) -> None:
     settings = settings_of(world, nats, chain_name, tmp_path)
@@ -255,7 +267,7 @@ async def test_what_is_published_again_is_the_difference(
 
 
 @pytest.mark.servers
-async def test_a_list_that_shrinks_too_much_is_published_by_force_alone(
+async def test_a_list_that_shrinks_too_much_is_published_only_by_force(
     world: World, nats: str, chain_name: str, tmp_path: Path
 ) -> None:
     settings = settings_of(world, nats, chain_name, tmp_path)
@@ -275,10 +287,10 @@ async def test_a_list_that_shrinks_too_much_is_published_by_force_alone(
 
 
 @pytest.mark.servers
-async def test_nats_away_is_said_and_nothing_counts_as_published(world: World, chain_name: str, tmp_path: Path) -> None:
+async def test_with_nats_unreachable_nothing_counts_as_published(world: World, chain_name: str, tmp_path: Path) -> None:
     settings = settings_of(world, "nats://127.0.0.1:1", chain_name, tmp_path)
 
-    with pytest.raises(service.NatsAway, match=r"NATS at 127\.0\.0\.1:1: .*; nothing is published"):
+    with pytest.raises(NatsUnavailable, match=r"NATS at 127\.0\.0\.1:1: .*; nothing is published"):
         await service.publish_once(settings, force=False)
 
     assert WhitelistStore(settings).published() is None
@@ -286,7 +298,7 @@ async def test_nats_away_is_said_and_nothing_counts_as_published(world: World, c
 
 
 @pytest.mark.servers
-async def test_the_service_publishes_by_itself_and_answers_who_asks(
+async def test_the_service_publishes_and_answers_reseed_requests(
     world: World, chain_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(service, "RETRY_S", 1.0)
@@ -297,7 +309,7 @@ async def test_the_service_publishes_by_itself_and_answers_who_asks(
         settings = settings_of(world, server.address, chain_name, tmp_path)
         server.kill()
         running = asyncio.create_task(service.run(settings))
-        await until(lambda: "The last list stays: NATS at" in caplog.text)
+        await until(lambda: "The published list is unchanged: NATS at" in caplog.text)
         server.start()
         await listened(settings, lambda full, minimal: full == ids == minimal)
 

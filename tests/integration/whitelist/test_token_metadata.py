@@ -1,4 +1,4 @@
-"""Decimals and symbols as contracts tell them, read from a real node; what is odd costs its token and nothing else."""
+"""Decimals and symbols read from contracts on a real node; a faulty token affects no other."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,7 +15,8 @@ from streams.node.client import connect
 from streams.node.errors import NodeUnavailable
 from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
 from tests.support.rpc_proxy import Call, Rule, error, proxied
-from whitelist.tokens.metadata import DECIMALS, SYMBOL, NoToken, TokenFacts, TokenUnread, read_tokens
+from whitelist.tokens.chosen import NotAToken, TokenFacts
+from whitelist.tokens.metadata import DECIMALS, SYMBOL, TokenReadFailed, read_tokens
 
 pytestmark = pytest.mark.servers
 NOBODY = "0x" + "12" * 20
@@ -32,7 +33,7 @@ def tokens(chain: Chain) -> list[str]:
     return chain.create(token_initcode("USDC", 6), token_initcode("WETH", 18))
 
 
-async def read(chain: Chain, tokens: list[str], rule: Rule) -> Mapping[str, TokenFacts | NoToken]:
+async def read(chain: Chain, tokens: list[str], rule: Rule) -> Mapping[str, TokenFacts | NotAToken]:
     async with proxied(chain.rpc.url, rule) as proxy, connect(proxy.url) as node:
         block = Block(chain.tip.number, chain.tip.hash)
         return await read_tokens(PinnedState(node, block, await probe_capabilities(node, block)), tokens)
@@ -61,7 +62,7 @@ async def test_decimals_and_symbol_are_the_contracts_own(chain: Chain, tokens: l
 
 
 @pytest.mark.parametrize(
-    ("said", "symbol"),
+    ("answer", "symbol"),
     [
         (b"MKR".ljust(32, b"\0"), "MKR"),
         (encode(["string"], ["A" * 100]), "A" * 32),
@@ -73,16 +74,16 @@ async def test_decimals_and_symbol_are_the_contracts_own(chain: Chain, tokens: l
         (b"", None),
     ],
 )
-async def test_a_symbol_is_what_can_be_printed_of_it(
-    chain: Chain, tokens: list[str], said: bytes, symbol: str | None
+async def test_a_symbol_is_its_printable_text(
+    chain: Chain, tokens: list[str], answer: bytes, symbol: str | None
 ) -> None:
-    found = await read(chain, tokens, saying(tokens[0], {SYMBOL: result(said)}))
+    found = await read(chain, tokens, saying(tokens[0], {SYMBOL: result(answer)}))
 
     assert found == {tokens[0]: TokenFacts(6, symbol), tokens[1]: TokenFacts(18, "WETH")}
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "shown"),
     [
         (result(b""), "nothing"),
         (result((78).to_bytes(32, "big")), "0x" + "0" * 62 + "4e"),
@@ -91,11 +92,11 @@ async def test_a_symbol_is_what_can_be_printed_of_it(
         (error("EVM error OutOfGas"), "nothing"),
     ],
 )
-async def test_what_tells_no_decimals_is_no_token(chain: Chain, tokens: list[str], answer: Call, said: str) -> None:
+async def test_without_decimals_it_is_no_token(chain: Chain, tokens: list[str], answer: Call, shown: str) -> None:
     found = await read(chain, tokens, saying(tokens[0], {DECIMALS: answer}))
 
     assert found == {
-        tokens[0]: NoToken(f"asked for decimals() {tokens[0]} says {said}"),
+        tokens[0]: NotAToken(f"{tokens[0]} answers decimals() with {shown}"),
         tokens[1]: TokenFacts(18, "WETH"),
     }
 
@@ -103,25 +104,25 @@ async def test_what_tells_no_decimals_is_no_token(chain: Chain, tokens: list[str
 async def test_an_address_without_code_is_no_token(chain: Chain) -> None:
     found = await read(chain, [NOBODY], lambda call: None)
 
-    assert found == {NOBODY: NoToken(f"asked for decimals() {NOBODY} says nothing")}
+    assert found == {NOBODY: NotAToken(f"{NOBODY} answers decimals() with nothing")}
 
 
-async def test_a_token_that_is_too_much_for_the_node_costs_no_other(chain: Chain, tokens: list[str]) -> None:
+async def test_a_token_that_exhausts_the_node_affects_no_other(chain: Chain, tokens: list[str]) -> None:
     slow = error("execution aborted (timeout = 5s)")
 
     found = await read(chain, tokens, saying(tokens[0], {DECIMALS: slow, SYMBOL: slow}))
 
-    reason = f"asked for decimals() of {tokens[0]} the node says execution aborted (timeout = 5s) (code -32000)"
-    assert found == {tokens[0]: NoToken(reason), tokens[1]: TokenFacts(18, "WETH")}
+    reason = f"the node answers decimals() of {tokens[0]} with execution aborted (timeout = 5s) (code -32000)"
+    assert found == {tokens[0]: NotAToken(reason), tokens[1]: TokenFacts(18, "WETH")}
 
 
-async def test_a_symbol_that_is_too_much_for_the_node_is_done_without(chain: Chain, tokens: list[str]) -> None:
+async def test_a_symbol_that_exhausts_the_node_is_left_out(chain: Chain, tokens: list[str]) -> None:
     found = await read(chain, tokens, saying(tokens[0], {SYMBOL: error("execution aborted (timeout = 5s)")}))
 
     assert found[tokens[0]] == TokenFacts(6, None)
 
 
-async def test_an_error_that_passes_costs_no_token(chain: Chain, tokens: list[str]) -> None:
+async def test_a_transient_error_costs_no_token(chain: Chain, tokens: list[str]) -> None:
     """The node fails once for each call: no answer is taken for a token that is none."""
     failed: set[str] = set()
 
@@ -134,7 +135,7 @@ async def test_an_error_that_passes_costs_no_token(chain: Chain, tokens: list[st
     assert await read(chain, tokens, once) == {tokens[0]: TokenFacts(6, "USDC"), tokens[1]: TokenFacts(18, "WETH")}
 
 
-async def test_a_node_that_lost_the_state_makes_no_token_none(chain: Chain, tokens: list[str]) -> None:
+async def test_a_node_that_lost_the_state_is_an_error_and_not_the_tokens_fault(chain: Chain, tokens: list[str]) -> None:
     asked = 0
 
     def lost(call: Call) -> Call | None:
@@ -146,26 +147,24 @@ async def test_a_node_that_lost_the_state_makes_no_token_none(chain: Chain, toke
         await read(chain, tokens, lost)
 
 
-async def test_a_node_that_answers_no_call_is_said(chain: Chain, tokens: list[str]) -> None:
+async def test_a_node_that_answers_no_call_is_reported(chain: Chain, tokens: list[str]) -> None:
     def silent(call: Call) -> Call | None:
         is_asked = call["method"] == "eth_call" and call["params"][0]["to"] in tokens
         return {"id": -1, "result": "0x"} if is_asked else None
 
-    with pytest.raises(TokenUnread, match=r"the node does not tell what a token is: .* unanswered"):
+    with pytest.raises(TokenReadFailed, match=r"the node does not answer for a token: .* unanswered"):
         await read(chain, tokens, silent)
 
 
-async def test_a_node_that_errs_for_every_token_is_said_and_no_token_blamed(chain: Chain, tokens: list[str]) -> None:
+async def test_a_node_that_fails_for_every_token_blames_no_token(chain: Chain, tokens: list[str]) -> None:
     def rule(call: Call) -> Call | None:
         return error("database is busy") if call["method"] == "eth_call" else None
 
-    with pytest.raises(TokenUnread, match=r"of any of 2 tokens the node says .*database is busy"):
+    with pytest.raises(TokenReadFailed, match=r"answers decimals\(\) of all 2 tokens with .*database is busy"):
         await read(chain, tokens, rule)
 
 
-async def test_a_node_that_asks_for_patience_gets_it(
-    chain: Chain, tokens: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_rate_limited_read_is_retried(chain: Chain, tokens: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(patience, "TRIES", 3)
     left = 2

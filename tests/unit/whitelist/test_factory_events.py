@@ -1,11 +1,11 @@
-"""Logs of creation as pools: Uniswap's first ones on mainnet, and logs that only look like such."""
+"""Creation logs decoded as pools: Uniswap's first ones on mainnet, and logs that only look similar."""
 
 import pytest
 from eth_abi.abi import encode
 
 from protocols.abi import AbiMismatch
 from protocols.types import Log, PoolId, ProtocolName
-from whitelist.pools.factory_events import DECLARED, DiscoveredPool, created
+from whitelist.pools.factory_events import CREATION_EVENTS, DiscoveredPool, decode_creation
 
 FACTORY, HOOKS = "0x" + "fa" * 20, "0x" + "0c" * 20
 USDC, WETH = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
@@ -29,30 +29,30 @@ def log(protocol: ProtocolName, *indexed: int | str, data: bytes) -> Log:
 
 @pytest.mark.parametrize("protocol", ["v2", "v3", "v4"])
 def test_the_topics_are_those_of_the_chain(protocol: ProtocolName) -> None:
-    assert DECLARED[protocol].topic0.hex() == TOPICS[protocol]
+    assert CREATION_EVENTS[protocol].topic0.hex() == TOPICS[protocol]
 
 
 def test_a_pair_is_its_own_address() -> None:
-    said = log("v2", USDC, WETH, data=encode(["address", "uint256"], [PAIR, 1]))
+    creation = log("v2", USDC, WETH, data=encode(["address", "uint256"], [PAIR, 1]))
 
-    assert created("v2", said) == DiscoveredPool(PoolId(PAIR), "v2", FACTORY, USDC, WETH)
+    assert decode_creation("v2", creation) == DiscoveredPool(PoolId(PAIR), "v2", FACTORY, USDC, WETH)
 
 
 def test_a_v3_pool_has_a_fee_and_a_spacing() -> None:
-    said = log("v3", USDC, WETH, 500, data=encode(["int24", "address"], [10, POOL]))
+    creation = log("v3", USDC, WETH, 500, data=encode(["int24", "address"], [10, POOL]))
 
-    assert created("v3", said) == DiscoveredPool(PoolId(POOL), "v3", FACTORY, USDC, WETH, 500, 10)
+    assert decode_creation("v3", creation) == DiscoveredPool(PoolId(POOL), "v3", FACTORY, USDC, WETH, 500, 10)
 
 
 def test_a_v4_pool_is_an_id_with_hooks() -> None:
     data = encode(["uint24", "int24", "address", "uint160", "int24"], [0x800000, 60, HOOKS, 2**96, -887_272])
-    said = log("v4", ID, USDC, WETH, data=data)
+    creation = log("v4", ID, USDC, WETH, data=data)
 
-    assert created("v4", said) == DiscoveredPool(PoolId(ID), "v4", FACTORY, USDC, WETH, 0x800000, 60, HOOKS)
+    assert decode_creation("v4", creation) == DiscoveredPool(PoolId(ID), "v4", FACTORY, USDC, WETH, 0x800000, 60, HOOKS)
 
 
 @pytest.mark.parametrize(
-    ("protocol", "said"),
+    ("protocol", "other"),
     [
         ("v2", log("v2", USDC, data=encode(["address", "uint256"], [PAIR, 1]))),
         ("v2", log("v2", USDC, WETH, data=b"")),
@@ -62,6 +62,6 @@ def test_a_v4_pool_is_an_id_with_hooks() -> None:
         ("v4", log("v4", ID, USDC, WETH, data=encode(["uint24", "int24"], [500, 10]))),
     ],
 )
-def test_what_is_no_creation_is_refused(protocol: ProtocolName, said: Log) -> None:
+def test_another_log_is_refused(protocol: ProtocolName, other: Log) -> None:
     with pytest.raises(AbiMismatch):
-        created(protocol, said)
+        decode_creation(protocol, other)

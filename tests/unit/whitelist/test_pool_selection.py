@@ -1,4 +1,4 @@
-"""The decision on a pool and its reason: what is forbidden, too shallow, without a price, or off the market."""
+"""The decision on a pool and its reason: excluded, too shallow, unpriced, or at a deviating price."""
 
 import pytest
 
@@ -6,22 +6,22 @@ from protocols.states import V2State
 from protocols.types import NATIVE, PoolId, ProtocolName
 from whitelist.configuration import Configuration, Factory, Thresholds
 from whitelist.pools.factory_events import DiscoveredPool
-from whitelist.pools.selection import Listed, Rejected, Rules
+from whitelist.pools.selection import Listed, Rejected, SelectionRules
 from whitelist.pricing.depths import Depth, depth
 from whitelist.pricing.prices import MICRO, anchor_price
 
 USDC, WETH, LINK, HOOKS, OTHER = (f"0x{digit * 40}" for digit in "abcde")
 POOL = PoolId("0x" + "1" * 40)
-FACTORIES = (Factory("v2", "0x" + "f" * 40),)
+FACTORIES = (Factory(protocol="v2", address="0x" + "f" * 40),)
 NAMES = {USDC: "USDC", WETH: "WETH"}
 SOURCES = {USDC: ("trusted",), WETH: ("trusted", "cross_chain")}
 PRICES = {USDC: anchor_price(1, 6), WETH: anchor_price(3000, 18), NATIVE: anchor_price(3000, 18)}
 BY = "USDC by trusted, WETH by trusted+cross_chain"
 
 
-def rules(listed: tuple[PoolId, ...] = (), **changes: object) -> Rules:
+def rules(listed: tuple[PoolId, ...] = (), **changes: object) -> SelectionRules:
     configuration = Configuration(factories=FACTORIES, **changes)  # type: ignore[arg-type]
-    return Rules(configuration, NAMES, SOURCES, frozenset(listed))
+    return SelectionRules(configuration, NAMES, SOURCES, frozenset(listed))
 
 
 def pool(protocol: ProtocolName = "v2", tokens: tuple[str, str] = (USDC, WETH), hooks: str = NATIVE) -> DiscoveredPool:
@@ -46,7 +46,7 @@ def worth(usd: float, price: float = 3000) -> Depth:
         (1999.9, (PoolId(OTHER),), "its liquidity is 1,999 USD, 2,000 USD are needed"),
     ],
 )
-def test_a_pool_comes_at_the_threshold_and_goes_well_below_it(
+def test_a_pool_enters_at_the_threshold_and_leaves_below_the_hysteresis(
     usd: float, listed: tuple[PoolId, ...], expected: str
 ) -> None:
     decision = rules(listed).decide(pool(), worth(usd), PRICES)
@@ -66,7 +66,7 @@ def test_the_threshold_itself_is_enough() -> None:
     assert decision.liquidity_micro_usd == 2000 * MICRO
 
 
-def test_a_pool_that_wavers_at_the_threshold_is_listed_once_and_stays() -> None:
+def test_a_pool_that_oscillates_around_the_threshold_stays_listed() -> None:
     listed: tuple[PoolId, ...] = ()
     history = []
     for usd in (1990, 2010, 1990, 2010, 1700, 1990, 1500, 1990, 2010):
@@ -96,13 +96,13 @@ def test_each_protocol_has_its_threshold(protocol: ProtocolName, is_listed: bool
         (3 * 10**9, "its price is 1,000,000.0 times off that of deeper pools"),
     ],
 )
-def test_a_pool_off_the_market_is_not_listed_however_deep(price: float, reason: str | None) -> None:
+def test_a_pool_at_a_deviating_price_is_not_listed_however_deep(price: float, reason: str | None) -> None:
     decision = rules().decide(pool(), worth(10**9, price), PRICES)
 
     assert (decision.reason if isinstance(decision, Rejected) else None) == reason
 
 
-def test_a_pool_with_nothing_at_its_price_is_not_listed() -> None:
+def test_a_pool_without_liquidity_at_its_price_is_not_listed() -> None:
     assert rules().decide(pool(), None, PRICES) == Rejected(pool(), "it has no liquidity at its price")
 
 
@@ -112,7 +112,7 @@ def test_a_pool_with_nothing_at_its_price_is_listed_where_nothing_is_needed() ->
     assert decision == Listed(pool(), 0, f"it has no liquidity at its price, and none is needed; {BY}")
 
 
-def test_tokens_without_a_price_are_named_by_symbol_or_address() -> None:
+def test_unpriced_tokens_are_named_by_symbol_or_address() -> None:
     decide = rules().decide
 
     half = pool(tokens=(LINK, WETH))
@@ -123,21 +123,21 @@ def test_tokens_without_a_price_are_named_by_symbol_or_address() -> None:
 
 
 @pytest.mark.parametrize("blocked", [POOL, USDC, WETH, HOOKS])
-def test_what_is_blocked_is_forbidden_whatever_else_holds(blocked: str) -> None:
+def test_a_blocked_address_excludes_a_pool_whatever_else_holds(blocked: str) -> None:
     hooked = pool("v4", hooks=HOOKS)
 
-    assert rules(blocked=(blocked,), hooks="all").forbids(hooked) == f"{blocked} is blocked"
-    assert rules(blocked=(OTHER,), hooks="all").forbids(hooked) is None
+    assert rules(blocked=(blocked,), hooks="all").exclusion(hooked) == f"{blocked} is blocked"
+    assert rules(blocked=(OTHER,), hooks="all").exclusion(hooked) is None
 
 
 @pytest.mark.parametrize(
     ("allowed", "forbidden"), [("none", True), ("all", False), ((HOOKS,), False), ((OTHER,), True), ((), True)]
 )
-def test_hooks_are_forbidden_unless_allowed(allowed: object, forbidden: bool) -> None:
-    reason = rules(hooks=allowed).forbids(pool("v4", hooks=HOOKS))
+def test_hooks_exclude_a_pool_unless_they_are_allowed(allowed: object, forbidden: bool) -> None:
+    reason = rules(hooks=allowed).exclusion(pool("v4", hooks=HOOKS))
 
     assert reason == (f"its hooks {HOOKS} are not allowed" if forbidden else None)
-    assert rules(hooks=allowed).forbids(pool("v4")) is None
+    assert rules(hooks=allowed).exclusion(pool("v4")) is None
 
 
 def test_a_listed_pool_with_hooks_is_marked_and_the_coin_needs_no_source() -> None:
@@ -145,6 +145,6 @@ def test_a_listed_pool_with_hooks_is_marked_and_the_coin_needs_no_source() -> No
 
     assert isinstance(decision, Listed)
     assert decision.reason == (
-        f"its liquidity is 1,000 USD, 1,000 USD are needed; USDC by trusted, {NATIVE} by being the chain's coin; "
+        f"its liquidity is 1,000 USD, 1,000 USD are needed; USDC by trusted, {NATIVE} by being the native coin; "
         f"hooks {HOOKS} are allowed"
     )

@@ -14,21 +14,27 @@ from whitelist.configuration import (
     Trusted,
 )
 from whitelist.sources.coingecko import Coin
-from whitelist.sources.token_lists import ListedToken
-from whitelist.tokens.selection import Chain, Chosen, SourceResults, chain_of, choose
+from whitelist.sources.token_lists import ListEntry
+from whitelist.tokens.selection import ChainNames, SelectedTokens, SourceResults, chain_of, select_tokens
 
 A, B, C = (f"0x{digit * 40}" for digit in "abc")
-ETHEREUM = Chain("ethereum", frozenset({1}))
-FACTORIES = (Factory("v2", A),)
+ETHEREUM = ChainNames("ethereum", frozenset({1}))
+FACTORIES = (Factory(protocol="v2", address=A),)
 EVERYWHERE: dict[str, str | None] = {"ethereum": A, "base": C}
 
 
-def chosen(heard: SourceResults, chain: Chain = ETHEREUM, **changes: object) -> Chosen:
-    sources = Sources(CrossChain(), Hyperliquid(), Lighter(), TopTransfers(count=2), TokenLists(urls=("list",)))
-    return choose(heard, Configuration(factories=FACTORIES, **{"sources": sources} | changes), chain)  # type: ignore[arg-type]
+def chosen(results: SourceResults, chain: ChainNames = ETHEREUM, **changes: object) -> SelectedTokens:
+    sources = Sources(
+        cross_chain=CrossChain(),
+        hyperliquid=Hyperliquid(),
+        lighter=Lighter(),
+        top_transfers=TopTransfers(count=2),
+        token_lists=TokenLists(urls=("list",)),
+    )
+    return select_tokens(results, Configuration(factories=FACTORIES, **{"sources": sources} | changes), chain)  # type: ignore[arg-type]
 
 
-def test_what_is_on_several_chains_is_chosen_where_it_is() -> None:
+def test_a_coin_on_several_chains_is_chosen_on_this_one() -> None:
     coins = [
         Coin("both", "both", EVERYWHERE),
         Coin("here-alone", "one", {"ethereum": B}),
@@ -39,20 +45,20 @@ def test_what_is_on_several_chains_is_chosen_where_it_is() -> None:
     assert chosen(SourceResults(coins=coins)).tokens == {A: ("cross_chain",)}
 
 
-def test_addresses_come_in_any_case_and_are_one() -> None:
-    heard = SourceResults(
+def test_addresses_in_any_case_are_one_token() -> None:
+    results = SourceResults(
         coins=[Coin("a", "a", EVERYWHERE | {"ethereum": A.upper().replace("0X", "0x")})], transfers={A: 9}
     )
 
-    assert chosen(heard).tokens == {A: ("cross_chain", "top_transfers")}
+    assert chosen(results).tokens == {A: ("cross_chain", "top_transfers")}
 
 
-def test_a_symbol_leads_to_the_trusted_then_to_lists_then_to_coins() -> None:
+def test_a_symbol_is_resolved_by_trusted_then_lists_then_coingecko() -> None:
     coins = [Coin("fake", "weth", {"ethereum": C}), Coin("third", "third", {"ethereum": C})]
-    listed = [ListedToken(1, B, "LINK"), ListedToken(1, C, "WETH"), ListedToken(10, C, "LINK")]
-    heard = SourceResults(coins=coins, listed=listed, hyperliquid=["WETH", "LINK", "THIRD"])
+    listed = [ListEntry(1, B, "LINK"), ListEntry(1, C, "WETH"), ListEntry(10, C, "LINK")]
+    results = SourceResults(coins=coins, listed=listed, hyperliquid=["WETH", "LINK", "THIRD"])
 
-    found = chosen(heard, trusted=(Trusted(A, "WETH"),))
+    found = chosen(results, trusted=(Trusted(address=A, symbol="WETH"),))
 
     assert found.tokens[A] == ("trusted", "hyperliquid")
     assert found.tokens[B] == ("token_lists", "hyperliquid")
@@ -63,14 +69,14 @@ def test_a_symbol_leads_to_the_trusted_then_to_lists_then_to_coins() -> None:
 @pytest.mark.parametrize(
     ("coins", "reason"),
     [
-        ([], "nobody says which address X has"),
+        ([], "no source gives an address for X"),
         ([Coin("one", "x", {"ethereum": A}), Coin("two", "x", {"ethereum": B})], "X is 2 coins at CoinGecko: one, two"),
         ([Coin("own-chain", "x", {}), Coin("copy", "x", {"ethereum": A})], "one of them with a chain of its own"),
         ([Coin("own-chain", "x", {})], "own-chain has no address on ethereum"),
         ([Coin("far", "x", {"base": A})], "far has no address on ethereum"),
     ],
 )
-def test_a_symbol_that_could_be_several_is_nobody(coins: list[Coin], reason: str) -> None:
+def test_an_ambiguous_symbol_is_unresolved(coins: list[Coin], reason: str) -> None:
     found = chosen(SourceResults(coins=coins, lighter=["X"]))
 
     assert found.tokens == {}
@@ -83,17 +89,17 @@ def test_of_several_coins_the_one_on_several_chains_is_meant() -> None:
     assert chosen(SourceResults(coins=coins, lighter=["X"])).tokens == {A: ("cross_chain", "lighter")}
 
 
-def test_what_is_blocked_is_chosen_by_nobody() -> None:
-    heard = SourceResults([Coin("a", "a", EVERYWHERE)], [ListedToken(1, A, "A")], ["A"], ["A"], {A: 100})
+def test_a_blocked_token_is_chosen_by_no_source() -> None:
+    results = SourceResults([Coin("a", "a", EVERYWHERE)], [ListEntry(1, A, "A")], ["A"], ["A"], {A: 100})
 
-    found = chosen(heard, blocked=(A,), trusted=(Trusted(A, "A"),))
+    found = chosen(results, blocked=(A,), trusted=(Trusted(address=A, symbol="A"),))
 
     assert A not in found.tokens
 
 
 def test_what_is_blocked_makes_no_symbol_doubtful() -> None:
     coins = [Coin("real", "x", {"ethereum": A}), Coin("copy", "x", {"ethereum": B})]
-    listed = [ListedToken(1, A, "Y"), ListedToken(1, B, "Y")]
+    listed = [ListEntry(1, A, "Y"), ListEntry(1, B, "Y")]
 
     found = chosen(SourceResults(coins, listed, ["X", "Y"]), blocked=(B,))
 
@@ -101,7 +107,7 @@ def test_what_is_blocked_makes_no_symbol_doubtful() -> None:
     assert (set(found.tokens), found.unresolved) == ({A}, {})
 
 
-def test_the_most_transferred_are_so_many() -> None:
+def test_the_most_transferred_tokens_are_limited_in_number() -> None:
     assert list(chosen(SourceResults(transfers={C: 9, A: 5, B: 1})).tokens) == [A, C]
 
 
@@ -109,7 +115,7 @@ def test_the_most_transferred_are_so_many() -> None:
     ("chain_id", "platform", "ids"),
     [(1, "ethereum", {1}), (8453, "base", {8453}), (31337, "ethereum", {1, 31337})],
 )
-def test_a_chain_is_known_by_its_node(chain_id: int, platform: str, ids: frozenset[int]) -> None:
+def test_a_chain_is_identified_by_its_id(chain_id: int, platform: str, ids: frozenset[int]) -> None:
     found = chain_of(chain_id, Configuration(factories=FACTORIES))
 
     assert (found.platform, found.ids) == (platform, ids)
