@@ -1,7 +1,7 @@
 """A partition as its rows have it, healed where a crash left them written in part. Pure."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ from tables.pool import Pool, Reason, Waiting, WaitingKind
 from tables.rows import Get, LiveRow, PoolRow, Positions, Scan, TicksRow, WaitingRow
 from tables.unlisted import UnlistedPool
 
+T = TypeVar("T")
+
 
 class StoredPool(msgspec.Struct, frozen=True):
     pool: Pool
@@ -33,29 +35,66 @@ class StoredPool(msgspec.Struct, frozen=True):
 class Loaded(NamedTuple):
     changes: Changes
     """The partition, with the repairs that are still to be written."""
-    invalidated: list[tuple[PoolId, str]]
-    """Pools whose rows contradict each other, and how: they wait for a snapshot."""
+    invalidated: dict[PoolId, str]
+    """Pools whose rows cannot be read or contradict each other, and how: they wait for a snapshot."""
+    forgotten: str | None
+    """Why the rows of the whole partition are not used, so that every pool waits; None where they are."""
+
+
+class OtherLayout(Exception):
+    """The partition's rows cannot be read by this version."""
 
 
 def load(memory_blocks: int, get: Get, scan: Scan) -> Loaded:
+    """Never fails for what a row holds: at worst every pool of the partition asks for a snapshot."""
     partition = Partition(memory_blocks)
-    partition.chain, partition.positions = _stored_chain(partition.chain.memory, get, scan)
-    partition.chain_offset = partition.positions.get("chain", -1)
-    partition.unlisted = dict(_stored_unlisted(partition, scan))
+    try:
+        partition.chain, partition.positions = _stored_chain(partition.chain.memory, get, scan)
+        partition.chain_offset = partition.positions.get("chain", -1)
+        partition.unlisted = dict(_stored_unlisted(partition, scan))
+    except OtherLayout as error:
+        return _load_listings(Changes(Partition(memory_blocks)), str(error), scan)
     changes = Changes(partition)
-    invalidated = []
+    invalidated: dict[PoolId, str] = {}
     for key, value in list(scan(rows.POOLS)):
-        pool_id, row = PoolId(key.decode()), rows.decode_pool(value)
         try:
-            _load_pool(changes, stored_pool(row, get, scan))
-        except InvariantViolation as violation:
-            invalidated.append((pool_id, str(violation)))
-            waiting = Waiting(Reason(WaitingKind.STORED_ROWS, str(violation)), 0)
-            orphans = tuple(_ticks_rows(pool_id, scan))
-            _load_pool(changes, StoredPool(Pool(row.listed, waiting, None, row.story), row.positions, orphans, None))
-            invalidate(changes, pool_id, waiting.reason)
+            _load_pool(changes, stored_pool(_decode(rows.decode_pool, value), get, scan))
+        except (OtherLayout, InvariantViolation) as error:
+            invalidated[PoolId(key.decode())] = str(error)
+            _load_listing(changes, key, value, str(error), scan)
     changes.delete(_orphans(partition, scan))
-    return Loaded(changes, invalidated)
+    return Loaded(changes, invalidated, None)
+
+
+def _load_listings(changes: Changes, detail: str, scan: Scan) -> Loaded:
+    pools = list(scan(rows.POOLS))
+    for key, value in pools:
+        _load_listing(changes, key, value, detail, scan)
+    changes.delete(key for key, _ in scan(rows.UNLISTED))
+    changes.delete(_orphans(changes.partition, scan))
+    return Loaded(changes, {PoolId(key.decode()): detail for key, _ in pools}, detail)
+
+
+def _load_listing(changes: Changes, key: bytes, value: bytes, detail: str, scan: Scan) -> None:
+    """The pool stays on the list and waits; the bridge repeats the whole list for one whose listing is unreadable."""
+    pool_id = PoolId(key.decode())
+    try:
+        listed = _decode(rows.decode_listing, value).listed
+    except OtherLayout:
+        changes.delete([key])
+        return
+    reason = Reason(WaitingKind.STORED_ROWS, detail)
+    pool = Pool(listed, Waiting(reason, 0))
+    orphans = *_ticks_rows(pool_id, scan), rows.held_key(pool_id)
+    _load_pool(changes, StoredPool(pool, {}, orphans, None))
+    invalidate(changes, pool_id, reason)
+
+
+def _decode(decode: Callable[[bytes], T], value: bytes) -> T:
+    try:
+        return decode(value)
+    except ValueError as error:  # msgspec's own, and UnicodeDecodeError
+        raise OtherLayout(f"a row is not of layout {rows.LAYOUT}: {error}") from error
 
 
 def _load_pool(changes: Changes, stored: StoredPool) -> None:
@@ -70,17 +109,17 @@ def _load_pool(changes: Changes, stored: StoredPool) -> None:
 
 
 def stored_pool(row: PoolRow, get: Get, scan: Scan) -> StoredPool:
-    """Raises InvariantViolation where the pool's rows contradict each other."""
+    """Raises InvariantViolation where the pool's rows contradict each other, OtherLayout where one is unreadable."""
     pool_id = row.listed.pool.id
     held = get(rows.held_key(pool_id))
     found = _ticks_rows(pool_id, scan)
-    snapshot = rows.decode_snapshot(held) if held else None
+    snapshot = _decode(rows.decode_snapshot, held) if held else None
     if isinstance(row.life, WaitingRow):
         waiting = Waiting(row.life.reason, row.life.since, row.life.pending)
         pool = Pool(row.listed, waiting, snapshot, row.story)
         return StoredPool(pool, row.positions, tuple(found), pool)
     prefix = rows.ticks_prefix(pool_id, rows.snapshot_id(row.life.reference, row.story))
-    parts = [rows.decode_ticks(value) for key, value in found.items() if key.startswith(prefix)]
+    parts = [_decode(rows.decode_ticks, value) for key, value in found.items() if key.startswith(prefix)]
     stored = from_ticks(row.listed.pool.tick_spacing or 1, (tick for part in parts for tick in part.ticks))
     life = _live(row.life, _undo_after_base(row.life, stored, parts))
     pool = before = Pool(row.listed, life, snapshot, row.story)
@@ -142,8 +181,10 @@ def _stored_chain(memory: int, get: Get, scan: Scan) -> tuple[CanonicalChain, di
     value = get(rows.CHAIN)
     if value is None:
         return CanonicalChain(memory), {}
-    row = rows.decode_chain(value)
-    by_hash = {header.hash: header for header in (rows.decode_header(each) for _, each in scan(rows.HEADERS))}
+    row = _decode(rows.decode_chain, value)
+    by_hash = {header.hash: header for header in (_decode(rows.decode_header, each) for _, each in scan(rows.HEADERS))}
+    if row.head is not None and row.head not in by_hash:
+        raise OtherLayout(f"the header {row.head} of the last head is not stored")
     heads: list[Header] = []
     head = by_hash.get(row.head or "")
     while head is not None and len(heads) < memory and (not heads or head.number == heads[-1].number - 1):
@@ -156,9 +197,7 @@ def _stored_chain(memory: int, get: Get, scan: Scan) -> tuple[CanonicalChain, di
 def _stored_unlisted(partition: Partition, scan: Scan) -> Iterator[tuple[PoolId, UnlistedPool]]:
     """One that is ahead of the chain keeps nothing: the blocks after the head come again."""
     for key, value in scan(rows.UNLISTED):
-        row = rows.decode_unlisted(value)
+        row = _decode(rows.decode_unlisted, value)
         ahead = row.chain_offset > partition.positions.get("chain", -1)
-        yield (
-            PoolId(key.removeprefix(rows.UNLISTED).decode()),
-            UnlistedPool(since=partition.next_block) if ahead else row.unlisted,
-        )
+        pool_id = PoolId(key.removeprefix(rows.UNLISTED).decode())
+        yield pool_id, UnlistedPool(since=partition.next_block) if ahead else row.unlisted

@@ -43,10 +43,15 @@ class PartitionProcessor:
         self._waiting_since_s: dict[PoolId, float] = {}
 
     def recovered(self, partition: int, rows: Rows) -> None:
-        changes, invalidated = load(self._memory_blocks, rows.get, rows.scan)
-        for pool, reason in invalidated:
-            log.warning("%s waits for a snapshot: its stored rows do not agree: %s", pool, reason)
+        changes, invalidated, forgotten = load(self._memory_blocks, rows.get, rows.scan)
         loaded = changes.partition
+        if forgotten:
+            log.warning(
+                "partition %d: its stored rows are not used, its pools ask for snapshots: %s", partition, forgotten
+            )
+        else:
+            for pool, detail in invalidated.items():
+                log.warning("%s waits for a snapshot: its stored rows are not used: %s", pool, detail)
         self.partitions[partition], self._changes[partition] = loaded, changes
         log.info("partition %d is loaded: %d pools, head %s", partition, len(loaded.pools), loaded.head)
 

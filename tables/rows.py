@@ -8,9 +8,11 @@ Every row is harmless to write twice, and a crash may leave the rows of one comm
 * ticks have their snapshot in the key, so those of two snapshots are never mixed;
 * each tick row says up to which block it is folded, so a change is folded into it once;
 * the rows that a row replaces are deleted after it, and rows without a pool are deleted at load.
+Rows of another layout are not read: the partition keeps its list of pools, and they ask for snapshots.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -23,6 +25,10 @@ from tables.chain import CanonicalChain
 from tables.live import AppliedBlock, Base, Live
 from tables.pool import Pool, Story, Waiting
 from tables.unlisted import UnlistedPool
+
+LAYOUT: Literal[2] = 2
+"""Goes up with every change of the rows' JSON or of what it means."""
+Layout = Literal[2]
 
 CHAIN = b"~chain"
 UNLISTED = b"u/"
@@ -55,6 +61,7 @@ class WaitingRow(Waiting, frozen=True, tag="waiting"):
 
 
 class PoolRow(msgspec.Struct, frozen=True):
+    layout: Layout
     listed: Listed
     life: WaitingRow | LiveRow
     story: Story
@@ -68,13 +75,21 @@ class TicksRow(msgspec.Struct, frozen=True):
     ticks: tuple[Tick, ...]
 
 
+class ListingRow(msgspec.Struct, frozen=True):
+    """All that is read of a pool's row of another layout."""
+
+    listed: Listed
+
+
 class UnlistedRow(msgspec.Struct, frozen=True):
+    layout: Layout
     unlisted: UnlistedPool
     chain_offset: int
     """Of the last record of `chain` that is folded in."""
 
 
 class ChainRow(msgspec.Struct, frozen=True):
+    layout: Layout
     head: str | None
     """Its hash."""
     partial: tuple[Update, ...]
@@ -85,6 +100,7 @@ class ChainRow(msgspec.Struct, frozen=True):
 
 
 decode_pool = msgspec.json.Decoder(PoolRow).decode
+decode_listing = msgspec.json.Decoder(ListingRow).decode
 decode_ticks = msgspec.json.Decoder(TicksRow).decode
 decode_chain = msgspec.json.Decoder(ChainRow).decode
 decode_header = msgspec.json.Decoder(Header).decode
@@ -168,7 +184,7 @@ def _pool_row(pool: Pool, positions: Positions) -> PoolRow:
             verified=life.verified,
             audit_from=life.audit_from,
         )
-    return PoolRow(pool.listed, row, pool.story, dict(positions))
+    return PoolRow(LAYOUT, pool.listed, row, pool.story, dict(positions))
 
 
 def chain_changes(before: CanonicalChain, after: CanonicalChain, positions: Positions) -> Rows:
@@ -176,7 +192,7 @@ def chain_changes(before: CanonicalChain, after: CanonicalChain, positions: Posi
     new = {header_key(header): header for header in after.heads}
     written: Rows = {key: _encode(header) for key, header in new.items() if key not in old}
     head = after.head.hash if after.head else None
-    row = ChainRow(head, after.partial, after.undecodable, after.since, after.term, dict(positions))
+    row = ChainRow(LAYOUT, head, after.partial, after.undecodable, after.since, after.term, dict(positions))
     written[CHAIN] = _encode(row)
     return written | dict.fromkeys((key for key in old if key not in new), None)
 
@@ -186,5 +202,5 @@ def header_key(header: Header) -> bytes:
 
 
 def unlisted_changes(pool_id: PoolId, unlisted: UnlistedPool | None, positions: Positions) -> Rows:
-    row = UnlistedRow(unlisted, positions.get("chain", -1)) if unlisted else None
+    row = UnlistedRow(LAYOUT, unlisted, positions.get("chain", -1)) if unlisted else None
     return {UNLISTED + pool_id.encode(): _encode(row) if row else None}

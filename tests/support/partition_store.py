@@ -72,7 +72,7 @@ class Store:
         return written
 
     def load(self) -> Changes:
-        changes, self.invalidated = load(MEMORY, self.rows.get, self.rows.scan)
+        changes, self.invalidated, self.forgotten = load(MEMORY, self.rows.get, self.rows.scan)
         return changes
 
     def crash(self, only: int) -> None:

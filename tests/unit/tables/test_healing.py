@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.fuzz.chain_model import metadata
 from lab.fuzz.model_run import MemoryRows
 from protocols.events import LiquidityChange
 from protocols.states import Tick
-from streams.kafka.records import Head, Header
-from tables.fold import fold_chain
+from streams.kafka.records import Head, Header, Listed
+from tables.fold import fold_chain, fold_listing
 from tables.live import Live, state_at
 from tables.pool import Waiting, WaitingKind
 from tests.support.partition_store import FAR, MEMORY, NEAR, V3, V4, Store, block, state
@@ -62,7 +63,7 @@ def test_a_missing_tick_row_invalidates_its_pool_and_no_other(stored: Store) -> 
     assert isinstance(life, Waiting)
     assert life.reason.kind is WaitingKind.STORED_ROWS
     assert isinstance(partition.pools[V3.id].life, Live)
-    assert [pool for pool, _ in stored.invalidated] == [V4.id]
+    assert list(stored.invalidated) == [V4.id]
     stored.rows.write(changes.commit("chain", 1000))
     assert not stored.keys(f"t/{V4.id}")
     assert stored.load().partition.pools == partition.pools
@@ -247,7 +248,7 @@ def test_a_word_that_a_torn_write_left_unemptied_is_emptied_by_the_next(rows_wri
     store.write()
     store.changes = store.load()
 
-    assert store.invalidated == []
+    assert store.invalidated == {}
     life = store.partition.pools[V3.id].life
     assert isinstance(life, Live)
     assert tuple(life.ticks) == (Tick(60, 10, 10), Tick(120, 10, -10))
@@ -271,3 +272,62 @@ def test_a_second_torn_write_after_an_emptied_word_leaves_no_tick_that_the_chain
     life = store.partition.pools[V3.id].life
     assert isinstance(life, Live)
     assert 600_000 not in {each.tick for each in life.ticks}
+
+
+def with_layout(row: bytes, layout: int | None) -> bytes:
+    """The row as a version of another layout has written it."""
+    fields = msgspec.json.decode(row)
+    fields.pop("layout")
+    return msgspec.json.encode(fields if layout is None else fields | {"layout": layout})
+
+
+@pytest.mark.parametrize("layout", [None, 1, 3])
+def test_a_partition_of_another_layout_keeps_its_list_and_every_pool_asks_for_a_snapshot(
+    stored: Store, layout: int | None
+) -> None:
+    for key in stored.rows:
+        if key.startswith((b"0x", b"~chain", b"u/")):
+            stored.rows[key] = with_layout(stored.rows[key], layout)
+
+    stored.changes = stored.load()
+
+    assert stored.forgotten is not None
+    assert "layout" in stored.forgotten
+    assert stored.partition.pools.keys() == {V3.id, V4.id}
+    for pool in stored.partition.pools.values():
+        assert isinstance(pool.life, Waiting)
+        assert pool.life.reason.kind is WaitingKind.STORED_ROWS
+    stored.write()
+    stored.block()
+    stored.snapshot(V3, state(V3))
+    assert isinstance(stored.partition.pools[V3.id].life, Live)
+    assert stored.load().partition.pools.keys() == {V3.id, V4.id}
+    assert stored.forgotten is None
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"null", b"\xff", b'{"layout":2}', b"[" * 2_000])
+@pytest.mark.parametrize("prefix", [b"0x", b"t/", b"h/", b"u/", b"c/", b"~chain"])
+def test_no_row_whatever_it_holds_ends_a_load(stored: Store, prefix: bytes, value: bytes) -> None:
+    stored.snapshot(V4, state(V4), number=99)
+    stored.block(NEAR, pool=metadata(3, "v3"))
+    stored.write()
+    key = max(key for key in stored.rows if key.startswith(prefix))
+    stored.rows[key] = value
+
+    stored.changes = stored.load()
+    stored.write()
+    before = stored.partition.pools
+    stored.changes = stored.load()
+
+    assert (stored.partition.pools, stored.invalidated, stored.forgotten) == (before, {}, None)
+
+
+def test_a_pool_whose_row_names_no_listing_is_forgotten_until_the_list_is_repeated(stored: Store) -> None:
+    stored.rows[V3.id.encode()] = b"{}"
+
+    stored.changes = stored.load()
+    stored.write()
+    fold_listing(stored.changes, V3.id, Listed(V3, 0), stored.next_offset())
+
+    assert isinstance(stored.partition.pools[V3.id].life, Waiting)
+    assert isinstance(stored.partition.pools[V4.id].life, Live)

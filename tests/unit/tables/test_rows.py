@@ -1,12 +1,15 @@
 """Stored rows: they restore a partition, and a small change writes little."""
 
+import hashlib
+
+import msgspec
 import pytest
 
 from lab.fuzz.chain_model import metadata
 from protocols.events import LiquidityChange, Swap
 from protocols.states import Tick
 from protocols.ticks import sqrt_ratio_at_tick
-from streams.kafka.records import Listed, Update
+from streams.kafka.records import Header, Listed, Snapshot, Update
 from tables import rows
 from tables.fold import fold_chain, fold_listing
 from tables.live import Live
@@ -40,7 +43,7 @@ def test_loading_restores_what_was_written(stored: Store) -> None:
     assert (partition.chain, partition.positions) == (stored.partition.chain, stored.partition.positions)
     assert partition.unlisted == stored.partition.unlisted
     assert partition.unlisted.keys() == {metadata(3, "v3").id}
-    assert stored.invalidated == []
+    assert stored.invalidated == {}
     assert {type(pool.life) for pool in partition.pools.values()} == {Live, Waiting}
 
 
@@ -94,3 +97,19 @@ def test_ticks_of_an_earlier_snapshot_are_deleted(stored: Store) -> None:
 
     assert [key.rsplit("/", 1)[1] for key in stored.keys(f"t/{V4.id}")] == ["-1", "39"]
     assert stored.load().partition.pools == stored.partition.pools
+
+
+def without_descriptions(schema: object) -> object:
+    if isinstance(schema, dict):
+        return {name: without_descriptions(value) for name, value in schema.items() if name != "description"}
+    if isinstance(schema, list | tuple):
+        return [without_descriptions(each) for each in schema]
+    return schema
+
+
+def test_the_layout_number_goes_up_with_every_change_of_the_rows() -> None:
+    """Where this fails: raise LAYOUT, and record the digest of the new schema beside it."""
+    row_types = [rows.PoolRow, rows.TicksRow, rows.UnlistedRow, rows.ChainRow, Header, Snapshot]
+    schema = msgspec.json.encode(without_descriptions(msgspec.json.schema_components(row_types)), order="sorted")
+
+    assert {rows.LAYOUT: hashlib.sha256(schema).hexdigest()[:16]} == {2: "380a122f81026952"}
