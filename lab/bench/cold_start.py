@@ -23,8 +23,9 @@ from lab.devnet.chain.contracts import Contracts, Pool
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.many_pools import ANVIL_OPTIONS, Counts, make
 from lab.devnet.chain.traffic import Traffic
-from lab.devnet.reference.consistency import Served, verdicts
+from lab.devnet.reference.comparison import compare_pools
 from lab.devnet.reference.reader import ReferenceReader
+from lab.devnet.reference.worker_client import WorkerClient
 from lab.devnet.servers import start as servers
 from lab.devnet.servers import whitelist_publisher as listing
 from lab.devnet.servers.processes import free_port
@@ -33,7 +34,7 @@ from settings import Settings
 
 BUSY_POOLS = 60
 TRANSACTIONS_PER_BLOCK = 8
-PATIENCE_S = 600.0
+TIMEOUT_S = 600.0
 POLL_S = 0.2
 console = Console(stderr=True, soft_wrap=True)
 
@@ -50,7 +51,7 @@ class Result(msgspec.Struct, frozen=True):
     """Fields of all pools that are not the chain's, at one block afterwards."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class Devnet(msgspec.Struct, frozen=True):
     chain: Chain
     contracts: Contracts
     pools: list[Pool]
@@ -75,7 +76,7 @@ def main(block_s: float, seed: int, as_json: bool, **counts: int) -> None:
     logging.disable(logging.WARNING)
     with servers.kafka() as kafka, servers.nats() as nats, servers.anvil(*ANVIL_OPTIONS) as rpc:
         console.print("making the pools, which takes some minutes")
-        place = _place(rpc, Counts(**counts), seed)
+        place = _devnet(rpc, Counts(**counts), seed)
         with tempfile.TemporaryDirectory() as directory:
             settings = Settings(
                 chain=f"cold-{secrets.token_hex(3)}",
@@ -94,19 +95,19 @@ def main(block_s: float, seed: int, as_json: bool, **counts: int) -> None:
     sys.exit(1 if result.differences else 0)
 
 
-def _place(rpc: str, counts: Counts, seed: int) -> Place:
+def _devnet(rpc: str, counts: Counts, seed: int) -> Devnet:
     chain = Chain(Rpc(rpc, timeout_s=300))
     contracts = Contracts.deployed(chain, 30)
     pools = make(chain, contracts, counts, seed)
     judge = ReferenceReader(chain.rpc, contracts.multicall)
     busy = random.Random(seed).sample(pools, min(BUSY_POOLS, len(pools)))
-    return Place(chain, contracts, pools, judge, Traffic(contracts, busy, judge.heads(busy, chain.tip.hash), seed))
+    return Devnet(chain, contracts, pools, judge, Traffic(contracts, busy, judge.heads(busy, chain.tip.hash), seed))
 
 
-def _cold_start(place: Place, ours: System, block_s: float) -> Result:
+def _cold_start(place: Devnet, ours: System, block_s: float) -> Result:
     for name in ours.names:
         ours.start(name)
-    served = Served(ours.urls[0])
+    served = WorkerClient(ours.urls[0])
     first_block = place.chain.tip.number
     _mine_until(place, ours, block_s, lambda: served.heads() == {place.chain.tip.hash})
     console.print("the system follows the chain; publishing the list")
@@ -124,14 +125,14 @@ def _cold_start(place: Place, ours: System, block_s: float) -> Result:
     _mine_until(place, ours, block_s, all_live)
     all_live_s, blocks = time.monotonic() - began, place.chain.tip.number - first_block
     _until(ours, lambda: served.heads() == {place.chain.tip.hash})
-    found = verdicts(served, place.judge, place.pools, place.chain.tip.hash)
+    found = compare_pools(served, place.judge, place.pools, place.chain.tip.hash)
     for verdict in [each for each in found if each.differences][:10]:
         console.print(f"{verdict.pool.id}: {verdict.differences[0]}")
     ticks, wrong = sum(each.ticks for each in found), sum(len(each.differences) for each in found)
     return Result(len(found), ticks, round(lives["first"], 1), round(all_live_s, 1), blocks, wrong)
 
 
-def _mine_until(place: Place, ours: System, block_s: float, is_done: Callable[[], bool]) -> None:
+def _mine_until(place: Devnet, ours: System, block_s: float, is_done: Callable[[], bool]) -> None:
     next_s = time.monotonic()
 
     def mined_and_done() -> bool:
@@ -145,11 +146,11 @@ def _mine_until(place: Place, ours: System, block_s: float, is_done: Callable[[]
 
 
 def _until(ours: System, is_done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not is_done():
-        ours.check()
+        ours.raise_if_ended()
         if time.monotonic() > deadline:
-            raise click.ClickException(f"not done after {PATIENCE_S:.0f} s: {Served(ours.urls[0]).status()}")
+            raise click.ClickException(f"not done after {TIMEOUT_S:.0f} s: {WorkerClient(ours.urls[0]).status()}")
         time.sleep(POLL_S)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.chaos.faults import plan
-from lab.chaos.round import Report, play
+from lab.chaos.round import Report, run_round
 from lab.devnet.servers.kafka import Kafka
 from lab.devnet.servers.nats import Nats
 
@@ -26,21 +26,23 @@ def run(rounds: int, seed: int, lasts_s: float, directory: Path) -> list[Report]
             planned = plan(seed + number, lasts_s)
             there = directory / str(planned.seed)
             there.mkdir(parents=True)
-            print(f"round {number + 1} of {rounds}, seed {planned.seed}: {_listed(planned.counts())}", flush=True)
-            report = play(planned, {"kafka": kafka, "nats": nats}, there, lambda said: print(f"  {said}", flush=True))
-            _tell(report, there)
+            print(f"round {number + 1} of {rounds}, seed {planned.seed}: {_spelled(planned.counts())}", flush=True)
+            report = run_round(
+                planned, {"kafka": kafka, "nats": nats}, there, lambda said: print(f"  {said}", flush=True)
+            )
+            _print_report(report, there)
             reports.append(report)
     return reports
 
 
-def _tell(report: Report, directory: Path) -> None:
-    print(f"  {report.blocks} blocks; asked meanwhile: {_listed(report.asked)}")
+def _print_report(report: Report, directory: Path) -> None:
+    print(f"  {report.blocks} blocks; asked meanwhile: {_spelled(report.answers)}")
     if report.ended:
-        print(f"  {_listed(report.ended)}, and started again")
-    print(f"  {len(report.wrong)} differences", flush=True)
-    for each in report.wrong[:20]:
+        print(f"  {_spelled(report.ended)}, and started again")
+    print(f"  {len(report.differences)} differences", flush=True)
+    for each in report.differences[:20]:
         print(f"    {each}")
-    if report.wrong:
+    if report.differences:
         print(f"  logs are in {directory}; again: make chaos ROUNDS=1 SEED={report.plan.seed}", flush=True)
 
 
@@ -49,18 +51,18 @@ def summary(reports: Sequence[Report]) -> str:
     faults: Counter[str] = Counter()
     for report in reports:
         faults += report.plan.counts()
-    failed = [str(report.plan.seed) for report in reports if report.wrong]
+    failed = [str(report.plan.seed) for report in reports if report.differences]
     lines = [
         f"{len(reports)} rounds, {sum(report.blocks for report in reports)} blocks, "
-        f"{sum(report.asked['states compared'] for report in reports)} states compared while they came",
-        f"faults: {_listed(faults)}",
+        f"{sum(report.answers['states compared'] for report in reports)} states compared while they came",
+        f"faults: {_spelled(faults)}",
         f"recovery: median {statistics.median(recovered):.1f} s, worst {recovered[-1]:.1f} s",
         f"rounds with a difference: {', '.join(failed) if failed else 'none'}",
     ]
     return "\n".join(lines)
 
 
-def _listed(counts: Counter[str]) -> str:
+def _spelled(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
 
 
@@ -75,7 +77,7 @@ def main() -> int:
     began_s = time.monotonic()
     reports = run(asked.rounds, seed, asked.seconds, directory)
     print(f"{summary(reports)}\n{time.monotonic() - began_s:.0f} s; logs are in {directory}")
-    return 1 if any(report.wrong for report in reports) else 0
+    return 1 if any(report.differences for report in reports) else 0
 
 
 if __name__ == "__main__":

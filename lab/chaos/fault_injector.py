@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lab.chaos.faults import RPC_KINDS, WORKERS, Fault, Plan
-from lab.devnet.reference.consistency import Served
-from lab.devnet.servers.node_proxy import Proxy
+from lab.devnet.reference.worker_client import WorkerClient
+from lab.devnet.servers.node_proxy import NodeProxy
 from lab.devnet.servers.server import Server
 from lab.devnet.servers.system import System
 
@@ -21,7 +21,7 @@ LONGEST_LAG_S = 1.5
 class FaultInjector:
     """Each fault may come from a thread of its own; what happens to one process happens one after the other."""
 
-    def __init__(self, ours: System, servers: Mapping[str, Server], proxy: Proxy) -> None:
+    def __init__(self, ours: System, servers: Mapping[str, Server], proxy: NodeProxy) -> None:
         self.ended: Counter[str] = Counter()
         """Processes that ended by themselves."""
         self._ours = ours
@@ -34,30 +34,30 @@ class FaultInjector:
         self._changing = threading.Lock()
         self._restart_at_s: dict[str, float] = {}
 
-    def begin(self, plan: Plan) -> None:
+    def start_processes(self, plan: Plan) -> None:
         self._down = {name for planned, name in self._workers.items() if planned not in plan.workers}
         for name in self._ours.names:
             if name not in self._down:
                 self._ours.start(name)
 
-    def running(self) -> list[Served]:
+    def running(self) -> list[WorkerClient]:
         """The workers that are to run now."""
         urls = zip(self._workers.values(), self._ours.urls, strict=True)
-        return [Served(url) for name, url in urls if name not in self._down]
+        return [WorkerClient(url) for name, url in urls if name not in self._down]
 
-    def suffer(self, fault: Fault, began_s: float) -> None:
+    def inject(self, fault: Fault, began_s: float) -> None:
         """Returns when it is over."""
         time.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
         if fault.kind in RPC_KINDS:
-            self._proxy.become(fault.kind, LONGEST_LAG_S * fault.choice)  # type: ignore[arg-type]
+            self._proxy.set_mode(fault.kind, LONGEST_LAG_S * fault.choice)  # type: ignore[arg-type]
             time.sleep(fault.lasts_s)
-            self._proxy.become("passing")
+            self._proxy.set_mode("passing")
         elif fault.target in self._servers:
-            _server_suffers(self._servers[fault.target], fault)
+            _inject_into_server(self._servers[fault.target], fault)
         else:
-            self._process_suffers(fault)
+            self._inject_into_process(fault)
 
-    def _process_suffers(self, fault: Fault) -> None:
+    def _inject_into_process(self, fault: Fault) -> None:
         name = self._workers.get(fault.target, fault.target)
         if fault.kind == "joined":
             self._start(name)
@@ -76,7 +76,7 @@ class FaultInjector:
         if fault.kind != "left":
             self._start(name)
 
-    def keep(self) -> None:
+    def restart_ended(self) -> None:
         """Starts again what ended by itself, as a process manager does."""
         with self._changing:
             for name, process in self._ours.processes.items():
@@ -105,7 +105,7 @@ class FaultInjector:
             self._ours.processes[name].signal(number)
 
 
-def _server_suffers(server: Server, fault: Fault) -> None:
+def _inject_into_server(server: Server, fault: Fault) -> None:
     if fault.kind == "frozen":
         server.freeze()
         time.sleep(fault.lasts_s)

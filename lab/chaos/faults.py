@@ -64,7 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...]
     reorgs: tuple[Reorgs, ...]
     listings: tuple[Listing, ...]
-    spare: bool = False
+    second_bridge: bool = False
     """A second bridge runs."""
 
     @property
@@ -81,7 +81,7 @@ class Plan(msgspec.Struct, frozen=True):
         named["reorg deeper than the memory"] += sum(fork.depth > 64 for fork in forks)
         for listing in self.listings:
             named[f"whitelist {listing.action}"] += 1
-        named["second bridge"] += self.spare
+        named["second bridge"] += self.second_bridge
         return +named
 
 
@@ -94,19 +94,19 @@ def plan(seed: int, lasts_s: float = 12.0) -> Plan:
     listings = _listings(draw, lasts_s)
     spare = draw.random() < 0.4
     if spare:
-        faults = _added(faults, [_on_bridges(draw, lasts_s) for _ in range(draw.randint(1, 3))])
+        faults = _without_conflicts(faults, [_on_bridges(draw, lasts_s) for _ in range(draw.randint(1, 3))])
     return Plan(seed, lasts_s, from_start, workers, faults, reorgs, listings, spare)
 
 
 def _faults(draw: random.Random, lasts_s: float, workers: tuple[str, ...]) -> tuple[Fault, ...]:
     count = draw.choices((1, 2, 3, 4, 5, 6), (1, 2, 4, 4, 2, 1))[0]
-    return _added((), [_fault(draw, lasts_s, workers) for _ in range(count)])
+    return _without_conflicts((), [_fault(draw, lasts_s, workers) for _ in range(count)])
 
 
-def _added(known: tuple[Fault, ...], more: list[Fault]) -> tuple[Fault, ...]:
+def _without_conflicts(known: tuple[Fault, ...], more: list[Fault]) -> tuple[Fault, ...]:
     found = list(known)
     for fault in more:
-        if not any(_together(fault, other) for other in found):
+        if not any(_conflict(fault, other) for other in found):
             found.append(fault)
     return tuple(sorted(found, key=lambda fault: fault.at_s))
 
@@ -137,7 +137,7 @@ def _fault(draw: random.Random, lasts_s: float, workers: tuple[str, ...]) -> Fau
 _WEIGHTS = {True: (50, 25, 10, 15, 0), False: (60, 40, 0, 0, 0)}
 
 
-def _together(one: Fault, other: Fault) -> bool:
+def _conflict(one: Fault, other: Fault) -> bool:
     """One thing at a time happens to one process; a server takes its time to start, so it has one fault in a round."""
     apart = one.at_s + one.lasts_s + 1 < other.at_s or other.at_s + other.lasts_s + 1 < one.at_s
     return one.target == other.target and (one.target in SERVERS or not apart)

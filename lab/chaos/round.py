@@ -13,13 +13,13 @@ import msgspec
 
 from lab.chaos.fault_injector import FaultInjector
 from lab.chaos.faults import Listing, Plan, Reorgs
-from lab.chaos.whitelist_churn import Publisher
-from lab.demo.console import waiting
+from lab.chaos.whitelist_churn import ChangingWhitelist
 from lab.devnet.chain.world import World
-from lab.devnet.reference.consistency import ConsistencyChecker, verdicts
-from lab.devnet.reference.topic_continuity import Continuity
+from lab.devnet.reference.comparison import compare_pools
+from lab.devnet.reference.consistency import ConsistencyChecker
+from lab.devnet.reference.topic_continuity import TopicContinuity
 from lab.devnet.servers.anvil import Anvil
-from lab.devnet.servers.node_proxy import Proxy
+from lab.devnet.servers.node_proxy import NodeProxy
 from lab.devnet.servers.processes import free_port
 from lab.devnet.servers.server import Server
 from lab.devnet.servers.system import System, system
@@ -38,63 +38,63 @@ class Report(msgspec.Struct, frozen=True):
     blocks: int
     recovery_s: float
     """From the end of the last fault until every listed pool is live at the chain's head."""
-    asked: Counter[str]
+    answers: Counter[str]
     ended: Counter[str]
     """Processes that ended by themselves, by name; each was started again."""
-    wrong: tuple[str, ...]
+    differences: tuple[str, ...]
 
 
-def play(plan: Plan, servers: Mapping[str, Server], directory: Path, say: Callable[[str], None]) -> Report:
+def run_round(plan: Plan, servers: Mapping[str, Server], directory: Path, say: Callable[[str], None]) -> Report:
     """The logs of all processes are in `directory` afterwards."""
-    with Anvil() as anvil, _stage(plan, servers, anvil.address, directory) as stage:
-        began_at = stage.world.chain.tip.number
-        watch = ConsistencyChecker(stage.ours.urls, stage.world)
+    with Anvil() as anvil, _round(plan, servers, anvil.address, directory) as running:
+        began_at = running.world.chain.tip.number
+        watch = ConsistencyChecker(running.ours.urls, running.world)
         watch.start()
         try:
-            stage.play(plan)
-            recovery_s, wrong = stage.settle()
+            running.run(plan)
+            recovery_s, wrong = running.settle()
             say(f"recovered after {recovery_s:.1f} s")
         finally:
             watch.stop()
-        wrong += watch.wrong + stage.differences()
-        blocks = stage.world.chain.tip.number - began_at
-        return Report(plan, blocks, recovery_s, watch.counts, stage.suffering.ended, tuple(wrong))
+        wrong += watch.wrong + running.differences()
+        blocks = running.world.chain.tip.number - began_at
+        return Report(plan, blocks, recovery_s, watch.counts, running.injector.ended, tuple(wrong))
 
 
-class Stage:
-    def __init__(self, world: World, ours: System, servers: Mapping[str, Server], proxy: Proxy, seed: int) -> None:
+class Round:
+    def __init__(self, world: World, ours: System, servers: Mapping[str, Server], proxy: NodeProxy, seed: int) -> None:
         self.world = world
         self.ours = ours
-        self.publisher = Publisher(servers["nats"].address, ours.settings.chain, world.pools)
-        self.suffering = FaultInjector(ours, servers, proxy)
+        self.publisher = ChangingWhitelist(servers["nats"].address, ours.settings.chain, world.pools)
+        self.injector = FaultInjector(ours, servers, proxy)
         self._random = random.Random(seed)
-        self._continuity = Continuity(ours.settings, world.chain.rpc)
+        self._continuity = TopicContinuity(ours.settings, world.chain.rpc)
 
-    def play(self, plan: Plan) -> None:
+    def run(self, plan: Plan) -> None:
         """Blocks at random moments while faults come and go in threads of their own; returns when all are over."""
-        self.suffering.begin(plan)
+        self.injector.start_processes(plan)
         if not plan.from_start:
             self._until(self._is_settled)
         agenda: list[Reorgs | Listing] = sorted((*plan.reorgs, *plan.listings), key=lambda each: each.at_s)
         began_s = time.monotonic()
         with ThreadPoolExecutor(max_workers=max(1, len(plan.faults))) as threads:
-            faults = [threads.submit(self.suffering.suffer, fault, began_s) for fault in plan.faults]
+            faults = [threads.submit(self.injector.inject, fault, began_s) for fault in plan.faults]
             while agenda or _pending(faults) or time.monotonic() < began_s + plan.lasts_s:
                 while agenda and time.monotonic() >= began_s + agenda[0].at_s:
-                    self._happen(agenda.pop(0))
+                    self._trigger(agenda.pop(0))
                 self._mine(self._random.choice((0.0, 0.05, BLOCK_S, BLOCK_S, 2 * BLOCK_S)))
         for fault in faults:
             fault.result()
 
     def settle(self) -> tuple[float, list[str]]:
         """Seconds until all was well, blocks coming all the while; and what was not well in time."""
-        self.publisher.wait(SETTLE_S)
+        self.publisher.wait_until_published(SETTLE_S)
         began_s = time.monotonic()
         if not self._until(self._is_settled):
             return SETTLE_S, [f"not settled after {SETTLE_S:.0f} s", *self._state()]
         took_s = time.monotonic() - began_s
         while not self._is_settled() or self._heads() != {self.world.chain.tip.hash}:
-            self.suffering.keep()
+            self.injector.restart_ended()
             if time.monotonic() > began_s + took_s + SETTLE_S / 3:
                 return took_s, ["the tip is not served although blocks have stopped", *self._state()]
             time.sleep(0.1)
@@ -114,8 +114,8 @@ class Stage:
         tip = self.world.chain.tip
         listed = [pool for pool in self.world.pools if pool.id in self.publisher.listed]
         wrong = self._continuity.differences(tip.hash)
-        for served in self.suffering.running():
-            for verdict in verdicts(served, self.world.judge, listed, tip.hash):
+        for served in self.injector.running():
+            for verdict in compare_pools(served, self.world.reference, listed, tip.hash):
                 wrong += [f"{served.url} {verdict.pool.id}: {each}" for each in verdict.differences]
             wrong += [
                 f"{served.url} still serves {pool.id}, which is not listed"
@@ -124,7 +124,7 @@ class Stage:
             ]
         return wrong
 
-    def _happen(self, event: Reorgs | Listing) -> None:
+    def _trigger(self, event: Reorgs | Listing) -> None:
         if isinstance(event, Listing):
             self._list(event)
             return
@@ -139,23 +139,23 @@ class Stage:
             case "create":
                 if self.world.has_late:
                     return
-                self.publisher.say("add", [self.world.create_late()], own_subjects=event.own_subjects)
+                self.publisher.publish("add", [self.world.create_late()], own_subjects=event.own_subjects)
             case "add":
-                self.publisher.say("add", self.world.pools, own_subjects=event.own_subjects)
+                self.publisher.publish("add", self.world.pools, own_subjects=event.own_subjects)
             case "remove":
-                self.publisher.say("remove", pools, own_subjects=event.own_subjects)
+                self.publisher.publish("remove", pools, own_subjects=event.own_subjects)
             case "replace":
-                self.publisher.say("replace", [pool for pool in self.world.pools if pool not in pools])
+                self.publisher.publish("replace", [pool for pool in self.world.pools if pool not in pools])
 
     def _mine(self, pause_s: float) -> None:
-        self.suffering.keep()
+        self.injector.restart_ended()
         self.world.mine()
         time.sleep(pause_s)
 
     def _is_settled(self) -> bool:
         """Every listed pool is live at a head of the last few blocks, and nothing else is known."""
         tip = self.world.chain.tip.number
-        for served in self.suffering.running():
+        for served in self.injector.running():
             status = served.status()
             heads = [row["head"]["number"] for row in status["partitions"] if row["head"]]
             if len(heads) < self.ours.settings.partitions or min(heads) < tip - 3:
@@ -165,20 +165,20 @@ class Stage:
         return True
 
     def _heads(self) -> set[str]:
-        return {head for served in self.suffering.running() for head in served.heads()}
+        return {head for served in self.injector.running() for head in served.heads()}
 
     def _state(self) -> list[str]:
-        told = [f"{served.url}: {served.status()}\n{waiting(served)}" for served in self.suffering.running()]
+        told = [f"{served.url}: {served.status()}\n{served.waiting_pools()}" for served in self.injector.running()]
         return [f"the tip is {self.world.chain.tip.number} {self.world.chain.tip.hash}", *told]
 
 
 @contextmanager
-def _stage(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path) -> Iterator[Stage]:
+def _round(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path) -> Iterator[Round]:
     world = World(rpc, plan.seed)
     world.grow(DEEP_ENOUGH - FULL_BLOCKS)
     for _ in range(FULL_BLOCKS):
         world.mine()
-    proxy = Proxy(rpc)
+    proxy = NodeProxy(rpc)
     settings = Settings(
         chain=f"chaos-{plan.seed}-{secrets.token_hex(2)}",
         kafka=servers["kafka"].address,
@@ -192,13 +192,13 @@ def _stage(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path)
         session_timeout_s=6,
     )
     own = {"rpc": rpc, "rpc_ws": rpc.replace("http", "ws", 1), "exex_socket": directory / "exex-2.sock"}
-    spare = settings.model_copy(update=own) if plan.spare else None
+    spare = settings.model_copy(update=own) if plan.second_bridge else None
     with system(settings, plan.most_workers, directory, spare) as ours:
-        stage = Stage(world, ours, servers, proxy, plan.seed)
+        running = Round(world, ours, servers, proxy, plan.seed)
         try:
-            yield stage
+            yield running
         finally:
-            stage.publisher.stop()
+            running.publisher.stop()
             proxy.stop()
 
 

@@ -14,7 +14,7 @@ from nats.js.errors import APIError
 
 from lab.devnet.chain.contracts import Pool
 from lab.devnet.servers import whitelist_publisher as listing
-from lab.devnet.servers.background import Background
+from lab.devnet.servers.background import BackgroundLoop
 
 RESEED = "whitelist.reseed"
 PAUSE_S = 0.3
@@ -22,39 +22,39 @@ PAUSE_S = 0.3
 Action = Literal["add", "remove", "replace"]
 
 
-class Publisher:
+class ChangingWhitelist:
     """Runs in a thread of its own, through every outage of NATS; what is said arrives in order, perhaps twice."""
 
     def __init__(self, url: str, chain: str, pools: Sequence[Pool]) -> None:
         self._url = url
         self._chain = chain
         self._listed: dict[str, Pool] = {pool.id: pool for pool in pools}
-        self._to_say: asyncio.Queue[list[tuple[str, bytes]]] = asyncio.Queue()
-        self._background = Background("publisher")
-        self._background.begin(self._run())
+        self._outgoing: asyncio.Queue[list[tuple[str, bytes]]] = asyncio.Queue()
+        self._background = BackgroundLoop("publisher")
+        self._background.start(self._run())
 
     @property
     def listed(self) -> dict[str, Pool]:
         return self._listed
 
-    def say(self, action: Action, pools: Sequence[Pool], *, own_subjects: bool = False) -> None:
+    def publish(self, action: Action, pools: Sequence[Pool], *, own_subjects: bool = False) -> None:
         """To replace is to list exactly `pools`."""
-        self._background.run(self._say(action, pools, own_subjects))
+        self._background.run(self._enqueue(action, pools, own_subjects))
 
-    def wait(self, timeout_s: float) -> None:
+    def wait_until_published(self, timeout_s: float) -> None:
         """Until all that was to say is said."""
-        self._background.run(asyncio.wait_for(self._to_say.join(), timeout_s))
+        self._background.run(asyncio.wait_for(self._outgoing.join(), timeout_s))
 
     def stop(self) -> None:
         self._background.stop()
 
-    async def _say(self, action: Action, pools: Sequence[Pool], own_subjects: bool) -> None:
+    async def _enqueue(self, action: Action, pools: Sequence[Pool], own_subjects: bool) -> None:
         named: dict[str, Pool] = {pool.id: pool for pool in pools}
         if action == "remove":
             self._listed = {key: pool for key, pool in self._listed.items() if key not in named}
         else:
             self._listed = named if action == "replace" else {**self._listed, **named}
-        await self._to_say.put(self._full() if action == "replace" else self._change(action, pools, own_subjects))
+        await self._outgoing.put(self._full() if action == "replace" else self._change(action, pools, own_subjects))
 
     def _full(self) -> list[tuple[str, bytes]]:
         pools = list(self._listed.values())
@@ -83,24 +83,24 @@ class Publisher:
             with suppress(NatsError, APIError, OSError, TimeoutError):
                 client = await nats.connect(self._url, allow_reconnect=False, ping_interval=2, error_cb=_nothing)
                 try:
-                    await self._speak(client)
+                    await self._serve(client)
                 finally:
                     with suppress(NatsError, OSError, TimeoutError):
                         await client.close()
             await asyncio.sleep(PAUSE_S)
 
-    async def _speak(self, client: Client) -> None:
+    async def _serve(self, client: Client) -> None:
         async def reseed(message: Msg) -> None:
-            await self._to_say.put(self._full())
+            await self._outgoing.put(self._full())
 
         stream = client.jetstream(timeout=3)
         await stream.add_stream(listing.STREAM)
         await client.subscribe(RESEED, cb=reseed)
         await client.flush()
-        await self._to_say.put(self._full())
+        await self._outgoing.put(self._full())
         while not client.is_closed:
             with suppress(asyncio.TimeoutError):
-                messages = await asyncio.wait_for(self._to_say.get(), 1)
+                messages = await asyncio.wait_for(self._outgoing.get(), 1)
                 await self._publish(stream, messages)
 
     async def _publish(self, stream: Any, messages: list[tuple[str, bytes]]) -> None:
@@ -111,7 +111,7 @@ class Publisher:
         except (NatsError, APIError, OSError, TimeoutError) as error:
             raise ConnectionError(f"NATS did not take {len(messages)} messages") from error
         finally:
-            self._to_say.task_done()
+            self._outgoing.task_done()
 
 
 async def _nothing(error: Exception) -> None:

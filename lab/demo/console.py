@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from lab.devnet.chain.world import World
-from lab.devnet.reference.consistency import Served, Verdict
+from lab.devnet.reference.comparison import PoolComparison
+from lab.devnet.reference.worker_client import WorkerClient
 
 
-def progress(world: World, served: Served) -> str:
+def progress(world: World, served: WorkerClient) -> str:
     status = served.status()
     live = status["pools"].get("live", 0)
     reasons = ", ".join(f"{count} {reason}" for reason, count in status["reasons"].items())
@@ -16,15 +17,7 @@ def progress(world: World, served: Served) -> str:
     return f"chain {world.chain.tip.number}, served {status['head']}, {live} of {len(world.pools)} pools live{why}"
 
 
-def waiting(served: Served) -> str:
-    answer = served.get("/pools/?status=waiting") or {"pools": []}
-    return "\n".join(
-        f"{pool['protocol']} {pool['id']} waits: {pool['reason']['kind']} {pool['reason']['detail']}"
-        for pool in answer["pools"]
-    )
-
-
-def table(found: Sequence[Verdict]) -> Table:
+def comparison_table(found: Sequence[PoolComparison]) -> Table:
     rows = Table("pool", "protocol", "fee", "spacing", "fields", "ticks", "differing", box=None, pad_edge=False)
     for verdict in found:
         pool = verdict.pool
@@ -34,7 +27,7 @@ def table(found: Sequence[Verdict]) -> Table:
     return rows
 
 
-def story(served: Served, world: World) -> str:
+def audit_summary(served: WorkerClient, world: World) -> str:
     """What the workers say of how they got there."""
     told = [served.get(f"/pools/{pool.id}/explain/") or {} for pool in world.pools]
     names = ("updates_applied", "rewinds", "audits", "divergences")

@@ -17,14 +17,16 @@ import msgspec
 from rich.console import Console
 
 from lab.demo import whitelist as whitelisting
-from lab.demo.console import progress, story, table, waiting
+from lab.demo.console import audit_summary, comparison_table, progress
 from lab.demo.whitelist import NotPublished
 from lab.devnet.chain.world import World
-from lab.devnet.reference.consistency import ConsistencyChecker, Served, verdicts
+from lab.devnet.reference.comparison import compare_pools
+from lab.devnet.reference.consistency import ConsistencyChecker
+from lab.devnet.reference.worker_client import WorkerClient
 from lab.devnet.servers import start as servers
 from lab.devnet.servers.packages import NotInstalled
 from lab.devnet.servers.processes import NotStarted, free_port
-from lab.devnet.servers.system import Ended, System, system
+from lab.devnet.servers.system import ProcessEnded, System, system
 from settings import Settings
 
 log = logging.getLogger(__name__)
@@ -55,13 +57,13 @@ def run(wishes: DemoOptions) -> int:
     """The exit code: 0 where nothing differs."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        with _everything(wishes) as (world, ours):
+        with _running_system(wishes) as (world, ours):
             _traffic(wishes, world, ours)
             _compare(world, ours)
             if wishes.keep:
                 _keep(wishes, world, ours)
             return 0
-    except (NotInstalled, NotStarted, Ended, NotPublished, Unsettled) as error:
+    except (NotInstalled, NotStarted, ProcessEnded, NotPublished, Unsettled) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -74,7 +76,7 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _everything(wishes: DemoOptions) -> Iterator[tuple[World, System]]:
+def _running_system(wishes: DemoOptions) -> Iterator[tuple[World, System]]:
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="arena-demo-"))
         stack.push(_cleaner(directory))
@@ -117,7 +119,7 @@ def _cleaner(
 
 def _traffic(wishes: DemoOptions, world: World, ours: System) -> None:
     """Blocks until all pools are live; then those that were wished for, at their rate, with both reorgs; watched."""
-    served = Served(ours.urls[0])
+    served = WorkerClient(ours.urls[0])
     watch = ConsistencyChecker(ours.urls[:1], world)
     watch.start()
     try:
@@ -165,14 +167,14 @@ def _list(world: World, ours: System) -> None:
 
 def _block(wishes: DemoOptions, world: World, ours: System) -> None:
     began = time.monotonic()
-    ours.check()
+    ours.raise_if_ended()
     world.mine()
     time.sleep(max(0.0, 1 / wishes.rate - (time.monotonic() - began)))
 
 
 def _settle(wishes: DemoOptions, world: World, ours: System) -> None:
     """Blocks until every pool is live; then none until every partition's head is the chain's."""
-    served = Served(ours.urls[0])
+    served = WorkerClient(ours.urls[0])
     deadline = time.monotonic() + SETTLE_S
     told = ""
     while True:
@@ -180,24 +182,24 @@ def _settle(wishes: DemoOptions, world: World, ours: System) -> None:
         if live == len(world.pools) and served.heads() == {world.chain.tip.hash}:
             return
         if time.monotonic() > deadline:
-            raise Unsettled(f"not settled after {SETTLE_S:.0f} s: {progress(world, served)}\n{waiting(served)}")
+            raise Unsettled(f"not settled after {SETTLE_S:.0f} s: {progress(world, served)}\n{served.waiting_pools()}")
         if live < len(world.pools):
             _block(wishes, world, ours)
             if (line := progress(world, served)).partition(",")[2] != told:
                 console.print(line)
             told = line.partition(",")[2]
         else:
-            ours.check()
+            ours.raise_if_ended()
             time.sleep(0.1)
 
 
 def _compare(world: World, ours: System) -> None:
     tip = world.chain.tip
-    found = verdicts(Served(ours.urls[-1]), world.judge, world.pools, tip.hash)
-    console.print(table(found))
+    found = compare_pools(WorkerClient(ours.urls[-1]), world.reference, world.pools, tip.hash)
+    console.print(comparison_table(found))
     wrong = sum(len(verdict.differences) for verdict in found)
     console.print(f"{len(found)} pools at block {tip.number} {tip.hash}: {wrong} differing fields")
-    console.print(story(Served(ours.urls[0]), world))
+    console.print(audit_summary(WorkerClient(ours.urls[0]), world))
     for verdict in found:
         for difference in verdict.differences[:5]:
             console.print(f"{verdict.pool.id}: {difference}")

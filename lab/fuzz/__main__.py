@@ -14,7 +14,7 @@ from collections import Counter
 from random import Random
 from typing import Protocol
 
-from lab.fuzz.messages import Whitelists, Wishing
+from lab.fuzz.messages import SnapshotRequests, Whitelists
 from lab.fuzz.records import Records
 from lab.fuzz.wire import Streams
 from streams.bridge.feed_reader import ControlWire, SeedWire
@@ -33,7 +33,7 @@ KINDS: dict[str, Target] = {
     "seed": Streams(SeedWire),
     "records": Records(),
     "whitelists": Whitelists(),
-    "wishes": Wishing(),
+    "wishes": SnapshotRequests(),
 }
 LARGEST_SEED = 10**9
 SAY_EVERY_S = 10.0

@@ -20,7 +20,7 @@ from streams.nats.whitelist_state import FullList, MinimalList, apply_full, appl
 from streams.scraper.snapshot_requests import RequestQueue
 
 CHAIN = "fuzz"
-SAID = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1)
+ENVELOPE = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1)
 PARTS = 1_500
 """Bytes per message, so that lists come in parts."""
 
@@ -31,19 +31,19 @@ class Whitelists:
         pools = [_metadata(random) for _ in range(random.randint(1, 6))]
         full, minimal = FullList(), MinimalList()
         for _ in range(inputs):
-            subject, payload = random.choice(_said(random, pools))
+            subject, payload = random.choice(_random_messages(random, pools))
             if random.random() < 0.8:
                 payload = random.choice((mutation.of_json, mutation.of_bytes))(random, payload)
             if random.random() < 0.1:
                 subject = subject + random.choice((".x", "", ".add", ".full"))
             try:
-                full, minimal = _heard(full, subject, payload), apply_minimal(minimal, subject, payload, CHAIN)
+                full, minimal = _applied(full, subject, payload), apply_minimal(minimal, subject, payload, CHAIN)
                 counts["lists read"] += 1
             except Rejected:
                 counts["lists refused"] += 1
 
 
-class Wishing:
+class SnapshotRequests:
     async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
         """Raises whatever a fault raises."""
         wishes = RequestQueue()
@@ -60,7 +60,7 @@ class Wishing:
                 wishes.requeue(taken, float(at))
 
 
-def _heard(held: FullList, subject: str, payload: bytes) -> FullList:
+def _applied(held: FullList, subject: str, payload: bytes) -> FullList:
     found = apply_full(held, subject, payload, CHAIN)
     for pool in found.pools.values():
         again = records.decode_listed(encode_record(Listed(pool, 0)))
@@ -71,15 +71,15 @@ def _heard(held: FullList, subject: str, payload: bytes) -> FullList:
     return found
 
 
-def _said(random: Random, pools: list[PoolMetadata]) -> list[OutgoingMessage]:
+def _random_messages(random: Random, pools: list[PoolMetadata]) -> list[OutgoingMessage]:
     some = random.sample(pools, random.randint(1, len(pools)))
     most = random.choice((PARTS, 1 << 20))
     flat = {"pools": [{"pool_address": pool.id, "protocol": pool.protocol} for pool in some]}
     return random.choice(
         (
-            encode_full(SAID, some, most),
-            encode_add(SAID, some, most),
-            encode_remove(SAID, [pool.id for pool in some], most),
+            encode_full(ENVELOPE, some, most),
+            encode_add(ENVELOPE, some, most),
+            encode_remove(ENVELOPE, [pool.id for pool in some], most),
             [
                 OutgoingMessage(
                     f"whitelist.pools.{CHAIN}.minimal", json.dumps({"pools": [pool.id for pool in some]}).encode()

@@ -19,7 +19,7 @@ from lab.fuzz import mutation
 from lab.fuzz.chain_model import World
 from lab.fuzz.model_run import SOURCES, MemoryRows
 from lab.fuzz.wire import Finding
-from lab.fuzz.world import Topic, WorldNode, follower, some_world
+from lab.fuzz.world import Topic, WorldNode, follower, random_world
 from protocols.types import PoolId, pool_id
 from streams.bridge.published_chain import PublishedChain, replay_records
 from streams.bridge.resume import resume
@@ -104,7 +104,7 @@ class Records:
 
     async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
         """Raises Finding, and whatever else a fault raises."""
-        world = some_world(random)
+        world = random_world(random)
         snapshots = [_snapshot(world, pool, random.choice(world.path).block) for pool in world.tip.pools for _ in "ab"]
         raw: dict[Source, list[Raw]] = {
             "whitelist": [

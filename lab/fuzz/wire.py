@@ -14,7 +14,7 @@ from random import Random
 
 from lab.fuzz import mutation
 from lab.fuzz.chain_model import World
-from lab.fuzz.world import Topic, WorldNode, below, follower, some_world, told
+from lab.fuzz.world import Topic, WorldNode, below, control_frames, follower, random_world
 from protocols.events import LiquidityChange, Swap
 from streams.bridge.chain_follower import ChainFollower
 from streams.bridge.chain_publisher import ChainPublisher
@@ -49,8 +49,8 @@ class Streams:
 
     async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
         """Raises Finding, and whatever else a fault raises."""
-        world = some_world(random)
-        pieces = told(world) if self._wire is ControlWire else list(_seed(world, random))
+        world = random_world(random)
+        pieces = control_frames(world) if self._wire is ControlWire else list(_seed(world, random))
         for _ in range(inputs):
             await stream(random, self._wire, world, pieces, counts)
 

@@ -92,11 +92,11 @@ def follower(world: World, node: WorldNode, topic: Topic, term: int = 1) -> tupl
     return ChainFollower(node, WorldReader(world), chain, LIMITS, lambda: True), chain
 
 
-def some_world(random: Random) -> World:
+def random_world(random: Random) -> World:
     return World(random, Plan(random.choice((6, 12, 20)), random.choice((2, 6)), faults=False))
 
 
-def told(world: World) -> list[bytes]:
+def control_frames(world: World) -> list[bytes]:
     """Every block and reorg as frames of the control protocol."""
     messages = [message for step in _steps(world) for message in step]
     return [exex.encode(msgspec.structs.replace(each, stream_seq=seq)) for seq, each in enumerate(messages, 1)]

@@ -30,7 +30,7 @@ class MinedBlock(msgspec.Struct, frozen=True):
 class Chain:
     def __init__(self, rpc: Rpc) -> None:
         self.rpc = rpc
-        self.still = threading.Lock()
+        self.head_lock = threading.Lock()
         """Held while a block comes or goes. anvil answers a call on its head from the block that it is just making,
         whatever hash the call names (1.7.1); a reader in another thread holds this lock to be told the truth."""
         for method, parameters in (
@@ -40,7 +40,7 @@ class Chain:
             ("anvil_impersonateAccount", [TRADER]),
         ):
             rpc.call(method, *parameters)
-        self._learn_tip()
+        self._refresh_tip()
 
     def mine(self, transactions: Sequence[Transaction] = ()) -> MinedBlock:
         """One block with the transactions in their order; what reverts is mined too."""
@@ -48,15 +48,15 @@ class Chain:
         self.rpc.batch(
             [("eth_sendTransaction", [_request(each, nonce + index)]) for index, each in enumerate(transactions)]
         )
-        with self.still:
+        with self.head_lock:
             self.rpc.call("evm_mine")
-        return self._learn_tip()
+        return self._refresh_tip()
 
-    def grow(self, blocks: int) -> MinedBlock:
+    def mine_empty(self, blocks: int) -> MinedBlock:
         """So many empty blocks, at once."""
-        with self.still:
+        with self.head_lock:
             self.rpc.call("anvil_mine", hex(blocks))
-        return self._learn_tip()
+        return self._refresh_tip()
 
     def create(self, *initcodes: str) -> list[str]:
         """The addresses of contracts created in one block. Raises RuntimeError where one cannot be."""
@@ -79,17 +79,17 @@ class Chain:
 
     def rewind(self, depth: int) -> MinedBlock:
         """Goes back to the block `depth` below the tip; what is mined next replaces what was there."""
-        with self.still:
+        with self.head_lock:
             self.rpc.call("anvil_rollback", depth)
-        return self._learn_tip()
+        return self._refresh_tip()
 
     def replace(self, depth: int) -> MinedBlock:
         """anvil's own reorg: the last `depth` blocks become empty ones of the same numbers, at once."""
-        with self.still:
+        with self.head_lock:
             self.rpc.call("anvil_reorg", depth, [])
-        return self._learn_tip()
+        return self._refresh_tip()
 
-    def _learn_tip(self) -> MinedBlock:
+    def _refresh_tip(self) -> MinedBlock:
         block = self.rpc.call("eth_getBlockByNumber", "latest", False)
         self.tip = MinedBlock(int(block["number"], 16), block["hash"], tuple(block["transactions"]))
         return self.tip

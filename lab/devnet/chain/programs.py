@@ -59,9 +59,9 @@ JUMPDEST
 
 def trader() -> bytes:
     """Pays both amounts that a V3 or PancakeSwap V3 callback asks for; anything shorter than a callback is let pass."""
-    guard = assembled(IF_CALLED_BACK, pay=8)
+    guard = assemble(IF_CALLED_BACK, pay=8)
     return guard + b"".join(
-        assembled(PAY, token=_number(token), amount=amount, transfer=_number("transfer(address,uint256)"))
+        assemble(PAY, token=_number(token), amount=amount, transfer=_number("transfer(address,uint256)"))
         for token, amount in (("token0()", 4), ("token1()", 0x24))
     )
 
@@ -69,14 +69,14 @@ def trader() -> bytes:
 def pancake_deployer(pool: bytes) -> bytes:
     """`deploy` keeps its five arguments and creates a pool; any other call, which is `parameters`, returns them."""
     deploy = _number("deploy(address,address,address,uint24,int24)")
-    parameters = assembled(PARAMETERS)
-    create = len(assembled(IF_DEPLOYING, deploy=deploy, create=0)) + len(parameters)
-    head = assembled(IF_DEPLOYING, deploy=deploy, create=create) + parameters
-    start = len(head) + len(assembled(CREATE, size=len(pool), start=0))
-    return head + assembled(CREATE, size=len(pool), start=start) + pool
+    parameters = assemble(PARAMETERS)
+    create = len(assemble(IF_DEPLOYING, deploy=deploy, create=0)) + len(parameters)
+    head = assemble(IF_DEPLOYING, deploy=deploy, create=create) + parameters
+    start = len(head) + len(assemble(CREATE, size=len(pool), start=0))
+    return head + assemble(CREATE, size=len(pool), start=start) + pool
 
 
-def assembled(source: str, **numbers: int) -> bytes:
+def assemble(source: str, **numbers: int) -> bytes:
     """Words are operations and numbers to push."""
     code = bytearray()
     for word in source.format_map(numbers).split():

@@ -17,7 +17,7 @@ class World:
         """Deploys everything and gives each pool its first liquidity."""
         self.chain = Chain(Rpc(rpc))
         self.contracts = Contracts.deployed(self.chain)
-        self.judge = ReferenceReader(self.chain.rpc, self.contracts.multicall)
+        self.reference = ReferenceReader(self.chain.rpc, self.contracts.multicall)
         self.archive: dict[str, Heads] = {}
         """Every pool's fields after each block mined, by hash; also of blocks that are gone, which anvil forgets."""
         self._transactions = transactions_per_block
@@ -25,11 +25,11 @@ class World:
         self._first_pools = len(pools)
         self._half_created = range(0)
         """The blocks in which the last pool was on its way."""
-        self._heads: Heads = self.judge.heads(pools, "latest")
+        self._heads: Heads = self.reference.heads(pools, "latest")
         self.traffic = Traffic(self.contracts, pools, self._heads, seed)
         for pool in pools:
             self.chain.mine(self.traffic.opening(pool, self._heads))
-            self._note()
+            self._record_heads()
         self.settled = self.chain.tip.number
         """The block in which the last of the first pools got its liquidity; no reorg should go below it."""
 
@@ -39,7 +39,7 @@ class World:
 
     def grow(self, blocks: int) -> None:
         """Empty blocks, at once."""
-        self.chain.grow(blocks)
+        self.chain.mine_empty(blocks)
         self._remember_up_to_tip()
 
     @property
@@ -48,7 +48,7 @@ class World:
 
     def mine(self) -> MinedBlock:
         block = self.chain.mine(self.traffic.block(self._heads, self._transactions))
-        self._note()
+        self._record_heads()
         return block
 
     def create_late(self, at_tick: int = 777) -> Pool:
@@ -56,11 +56,11 @@ class World:
         tokens = (self.contracts.tokens[2], self.contracts.tokens[3])
         first = self.chain.tip.number + 1
         pool = create_v3(self.chain, self.contracts.v3_factory, tokens, 500, at_tick=at_tick)
-        heads = self.judge.heads([*self.pools, pool], "latest")
+        heads = self.reference.heads([*self.pools, pool], "latest")
         self._remember_up_to_tip()
         self.traffic.add(pool, heads)
         self.chain.mine(self.traffic.opening(pool, heads))
-        self._note()
+        self._record_heads()
         self._half_created = range(first, self.chain.tip.number)
         return pool
 
@@ -79,13 +79,13 @@ class World:
             self.chain.rewind(depth)
         gone = self.traffic.forget(ancestor)
         self._remember_up_to_tip()
-        self._note()
+        self._record_heads()
         while self.chain.tip.number < ancestor + depth + longer_by:
             self.mine()
         return gone
 
-    def _note(self) -> None:
-        self._heads = self.judge.heads(self.pools, self.chain.tip.hash)
+    def _record_heads(self) -> None:
+        self._heads = self.reference.heads(self.pools, self.chain.tip.hash)
         self.archive[self.chain.tip.hash] = self._heads
         self.traffic.remember(self.chain.tip.number)
 
@@ -93,5 +93,5 @@ class World:
         """Blocks that came by other ways than `mine` changed nothing that traffic holds."""
         for number in self.traffic.unknown_up_to(self.chain.tip.number):
             block = self.chain.rpc.call("eth_getBlockByNumber", hex(number), False)
-            self.archive[block["hash"]] = self.judge.heads(self.pools, block["hash"])
+            self.archive[block["hash"]] = self.reference.heads(self.pools, block["hash"])
             self.traffic.remember(number)

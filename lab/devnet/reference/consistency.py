@@ -1,77 +1,17 @@
-"""What workers answer over HTTP, held against the chain: once for all pools, or again and again while blocks come."""
+"""Compares random answers of the workers with the chain while blocks come."""
 
-import json
 import random
 import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
-
-import msgspec
+from urllib.error import HTTPError
 
 from lab.devnet.chain.contracts import Pool
 from lab.devnet.chain.evm import CallFailed, Rpc
 from lab.devnet.chain.world import World
 from lab.devnet.reference.reader import ReferenceReader, field_differences, tick_differences
-
-Answer = dict[str, Any]
-
-
-class Served:
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def get(self, path: str) -> Answer | None:
-        """None where no worker answers, or none can answer now."""
-        try:
-            with urlopen(self.url + path, timeout=10) as answer:
-                return dict(json.load(answer))
-        except HTTPError as error:
-            with error:
-                if error.code not in (404, 503):
-                    raise
-            return None
-        except (URLError, OSError):
-            return None
-
-    def status(self) -> Answer:
-        return self.get("/status/") or {"head": None, "pools": {}, "reasons": {}, "partitions": []}
-
-    def heads(self) -> set[str]:
-        """The hashes of all partitions' heads; of one that has none, an empty string."""
-        return {row["head"]["hash"] if row["head"] else "" for row in self.status()["partitions"]}
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    pool: Pool
-    ticks: int
-    differences: tuple[str, ...]
-
-
-def verdicts(served: Served, judge: ReferenceReader, pools: Sequence[Pool], block_hash: str) -> list[Verdict]:
-    """Every field of every pool at one block, which must be the block that is served."""
-    return [_verdict(served, judge, pool, block_hash) for pool in pools]
-
-
-def _verdict(served: Served, judge: ReferenceReader, pool: Pool, block_hash: str) -> Verdict:
-    truth = judge.truth(pool, block_hash)
-    found = served.get(f"/pools/{pool.id}/")
-    if found is None or found["state"] is None:
-        return Verdict(pool, 0, (f"not served: {found['reason'] if found else 'unknown'}",))
-    differences = field_differences(found["state"], truth)
-    blocks = {found["block"]["hash"]}
-    ticks: list[Answer] = []
-    if pool.protocol != "v2":
-        answer = served.get(f"/pools/{pool.id}/ticks/") or {"ticks": None, "block": {"hash": "none"}}
-        ticks = answer["ticks"] or []
-        blocks.add(answer["block"]["hash"])
-        differences += tick_differences(ticks, truth)
-    if blocks != {block_hash}:
-        differences.append(f"served as of {', '.join(sorted(blocks))} instead of {block_hash}")
-    return Verdict(pool, len(ticks), tuple(differences))
+from lab.devnet.reference.worker_client import Answer, WorkerClient
 
 
 class ConsistencyChecker(threading.Thread):
@@ -84,7 +24,7 @@ class ConsistencyChecker(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self._served = [Served(url) for url in urls]
+        self._served = [WorkerClient(url) for url in urls]
         self._world = world
         self._judge = ReferenceReader(Rpc(world.chain.rpc.url), world.contracts.multicall)
         self._pools = list(world.pools)
@@ -130,7 +70,7 @@ class ConsistencyChecker(threading.Thread):
             self.wrong.append(said)
 
     def _against_chain(self, pool: Pool, answer: Answer, block_hash: str) -> list[str] | None:
-        with suppress(CallFailed), self._world.chain.still:
+        with suppress(CallFailed), self._world.chain.head_lock:
             if "state" in answer:
                 truth = self._judge.fields(pool, block_hash)
                 self.counts["states compared"] += 1

@@ -15,7 +15,7 @@ from streams.kafka.topics import topics
 NUMBERS_PER_REQUEST = 500
 
 
-class Followed:
+class PartitionContinuity:
     """One partition, followed from its first record to its last."""
 
     def __init__(self, partition: int) -> None:
@@ -69,13 +69,13 @@ class Followed:
         self.last, self._updates = ancestor, set()
 
 
-class Continuity:
+class TopicContinuity:
     """Reads on from where it read to, and remembers nothing but the heads."""
 
     def __init__(self, settings: Settings, rpc: Rpc) -> None:
         self._settings = settings
         self._rpc = rpc
-        self._partitions = [Followed(partition) for partition in range(settings.partitions)]
+        self._partitions = [PartitionContinuity(partition) for partition in range(settings.partitions)]
         self._dead_letters = 0
 
     def differences(self, tip_hash: str) -> list[str]:
@@ -86,7 +86,7 @@ class Continuity:
             wrong += self._against_node(followed)
         return wrong
 
-    def _against_node(self, followed: Followed) -> list[str]:
+    def _against_node(self, followed: PartitionContinuity) -> list[str]:
         numbers = sorted(followed.heads)
         wrong = [
             f"chain[{followed.partition}] has no block {n + 1}" for n in numbers[:-1] if n + 1 not in followed.heads

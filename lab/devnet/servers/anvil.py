@@ -28,7 +28,7 @@ class Anvil(Server):
         log = self.directory / "log"
         log.unlink(missing_ok=True)
         self._process = Process(self.name, command, log)
-        self._process.until(lambda: self._listens(log), timeout_s=20)
+        self._process.wait_until(lambda: self._listens(log), timeout_s=20)
 
     def _listens(self, log: Path) -> bool:
         match = re.search(r"Listening on 127\.0\.0\.1:(\d+)", log.read_text(errors="replace"))

@@ -62,7 +62,7 @@ class Kafka(Server):
         ]
         command = [java(), *options, "-cp", kafka_classpath(), "kafka.Kafka", str(self._properties)]
         self._process = Process(self.name, command, self.directory / "log")
-        self._process.until(lambda: kafka_answers(self.port), timeout_s=60)
+        self._process.wait_until(lambda: kafka_answers(self.port), timeout_s=60)
 
     def _tool(self, *arguments: str) -> str:
         command = [java(), "-XX:TieredStopAtLevel=1", "-cp", kafka_classpath(), "kafka.tools.StorageTool", *arguments]

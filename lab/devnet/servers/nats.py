@@ -26,7 +26,7 @@ class Nats(Server):
         command = [nats_server(), "-a", "127.0.0.1", "-p", str(self.port), *self._store]
         self._process = Process(self.name, command, self.directory / "log")
         greeting = b'"jetstream":true' if self._store else b"INFO"
-        self._process.until(lambda: nats_answers(self.port, greeting), timeout_s=20)
+        self._process.wait_until(lambda: nats_answers(self.port, greeting), timeout_s=20)
 
 
 def nats_answers(port: int, greeting: bytes) -> bool:

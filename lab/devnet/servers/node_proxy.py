@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Literal
 from urllib.parse import urlsplit
 
-from lab.devnet.servers.background import Background
+from lab.devnet.servers.background import BackgroundLoop
 
 Mode = Literal["passing", "refusing", "cutting", "lagging", "silent", "unavailable", "failing"]
 """Unavailable: HTTP 503. Failing: every JSON-RPC request gets an error. The rest is what happens to the bytes."""
@@ -19,7 +19,7 @@ ERROR = {"code": -32000, "message": "the node has lost its way"}
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Proxy:
+class NodeProxy:
     """Runs in a thread of its own; HTTP and WebSocket pass through alike."""
 
     def __init__(self, target: str) -> None:
@@ -31,18 +31,18 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
-        self._background = Background("proxy")
+        self._background = BackgroundLoop("proxy")
         self._background.run(self._listen())
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def become(self, mode: Mode, lag_s: float = 0.0) -> None:
+    def set_mode(self, mode: Mode, lag_s: float = 0.0) -> None:
         self._background.run(self._become(mode, lag_s))
 
     def stop(self) -> None:
-        self.become("refusing")
+        self.set_mode("refusing")
         self._background.stop()
 
     async def _listen(self) -> None:

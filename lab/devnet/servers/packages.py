@@ -35,7 +35,7 @@ class NotInstalled(Exception):
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def exclusive(name: str) -> Iterator[None]:
     """One process at a time: two test runs must not install over each other."""
     STACK.mkdir(exist_ok=True)
     with (STACK / f"{name}.lock").open("w") as lock:
@@ -70,7 +70,7 @@ def kafka_classpath() -> str:
     os.environ.setdefault("JAVA_HOME", str(java_home))  # else jgo looks for a JDK to download
     logging.getLogger("jgo").setLevel(logging.ERROR)  # it misses the `jar` tool of a JDK, and does without
     stamp = STACK / "kafka.fetched"
-    with alone("kafka"):
+    with exclusive("kafka"):
         if not stamp.exists():
             log.info("fetching Apache Kafka's jars (once)")
         jars = [str(jar) for jar in jgo.build(KAFKA_JARS).all_jars]
@@ -95,7 +95,7 @@ def node_modules() -> Path:
     """What package-lock.json names, installed; `npm ci` runs only when that file has changed since."""
     locked = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
     stamp = NODE_MODULES / ".installed"
-    with alone("npm"):
+    with exclusive("npm"):
         if not (stamp.is_file() and stamp.read_text() == locked):
             log.info("fetching the contracts and anvil (once)")
             _npm("ci", "--loglevel=error")
@@ -119,7 +119,7 @@ def anvil_binary() -> str:
         return str(binary)
     if found := shutil.which("anvil"):
         return found
-    with alone("npm"):
+    with exclusive("npm"):
         _npm("install", "--no-save", "--no-package-lock", "--loglevel=error", f"{package}@{ANVIL_VERSION}")
     return str(binary)
 

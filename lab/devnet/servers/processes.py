@@ -109,19 +109,19 @@ class Process:
         guard().release(self.pid)
         return exit_code
 
-    def said(self, lines: int = 15) -> str:
+    def log_tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def until(self, ready: Callable[[], bool], timeout_s: float) -> None:
+    def wait_until(self, ready: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not ready():
             if self.exit_code is not None:
                 raise NotStarted(
-                    f"{self.name} ended with exit code {self.exit_code} before it was ready:\n{self.said()}"
+                    f"{self.name} ended with exit code {self.exit_code} before it was ready:\n{self.log_tail()}"
                 )
             if time.monotonic() > deadline:
                 self.stop()
-                raise NotStarted(f"{self.name} was not ready after {timeout_s:.0f} s:\n{self.said()}")
+                raise NotStarted(f"{self.name} was not ready after {timeout_s:.0f} s:\n{self.log_tail()}")
             time.sleep(0.02)
 
 

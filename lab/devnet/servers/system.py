@@ -10,7 +10,7 @@ from lab.devnet.servers.processes import Process, free_port
 from settings import Settings
 
 
-class Ended(Exception):
+class ProcessEnded(Exception):
     """A process of ours ended that should not have."""
 
 
@@ -37,11 +37,11 @@ class System:
         self.processes[name] = Process(name, command, self._logs / f"{name}.log", environment)
         return self.processes[name]
 
-    def check(self) -> None:
+    def raise_if_ended(self) -> None:
         for name, process in self.processes.items():
             if process.exit_code is not None:
-                raise Ended(
-                    f"{name} ended with exit code {process.exit_code}; {process.log} ends with\n{process.said()}"
+                raise ProcessEnded(
+                    f"{name} ended with exit code {process.exit_code}; {process.log} ends with\n{process.log_tail()}"
                 )
 
     def stop(self) -> None:

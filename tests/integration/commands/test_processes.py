@@ -98,14 +98,14 @@ asyncio.run(run([
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_starts_again_what_ends_and_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
     process = Process("up", [sys.executable, "-c", SUPERVISED], tmp_path / "log", {"PYTHONPATH": str(ROOT)})
-    process.until(lambda: "0.4 s" in process.said() and "pid" in process.said(), 20)
-    lasting = int(next(line for line in process.said().splitlines() if line.startswith("pid")).split()[1])
+    process.wait_until(lambda: "0.4 s" in process.log_tail() and "pid" in process.log_tail(), 20)
+    lasting = int(next(line for line in process.log_tail().splitlines() if line.startswith("pid")).split()[1])
 
     os.kill(process.pid, number)
 
     assert process.wait(10) == 0
-    assert "brief ended with exit code 3; starting it again in 0.1 s" in process.said()
-    assert "brief ended with exit code 3; starting it again in 0.2 s" in process.said()
+    assert "brief ended with exit code 3; starting it again in 0.1 s" in process.log_tail()
+    assert "brief ended with exit code 3; starting it again in 0.2 s" in process.log_tail()
     assert not alive(lasting)
     process.kill()
 
@@ -140,7 +140,7 @@ def test_a_part_tells_prometheus_what_it_counts(tmp_path: Path) -> None:
         "exex", [sys.executable, "-m", "commands", "exex"], tmp_path / "log", {**os.environ, **environment}
     )
     try:
-        process.until(lambda: "No head from the node" in process.said(), 20)
+        process.wait_until(lambda: "No head from the node" in process.log_tail(), 20)
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             told = answer.read().decode()
         second = run("exex", **environment)

@@ -82,7 +82,7 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
     assert (reorg.new.first, reorg.new.last, reorg.new.count) == (None, None, 0)
     assert blocks == blocks_on_chain(Rpc(settings.rpc), first, first + 1, pools)
     assert listener.epilogues()
-    heads = world.judge.heads(world.pools, world.chain.tip.hash)
+    heads = world.reference.heads(world.pools, world.chain.tip.hash)
     for epilogue in listener.epilogues():
         final = epilogue.update
         assert isinstance(final, Slot0Final | V2ReservesFinal)

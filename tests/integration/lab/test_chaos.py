@@ -17,8 +17,8 @@ SEED = 9
 def test_a_round_of_chaos_ends_as_the_chain_has_it(tmp_path: Path) -> None:
     reports = run(1, int(os.environ.get("ARENA_TEST_SEED", SEED)), 12.0, tmp_path)
 
-    assert [report.wrong for report in reports] == [()], summary(reports)
-    assert reports[0].asked["states compared"] > 0
+    assert [report.differences for report in reports] == [()], summary(reports)
+    assert reports[0].answers["states compared"] > 0
 
 
 def test_the_same_seed_plans_the_same_round() -> None:

@@ -16,7 +16,7 @@ def world(anvil: Callable[..., str]) -> World:
 
 
 def test_there_are_enough_pools_of_every_kind_and_all_have_liquidity(world: World) -> None:
-    truths = world.judge.truths(world.pools, world.chain.tip.hash)
+    truths = world.reference.truths(world.pools, world.chain.tip.hash)
 
     counts = {name: sum(pool.protocol == name for pool in world.pools) for name in ("v2", "v3", "v4")}
     assert counts == {"v2": 3, "v3": 5, "v4": 5}
@@ -31,7 +31,7 @@ def test_all_ticks_are_found_because_their_nets_add_up(world: World) -> None:
     for _ in range(30):
         world.mine()
 
-    for truth in world.judge.truths(world.pools, world.chain.tip.hash).values():
+    for truth in world.reference.truths(world.pools, world.chain.tip.hash).values():
         assert sum(net for _, _, net in truth.ticks) == 0
         if truth.ticks:
             active = sum(net for tick, _, net in truth.ticks if tick <= truth.fields["tick"])
@@ -59,7 +59,7 @@ def test_a_reorg_leaves_the_ancestor_and_replaces_every_block_after_it(world: Wo
         block = world.mine()
         hashes[block.number] = block.hash
     old_tip = world.chain.tip
-    before = world.judge.truths(world.pools, hashes[old_tip.number - 7])
+    before = world.reference.truths(world.pools, hashes[old_tip.number - 7])
 
     world.reorg(7, kind=kind)
 
@@ -68,7 +68,7 @@ def test_a_reorg_leaves_the_ancestor_and_replaces_every_block_after_it(world: Wo
     assert [number for number in hashes if now[number] != hashes[number]] == list(
         range(old_tip.number - 6, old_tip.number + 1)
     )
-    assert world.judge.truths(world.pools, hashes[old_tip.number - 7]) == before
+    assert world.reference.truths(world.pools, hashes[old_tip.number - 7]) == before
     assert world.chain.rpc.call("eth_getBlockByHash", old_tip.hash, False) is None
 
 
@@ -76,12 +76,12 @@ def test_a_reorg_can_lead_to_other_states_and_to_a_shorter_chain(world: World) -
     for _ in range(6):
         world.mine()
     old_tip = world.chain.tip
-    old = world.judge.truths(world.pools, old_tip.hash)
+    old = world.reference.truths(world.pools, old_tip.hash)
 
     world.reorg(5, longer_by=-2)
 
     assert world.chain.tip.number == old_tip.number - 2
-    assert world.judge.truths(world.pools, world.chain.tip.hash) != old
+    assert world.reference.truths(world.pools, world.chain.tip.hash) != old
 
 
 def test_the_judge_names_every_difference() -> None:
@@ -116,4 +116,4 @@ def test_a_pool_created_in_reverted_blocks_is_gone_and_can_be_created_again_othe
     assert gone == [late]
     assert again == late
     assert world.archive[block.hash][late.id]["tick"] > 0
-    assert world.judge.truth(again, world.chain.tip.hash).fields["tick"] < 0
+    assert world.reference.truth(again, world.chain.tip.hash).fields["tick"] < 0

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab.devnet.chain.world import World
-from lab.devnet.reference.consistency import Served, verdicts
+from lab.devnet.reference.comparison import compare_pools
+from lab.devnet.reference.worker_client import WorkerClient
 from lab.devnet.servers import whitelist_publisher as listing
 from lab.devnet.servers.processes import Process, free_port
 from lab.devnet.servers.system import environment_of
@@ -26,7 +27,7 @@ def pids(process: Process) -> dict[str, int]:
     return {name: int(pid) for name, pid in started}
 
 
-def settled(world: World, served: Served, timeout_s: float = 120) -> None:
+def settled(world: World, served: WorkerClient, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while served.status()["pools"].get("live") != len(world.pools) or served.heads() != {world.chain.tip.hash}:
         assert time.monotonic() < deadline, served.status()
@@ -52,7 +53,7 @@ async def test_up_serves_the_truth_survives_the_death_of_every_part_and_ends_who
         web_port=free_port(),
         session_timeout_s=2,
     )
-    served = Served(f"http://127.0.0.1:{settings.web_port}")
+    served = WorkerClient(f"http://127.0.0.1:{settings.web_port}")
     await listing.publish(nats, chain_name, world.pools)
     up = Process("up", [sys.executable, "-m", "commands", "up"], tmp_path / "up.log", environment_of(settings))
     try:
@@ -65,13 +66,13 @@ async def test_up_serves_the_truth_survives_the_death_of_every_part_and_ends_who
         world.reorg(2)
         deadline = time.monotonic() + 60
         while any(pids(up)[name] == first[name] for name in PARTS):
-            assert time.monotonic() < deadline, up.said()
+            assert time.monotonic() < deadline, up.log_tail()
             time.sleep(0.1)
         settled(world, served)
 
         differing = [
             each
-            for verdict in verdicts(served, world.judge, world.pools, world.chain.tip.hash)
+            for verdict in compare_pools(served, world.reference, world.pools, world.chain.tip.hash)
             for each in verdict.differences
         ]
         assert differing == []

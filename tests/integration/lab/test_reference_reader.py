@@ -32,7 +32,7 @@ def test_the_judge_reads_what_web3_reads(world: World) -> None:
     for pool in world.pools:
         if pool.protocol == "v4" or pool.fee == 2500:
             continue  # no getters; PancakeSwap's slot0 has another shape
-        truth = world.judge.truth(pool, block_hash)
+        truth = world.reference.truth(pool, block_hash)
         fields, ticks = _by_web3(web3, pool, HexStr(block_hash), [tick for tick, _, _ in truth.ticks])
 
         assert truth.fields == fields

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from lab.devnet.chain.world import ReorgKind, World
-from lab.devnet.reference.consistency import ConsistencyChecker, Served, verdicts
+from lab.devnet.reference.comparison import compare_pools
+from lab.devnet.reference.consistency import ConsistencyChecker
+from lab.devnet.reference.worker_client import WorkerClient
 from lab.devnet.servers import whitelist_publisher as listing
 from lab.devnet.servers.processes import free_port
 from lab.devnet.servers.system import System, system
@@ -36,7 +38,7 @@ class Trial:
         self.world = world
         self.ours = ours
         self.random = random_
-        self.served = Served(ours.urls[0])
+        self.served = WorkerClient(ours.urls[0])
 
     def mine(self, blocks: int) -> None:
         for _ in range(blocks):
@@ -47,7 +49,7 @@ class Trial:
         kind: ReorgKind = self.random.choice(("rewound", "replaced"))
         self.world.reorg(self.random.randint(1, DEEPEST), kind=kind, longer_by=self.random.randint(0, 2))
 
-    def settle(self, served: Served | None = None) -> None:
+    def settle(self, served: WorkerClient | None = None) -> None:
         """Until every pool is live and every partition is at the chain's head; blocks come as long as pools wait."""
         deadline = time.monotonic() + SETTLE_S
         served = served or self.served
@@ -68,8 +70,8 @@ class Trial:
             assert time.monotonic() < deadline, f"not shared: {self.served.status()}"
             time.sleep(0.25)
 
-    def differences(self, served: Served | None = None) -> list[str]:
-        found = verdicts(served or self.served, self.world.judge, self.world.pools, self.world.chain.tip.hash)
+    def differences(self, served: WorkerClient | None = None) -> list[str]:
+        found = compare_pools(served or self.served, self.world.reference, self.world.pools, self.world.chain.tip.hash)
         return [f"{verdict.pool.id}: {each}" for verdict in found for each in verdict.differences]
 
     def kill(self, name: str) -> None:
@@ -149,7 +151,7 @@ def test_state_equals_the_chain_after_reorgs_kills_and_a_lost_directory(
 
 @pytest.mark.parametrize("workers", [2])
 def test_the_survivor_of_two_workers_takes_over(trial: Trial) -> None:
-    survivor = Served(trial.ours.urls[0])
+    survivor = WorkerClient(trial.ours.urls[0])
     trial.share()
     trial.settle()
     trial.mine(10)

@@ -173,7 +173,7 @@ async def until_right(worker: Worker, chain: Chain, timeout_s: float = 60) -> No
                 await asyncio.sleep(0.2)
                 states = await worker.states()
     except TimeoutError:
-        pytest.fail(f"expected {chain.expected()}, got {states}; {worker.process.said(40)}")
+        pytest.fail(f"expected {chain.expected()}, got {states}; {worker.process.log_tail(40)}")
 
 
 async def until_at(worker: Worker, chain: Chain) -> None:

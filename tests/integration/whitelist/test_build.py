@@ -228,7 +228,7 @@ def test_pools_of_orphaned_blocks_are_dropped(setup: WhitelistChain, tmp_path: P
         with_late = built(setup, tmp_path, path)
     finally:
         chain.rpc.call("evm_revert", snapshot)
-        chain.grow(30)
+        chain.mine_empty(30)
     after = built(setup, tmp_path, path)
 
     assert late.id in {pool["id"] for pool in with_late["pools"]}
