@@ -1,4 +1,4 @@
-"""From a list of 1,660 pools to all of them live and equal to the chain, with traffic on: how long it takes.
+"""How long 1,660 listed pools take to be live and equal to the chain, with traffic on.
 
 make bench-cold-start
 """

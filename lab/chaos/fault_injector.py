@@ -1,4 +1,4 @@
-"""What goes wrong with the system's processes and servers, and the process manager that starts again what ended."""
+"""Injects the faults of a plan into processes and servers, and restarts what ended, as a process manager does."""
 
 import shutil
 import signal
@@ -19,18 +19,18 @@ LONGEST_LAG_S = 1.5
 
 
 class FaultInjector:
-    """Each fault may come from a thread of its own; what happens to one process happens one after the other."""
+    """Faults may be injected from several threads; changes of one process are serialised."""
 
     def __init__(self, ours: System, servers: Mapping[str, Server], proxy: NodeProxy) -> None:
         self.ended: Counter[str] = Counter()
-        """Processes that ended by themselves."""
+        """Processes that ended by themselves, with their exit codes."""
         self._ours = ours
         self._servers = servers
         self._proxy = proxy
         self._workers = dict(zip(WORKERS, (name for name in ours.names if name.startswith("worker")), strict=False))
-        """The plan's names for them, and the system's."""
+        """The plan's names of workers to the system's."""
         self._down: set[str] = set()
-        """Processes that are not to run now."""
+        """Processes that must not run now."""
         self._changing = threading.Lock()
         self._restart_at_s: dict[str, float] = {}
 
@@ -41,7 +41,7 @@ class FaultInjector:
                 self._ours.start(name)
 
     def running(self) -> list[WorkerClient]:
-        """The workers that are to run now."""
+        """The workers that should run now."""
         urls = zip(self._workers.values(), self._ours.urls, strict=True)
         return [WorkerClient(url) for name, url in urls if name not in self._down]
 
@@ -77,7 +77,7 @@ class FaultInjector:
             self._start(name)
 
     def restart_ended(self) -> None:
-        """Starts again what ended by itself, as a process manager does."""
+        """Starts processes again that ended by themselves, after a delay."""
         with self._changing:
             for name, process in self._ours.processes.items():
                 if name in self._down or process.exit_code is None:

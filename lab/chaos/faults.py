@@ -1,4 +1,4 @@
-"""What goes wrong in a round of chaos, and when: all of it follows from the round's seed."""
+"""The plan of a round: which faults, reorgs and listings happen when, all derived from the seed."""
 
 import random
 from collections import Counter
@@ -12,9 +12,9 @@ WORKERS = ("worker-1", "worker-2", "worker-3")
 SERVERS = ("nats", "kafka")
 KILLABLE = ("bridge", "exex", "scraper", *SERVERS)
 SPARES = ("bridge-2", "exex-2")
-"""A second bridge and its feed, which ask the node without the proxy that the others' way to it goes through."""
+"""A second bridge and its feed, connected to the node directly instead of through the faulty proxy."""
 POOLS = 13
-"""That the world begins with."""
+"""On the chain at the start."""
 
 Kind = Literal[
     "killed", "frozen", "directory lost", "directory corrupted", "left", "joined",
@@ -39,7 +39,7 @@ class Fork(msgspec.Struct, frozen=True):
 
 
 class Reorgs(msgspec.Struct, frozen=True):
-    """One after the other without a pause: the next comes before the last was followed."""
+    """Without a pause between them, so that the next comes before the system has followed the last."""
 
     at_s: float
     forks: tuple[Fork, ...]
@@ -48,19 +48,19 @@ class Reorgs(msgspec.Struct, frozen=True):
 class Listing(msgspec.Struct, frozen=True):
     at_s: float
     action: Literal["remove", "add", "replace", "create"]
-    """Add: all that is not listed. Replace: by all but `pools`. Create: one more pool, where it is not there yet."""
+    """Add: all unlisted pools. Replace: by all but `pools`. Create: one more pool, unless it exists."""
     pools: tuple[int, ...] = ()
     own_subjects: bool = False
-    """`.add` and `.remove` instead of a type in `.full` and `.minimal`."""
+    """On the subjects `.add` and `.remove` instead of with a type on `.full` and `.minimal`."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     seed: int
     lasts_s: float
     from_start: bool
-    """Faults come while everything starts and the first snapshots are taken, not after."""
+    """Faults begin while processes start and take the first snapshots, not after."""
     workers: tuple[str, ...]
-    """That run when it begins; the others stop then."""
+    """Running at the start; the others are stopped."""
     faults: tuple[Fault, ...]
     reorgs: tuple[Reorgs, ...]
     listings: tuple[Listing, ...]
@@ -138,7 +138,7 @@ _WEIGHTS = {True: (50, 25, 10, 15, 0), False: (60, 40, 0, 0, 0)}
 
 
 def _conflict(one: Fault, other: Fault) -> bool:
-    """One thing at a time happens to one process; a server takes its time to start, so it has one fault in a round."""
+    """Faults of one process must not overlap; a server, slow to start, has one fault per round."""
     apart = one.at_s + one.lasts_s + 1 < other.at_s or other.at_s + other.lasts_s + 1 < one.at_s
     return one.target == other.target and (one.target in SERVERS or not apart)
 

@@ -1,4 +1,4 @@
-"""One round of chaos: a chain, the system on real servers, a plan of faults; and in the end the chain's verdict."""
+"""One round of chaos: the system on real servers, a plan of faults, and the comparison with the chain at the end."""
 
 import random
 import secrets
@@ -25,10 +25,10 @@ from lab.devnet.servers.server import Server
 from lab.devnet.servers.system import System, system
 from settings import Settings
 
-DEEP_ENOUGH = 130
-"""Blocks that the chain has before anything goes wrong, so that the deepest reorg finds an ancestor in them."""
+FIRST_BLOCKS = 130
+"""The chain's length before the first fault, so that the deepest reorg finds an ancestor in it."""
 FULL_BLOCKS = 15
-"""As many of them, the last ones, have traffic."""
+"""The last of them, with traffic."""
 SETTLE_S = 180.0
 BLOCK_S = 0.25
 
@@ -44,7 +44,7 @@ class Report(msgspec.Struct, frozen=True):
     differences: tuple[str, ...]
 
 
-def run_round(plan: Plan, servers: Mapping[str, Server], directory: Path, say: Callable[[str], None]) -> Report:
+def run_round(plan: Plan, servers: Mapping[str, Server], directory: Path) -> Report:
     """The logs of all processes are in `directory` afterwards."""
     with Anvil() as anvil, _round(plan, servers, anvil.address, directory) as running:
         began_at = running.world.chain.tip.number
@@ -53,7 +53,6 @@ def run_round(plan: Plan, servers: Mapping[str, Server], directory: Path, say: C
         try:
             running.run(plan)
             recovery_s, wrong = running.settle()
-            say(f"recovered after {recovery_s:.1f} s")
         finally:
             watch.stop()
         wrong += watch.wrong + running.differences()
@@ -62,6 +61,8 @@ def run_round(plan: Plan, servers: Mapping[str, Server], directory: Path, say: C
 
 
 class Round:
+    """Runs a plan on a system, and says where the system differs from the chain afterwards."""
+
     def __init__(self, world: World, ours: System, servers: Mapping[str, Server], proxy: NodeProxy, seed: int) -> None:
         self.world = world
         self.ours = ours
@@ -71,7 +72,7 @@ class Round:
         self._continuity = TopicContinuity(ours.settings, world.chain.rpc)
 
     def run(self, plan: Plan) -> None:
-        """Blocks at random moments while faults come and go in threads of their own; returns when all are over."""
+        """Mines blocks at random moments while faults run in threads of their own; returns when all are over."""
         self.injector.start_processes(plan)
         if not plan.from_start:
             self._until(self._is_settled)
@@ -87,7 +88,7 @@ class Round:
             fault.result()
 
     def settle(self) -> tuple[float, list[str]]:
-        """Seconds until all was well, blocks coming all the while; and what was not well in time."""
+        """Seconds until every listed pool was live while blocks came, and what was wrong after the time limit."""
         self.publisher.wait_until_published(SETTLE_S)
         began_s = time.monotonic()
         if not self._until(self._is_settled):
@@ -101,7 +102,7 @@ class Round:
         return took_s, []
 
     def _until(self, condition: Callable[[], bool]) -> bool:
-        """Blocks come until it holds; False where it does not in time."""
+        """Mines blocks until it holds; False after the time limit."""
         deadline_s = time.monotonic() + SETTLE_S
         while not condition():
             if time.monotonic() > deadline_s:
@@ -110,7 +111,7 @@ class Round:
         return True
 
     def differences(self) -> list[str]:
-        """Every pool from every worker against the chain; every block on the topic; and that the removed are gone."""
+        """Every pool of every worker, every block on the topic, and removed pools that are still served."""
         tip = self.world.chain.tip
         listed = [pool for pool in self.world.pools if pool.id in self.publisher.listed]
         wrong = self._continuity.differences(tip.hash)
@@ -153,7 +154,7 @@ class Round:
         time.sleep(pause_s)
 
     def _is_settled(self) -> bool:
-        """Every listed pool is live at a head of the last few blocks, and nothing else is known."""
+        """Every listed pool, and no other, is live at one of the last few heads."""
         tip = self.world.chain.tip.number
         for served in self.injector.running():
             status = served.status()
@@ -175,7 +176,7 @@ class Round:
 @contextmanager
 def _round(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path) -> Iterator[Round]:
     world = World(rpc, plan.seed)
-    world.grow(DEEP_ENOUGH - FULL_BLOCKS)
+    world.grow(FIRST_BLOCKS - FULL_BLOCKS)
     for _ in range(FULL_BLOCKS):
         world.mine()
     proxy = NodeProxy(rpc)

@@ -1,4 +1,4 @@
-"""A publisher of whitelists that changes its mind: it adds, removes and replaces on NATS, and answers a reseed."""
+"""A publisher whose whitelist keeps changing: it adds, removes and replaces pools on NATS, and answers a reseed."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Action = Literal["add", "remove", "replace"]
 
 
 class ChangingWhitelist:
-    """Runs in a thread of its own, through every outage of NATS; what is said arrives in order, perhaps twice."""
+    """Runs in a thread of its own and survives outages of NATS; messages arrive in order, at least once."""
 
     def __init__(self, url: str, chain: str, pools: Sequence[Pool]) -> None:
         self._url = url
@@ -38,11 +38,11 @@ class ChangingWhitelist:
         return self._listed
 
     def publish(self, action: Action, pools: Sequence[Pool], *, own_subjects: bool = False) -> None:
-        """To replace is to list exactly `pools`."""
+        """`replace` lists exactly `pools`."""
         self._background.run(self._enqueue(action, pools, own_subjects))
 
     def wait_until_published(self, timeout_s: float) -> None:
-        """Until all that was to say is said."""
+        """Until every message is published."""
         self._background.run(asyncio.wait_for(self._outgoing.join(), timeout_s))
 
     def stop(self) -> None:
@@ -58,8 +58,8 @@ class ChangingWhitelist:
 
     def _full(self) -> list[tuple[str, bytes]]:
         pools = list(self._listed.values())
-        said = {"full": listing.full(self._chain, pools), "minimal": listing.minimal(self._chain, pools)}
-        return [(self._subject(name), json.dumps(message).encode()) for name, message in said.items()]
+        messages = {"full": listing.full(self._chain, pools), "minimal": listing.minimal(self._chain, pools)}
+        return [(self._subject(name), json.dumps(message).encode()) for name, message in messages.items()]
 
     def _change(
         self, action: Literal["add", "remove"], pools: Sequence[Pool], own_subjects: bool
@@ -81,7 +81,7 @@ class ChangingWhitelist:
     async def _run(self) -> None:
         while True:
             with suppress(NatsError, APIError, OSError, TimeoutError):
-                client = await nats.connect(self._url, allow_reconnect=False, ping_interval=2, error_cb=_nothing)
+                client = await nats.connect(self._url, allow_reconnect=False, ping_interval=2, error_cb=_ignore)
                 try:
                     await self._serve(client)
                 finally:
@@ -104,7 +104,7 @@ class ChangingWhitelist:
                 await self._publish(stream, messages)
 
     async def _publish(self, stream: Any, messages: list[tuple[str, bytes]]) -> None:
-        """What cannot be said now is followed by the full list when NATS is back, which says as much."""
+        """A message lost in an outage is covered by the full list that follows it."""
         try:
             for subject, payload in messages:
                 await stream.publish(subject, payload)
@@ -114,5 +114,5 @@ class ChangingWhitelist:
             self._outgoing.task_done()
 
 
-async def _nothing(error: Exception) -> None:
-    """What happens to the connection shows in what is said on it."""
+async def _ignore(error: Exception) -> None:
+    """Errors of the connection surface where it publishes."""

@@ -1,4 +1,4 @@
-"""What the demo prints of the system it runs."""
+"""Lines and tables that the demo prints."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ def comparison_table(found: Sequence[PoolComparison]) -> Table:
 
 
 def audit_summary(served: WorkerClient, world: World) -> str:
-    """What the workers say of how they got there."""
+    """What the workers report of updates, rewinds, audits and divergences."""
     told = [served.get(f"/pools/{pool.id}/explain/") or {} for pool in world.pools]
     names = ("updates_applied", "rewinds", "audits", "divergences")
     counts = ", ".join(f"{sum(each.get(name, 0) for each in told)} {name.replace('_', ' ')}" for name in names)

@@ -1,4 +1,4 @@
-"""`make demo`: everything on a chain of its own, then every field of every pool held against that chain."""
+"""`make demo`: the system on a chain of its own, then every field of every pool compared with that chain."""
 
 import logging
 import secrets
@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 import msgspec
 from rich.console import Console
 
+from commands.output import print_json
 from lab.demo import whitelist as whitelisting
 from lab.demo.console import audit_summary, comparison_table, progress
 from lab.demo.whitelist import NotPublished
@@ -47,21 +48,25 @@ class DemoOptions(msgspec.Struct, frozen=True):
     partitions: int = 4
     web_port: int | None = None
     keep: bool = False
+    as_json: bool = False
+    """The comparison goes to stdout, everything else to stderr."""
 
 
 class Unsettled(Exception):
-    """What is served is not the chain's truth, or not in time."""
+    """The workers do not serve what the chain says, or not in time."""
 
 
-def run(wishes: DemoOptions) -> int:
+def run(options: DemoOptions) -> int:
     """The exit code: 0 where nothing differs."""
     signal.signal(signal.SIGTERM, _as_interrupt)
+    if options.as_json:
+        console.file = sys.stderr
     try:
-        with _running_system(wishes) as (world, ours):
-            _traffic(wishes, world, ours)
-            _compare(world, ours)
-            if wishes.keep:
-                _keep(wishes, world, ours)
+        with _running_system(options) as (world, ours):
+            _traffic(options, world, ours)
+            _compare(world, ours, as_json=options.as_json)
+            if options.keep:
+                _keep(options, world, ours)
             return 0
     except (NotInstalled, NotStarted, ProcessEnded, NotPublished, Unsettled) as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -76,14 +81,14 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _running_system(wishes: DemoOptions) -> Iterator[tuple[World, System]]:
+def _running_system(options: DemoOptions) -> Iterator[tuple[World, System]]:
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="arena-demo-"))
         stack.push(_cleaner(directory))
         console.print("starting Kafka, NATS and anvil; the first time they are downloaded")
         with ThreadPoolExecutor() as starting:
             kafka, nats, rpc = starting.map(stack.enter_context, (servers.kafka(), servers.nats(), servers.anvil()))
-        world = World(rpc, wishes.seed)
+        world = World(rpc, options.seed)
         console.print(f"{len(world.pools)} pools are on the chain, head {world.chain.tip.number}")
         settings = Settings(
             chain=f"demo-{secrets.token_hex(3)}",
@@ -93,11 +98,11 @@ def _running_system(wishes: DemoOptions) -> Iterator[tuple[World, System]]:
             rpc_ws=rpc.replace("http", "ws", 1),
             exex_socket=directory / "exex.sock",
             data=directory / "data",
-            partitions=wishes.partitions,
-            web_port=wishes.web_port or free_port(),
+            partitions=options.partitions,
+            web_port=options.web_port or free_port(),
             whitelist_config=whitelisting.configuration(world.contracts, directory),
         )
-        ours = stack.enter_context(system(settings, wishes.workers, directory))
+        ours = stack.enter_context(system(settings, options.workers, directory))
         for name in ours.names:
             ours.start(name)
         _list(world, ours)
@@ -108,7 +113,7 @@ def _running_system(wishes: DemoOptions) -> Iterator[tuple[World, System]]:
 def _cleaner(
     directory: Path,
 ) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
-    """What went wrong can be read up in the logs, so they stay."""
+    """Keeps the logs where something went wrong."""
 
     def clean(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None or issubclass(kind, KeyboardInterrupt):
@@ -117,25 +122,25 @@ def _cleaner(
     return clean
 
 
-def _traffic(wishes: DemoOptions, world: World, ours: System) -> None:
-    """Blocks until all pools are live; then those that were wished for, at their rate, with both reorgs; watched."""
+def _traffic(options: DemoOptions, world: World, ours: System) -> None:
+    """Mines until all pools are live, then `options.blocks` more with two reorgs, while answers are compared."""
     served = WorkerClient(ours.urls[0])
     watch = ConsistencyChecker(ours.urls[:1], world)
     watch.start()
     try:
-        _settle(wishes, world, ours)
-        first, second = wishes.blocks // 3, 2 * wishes.blocks // 3
-        for number in range(wishes.blocks):
-            _block(wishes, world, ours)
+        _settle(options, world, ours)
+        first, second = options.blocks // 3, 2 * options.blocks // 3
+        for number in range(options.blocks):
+            _block(options, world, ours)
             if number == first:
                 _reorg(world, REORG_DEPTHS[0])
             if number == second - 1:
                 _list_late_pool(world, ours)
             if number == second:
                 _reorg(world, REORG_DEPTHS[1])
-            if number % max(1, wishes.blocks // LINES) == 0:
+            if number % max(1, options.blocks // LINES) == 0:
                 console.print(progress(world, served))
-        _settle(wishes, world, ours)
+        _settle(options, world, ours)
     finally:
         watch.stop()
     console.print(f"asked while blocks came: {', '.join(f'{count} {name}' for name, count in watch.counts.items())}")
@@ -153,7 +158,7 @@ def _reorg(world: World, depth: int) -> None:
 
 
 def _list_late_pool(world: World, ours: System) -> None:
-    """Created and listed in blocks that the next reorg takes away."""
+    """Creates and lists it in blocks that the next reorg removes."""
     world.create_late()
     _list(world, ours)
 
@@ -165,15 +170,15 @@ def _list(world: World, ours: System) -> None:
     console.print(f"{len(told['added'])} pools found by the whitelist service, chosen and listed")
 
 
-def _block(wishes: DemoOptions, world: World, ours: System) -> None:
+def _block(options: DemoOptions, world: World, ours: System) -> None:
     began = time.monotonic()
     ours.raise_if_ended()
     world.mine()
-    time.sleep(max(0.0, 1 / wishes.rate - (time.monotonic() - began)))
+    time.sleep(max(0.0, 1 / options.rate - (time.monotonic() - began)))
 
 
-def _settle(wishes: DemoOptions, world: World, ours: System) -> None:
-    """Blocks until every pool is live; then none until every partition's head is the chain's."""
+def _settle(options: DemoOptions, world: World, ours: System) -> None:
+    """Mines until every pool is live, then waits until every partition's head is the chain's."""
     served = WorkerClient(ours.urls[0])
     deadline = time.monotonic() + SETTLE_S
     told = ""
@@ -184,7 +189,7 @@ def _settle(wishes: DemoOptions, world: World, ours: System) -> None:
         if time.monotonic() > deadline:
             raise Unsettled(f"not settled after {SETTLE_S:.0f} s: {progress(world, served)}\n{served.waiting_pools()}")
         if live < len(world.pools):
-            _block(wishes, world, ours)
+            _block(options, world, ours)
             if (line := progress(world, served)).partition(",")[2] != told:
                 console.print(line)
             told = line.partition(",")[2]
@@ -193,7 +198,7 @@ def _settle(wishes: DemoOptions, world: World, ours: System) -> None:
             time.sleep(0.1)
 
 
-def _compare(world: World, ours: System) -> None:
+def _compare(world: World, ours: System, *, as_json: bool) -> None:
     tip = world.chain.tip
     found = compare_pools(WorkerClient(ours.urls[-1]), world.reference, world.pools, tip.hash)
     console.print(comparison_table(found))
@@ -203,15 +208,17 @@ def _compare(world: World, ours: System) -> None:
     for verdict in found:
         for difference in verdict.differences[:5]:
             console.print(f"{verdict.pool.id}: {difference}")
+    if as_json:
+        print_json({"block": msgspec.to_builtins(tip), "pools": msgspec.to_builtins(found)})
     if wrong:
         raise Unsettled(f"{wrong} fields differ from the chain")
 
 
-def _keep(wishes: DemoOptions, world: World, ours: System) -> None:
+def _keep(options: DemoOptions, world: World, ours: System) -> None:
     url = ours.urls[0]
-    console.print(f"left running, a block every {1 / wishes.rate:.2g} s, until Ctrl-C. Open for example")
+    console.print(f"left running, a block every {1 / options.rate:.2g} s, until Ctrl-C. Open for example")
     for path in ("/pools/", f"/pools/{world.pools[3].id}/", f"/pools/{world.pools[3].id}/ticks/", "/status/"):
         console.print(f"  {url}{path}")
     with suppress(KeyboardInterrupt):
         while True:
-            _block(wishes, world, ours)
+            _block(options, world, ours)

@@ -1,9 +1,8 @@
-"""`make fuzz`: mutated inputs, on the socket and on every topic. No wrong state, no dead process.
+"""`make fuzz`: mutated input on the socket and on every topic must cause neither a wrong state nor a dead process.
 
-Inputs come in lots; a lot follows from its seed alone, so a finding is repeated by it: make fuzz INPUTS=1 SEED=…
+Inputs come in batches that follow from their seed alone, so INPUTS=1 SEED=… repeats a finding.
 """
 
-import argparse
 import asyncio
 import logging
 import random
@@ -14,66 +13,73 @@ from collections import Counter
 from random import Random
 from typing import Protocol
 
+import click
+
+from commands.output import json_option, print_json
 from lab.fuzz.messages import SnapshotRequests, Whitelists
 from lab.fuzz.records import Records
 from lab.fuzz.wire import Streams
 from streams.bridge.feed_reader import ControlWire, SeedWire
 
-LOT = 40
+BATCH = 40
+LARGEST_SEED = 10**9
+PROGRESS_EVERY_S = 10.0
 
 
 class Target(Protocol):
-    """An edge of the system that random input is thrown at."""
+    """An edge of the system that takes mutated input. Raises where the input does harm."""
 
     async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None: ...
 
 
-KINDS: dict[str, Target] = {
+TARGETS: dict[str, Target] = {
     "control": Streams(ControlWire),
     "seed": Streams(SeedWire),
     "records": Records(),
     "whitelists": Whitelists(),
-    "wishes": SnapshotRequests(),
+    "snapshot requests": SnapshotRequests(),
 }
-LARGEST_SEED = 10**9
-SAY_EVERY_S = 10.0
 
 
 async def run(inputs: int, seed: int, only: str | None = None) -> tuple[Counter[str], list[str]]:
-    """Counts by kind, and what was found."""
+    """Counts by name, and the findings."""
     counts: Counter[str] = Counter()
-    found: list[str] = []
-    said_s = time.monotonic()
-    for lot in range(-(-inputs // LOT)):
-        dice = random.Random(seed + lot)
-        name = dice.choice(list(KINDS)) if only is None else only
+    findings: list[str] = []
+    progress_s = time.monotonic()
+    for batch in range(-(-inputs // BATCH)):
+        draw = random.Random(seed + batch)
+        name = draw.choice(list(TARGETS)) if only is None else only
         try:
-            await KINDS[name].run(dice, LOT, counts)
-        except Exception:  # noqa: BLE001  whatever it is, it is a finding
-            found.append(f"{name}, seed {seed + lot}: {traceback.format_exc(limit=-3)}")
-            print(found[-1], flush=True)
-        counts[name] += LOT
-        counts["inputs"] += LOT
-        if time.monotonic() - said_s > SAY_EVERY_S:
-            said_s = time.monotonic()
-            print(f"{counts['inputs']} of {inputs}, {len(found)} findings", flush=True)
-    return counts, found
+            await TARGETS[name].run(draw, BATCH, counts)
+        except Exception:  # noqa: BLE001  any exception is a finding
+            findings.append(f"{name}, seed {seed + batch}: {traceback.format_exc(limit=-3)}")
+            click.echo(findings[-1], err=True)
+        counts[name] += BATCH
+        counts["inputs"] += BATCH
+        if time.monotonic() - progress_s > PROGRESS_EVERY_S:
+            progress_s = time.monotonic()
+            click.echo(f"{counts['inputs']} of {inputs}, {len(findings)} findings", err=True)
+    return counts, findings
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    parser.add_argument("--inputs", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--only", choices=KINDS)
-    asked = parser.parse_args()
+@click.command(epilog="Example: make fuzz INPUTS=1000000")
+@click.option("--inputs", default=20_000, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", type=int, help="Of the first batch; random unless given.")
+@click.option("--only", type=click.Choice(list(TARGETS)), help="One target instead of all in turn.")
+@json_option
+def main(inputs: int, seed: int | None, only: str | None, as_json: bool) -> None:
+    """Feed mutated input to every edge of the system: socket, topics, NATS."""
     logging.disable(logging.CRITICAL)
-    seed = random.SystemRandom().randrange(LARGEST_SEED) if asked.seed is None else asked.seed
+    chosen = random.SystemRandom().randrange(LARGEST_SEED) if seed is None else seed
     began_s = time.monotonic()
-    counts, found = asyncio.run(run(asked.inputs, seed, asked.only))
-    print(f"seed {seed}: {', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}")
-    print(f"{len(found)} findings in {time.monotonic() - began_s:.0f} s")
-    return 1 if found else 0
+    counts, findings = asyncio.run(run(inputs, chosen, only))
+    if as_json:
+        print_json({"seed": chosen, "counts": counts, "findings": findings})
+    else:
+        click.echo(f"seed {chosen}: {', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}")
+        click.echo(f"{len(findings)} findings in {time.monotonic() - began_s:.0f} s")
+    sys.exit(bool(findings))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="make fuzz")

@@ -1,7 +1,7 @@
-"""Mutated whitelists on NATS, as bridge and exex hear them, and mutated wishes, as the scraper hears them.
+"""Mutated whitelists on NATS, read as bridge and exex do, and mutated snapshot requests, read as the scraper does.
 
-A message is refused whole, or understood; what is understood can be written to the topic and read from there again,
-and no pool that was held goes without a message that says so. Any exception but the refusal is a finding.
+A message is rejected whole, or decoded; a decoded pool can be written to the topic and read back, and a listed pool
+is removed only by a message that says so. Any exception but the rejection is a finding.
 """
 
 import json
@@ -40,24 +40,24 @@ class Whitelists:
                 full, minimal = _applied(full, subject, payload), apply_minimal(minimal, subject, payload, CHAIN)
                 counts["lists read"] += 1
             except Rejected:
-                counts["lists refused"] += 1
+                counts["lists rejected"] += 1
 
 
 class SnapshotRequests:
     async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
         """Raises whatever a fault raises."""
-        wishes = RequestQueue()
+        queue = RequestQueue()
         for at in range(inputs):
-            wish = encode_record(SnapshotRequest(_metadata(random), "listed", random.randint(0, 10**6)))
-            wish = random.choice((mutation.of_json, mutation.of_bytes))(random, wish)
+            request = encode_record(SnapshotRequest(_metadata(random), "listed", random.randint(0, 10**6)))
+            request = random.choice((mutation.of_json, mutation.of_bytes))(random, request)
             try:
-                wishes.add(records.decode_snapshot_request(wish), float(at))
-                counts["wishes read"] += 1
+                queue.add(records.decode_snapshot_request(request), float(at))
+                counts["requests read"] += 1
             except Undecodable:
-                counts["wishes refused"] += 1
+                counts["requests rejected"] += 1
             for protocol in get_args(ProtocolName):
-                taken = wishes.take(protocol, 10, random.randint(0, 10**6), float(at))
-                wishes.requeue(taken, float(at))
+                taken = queue.take(protocol, 10, random.randint(0, 10**6), float(at))
+                queue.requeue(taken, float(at))
 
 
 def _applied(held: FullList, subject: str, payload: bytes) -> FullList:

@@ -1,4 +1,4 @@
-"""What goes wrong with bytes, with frames and with JSON: small changes, all from one source of randomness."""
+"""Small random changes of bytes, frames and JSON."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def of_bytes(random: Random, data: bytes, foreign: Sequence[bytes] = ()) -> byte
 
 
 def of_pieces(random: Random, pieces: Sequence[T]) -> list[T]:
-    """PoolState frames are lost, doubled, or change places."""
+    """Whole pieces are lost, doubled, or swapped."""
     changed = list(pieces)
     at, other = random.randrange(len(changed)), random.randrange(len(changed))
     match random.randrange(5):
@@ -54,7 +54,7 @@ def of_pieces(random: Random, pieces: Sequence[T]) -> list[T]:
 
 
 def of_json(random: Random, data: bytes) -> bytes:
-    """A value somewhere inside is dropped, doubled or becomes a strange one; what is no JSON is changed as bytes."""
+    """One value inside is dropped, doubled or replaced; what is not JSON is changed as bytes."""
     try:
         whole = json.loads(data)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A chain of ours: blocks mined by hand and taken back."""
+"""Blocks on anvil: mined on demand, rewound and replaced."""
 
 import threading
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.programs import trader
 
 TRADER = "0x00000000000000000000000000000000000a4e4a"
-"""Owns every factory, token and position; it is code of ours, impersonated, so it needs no router."""
+"""Owns every factory, token and position; it runs code of ours and is impersonated, so it needs no router."""
 GAS_PER_TRANSACTION = 20_000_000
 
 
@@ -31,8 +31,8 @@ class Chain:
     def __init__(self, rpc: Rpc) -> None:
         self.rpc = rpc
         self.head_lock = threading.Lock()
-        """Held while a block comes or goes. anvil answers a call on its head from the block that it is just making,
-        whatever hash the call names (1.7.1); a reader in another thread holds this lock to be told the truth."""
+        """Held while the head changes. anvil (1.7.1) answers a call on its head from the block that it is just making,
+        whatever hash the call names; a reader in another thread holds this lock for a right answer."""
         for method, parameters in (
             ("evm_setAutomine", [False]),
             ("anvil_setCode", [TRADER, "0x" + trader().hex()]),

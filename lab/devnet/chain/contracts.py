@@ -1,4 +1,4 @@
-"""The real Uniswap and PancakeSwap contracts on a chain of ours, and the pools that the demo begins with."""
+"""The real Uniswap and PancakeSwap contracts on a chain of ours, and its first pools."""
 
 from typing import Any, Self
 
@@ -139,13 +139,13 @@ def first_pools(chain: Chain, contracts: Contracts) -> list[Pool]:
 
 def create_v2(chain: Chain, contracts: Contracts, token0: str, token1: str) -> Pool:
     chain.succeed([Transaction(contracts.v2_factory, calldata("createPair(address,address)", token0, token1))])
-    pair = _asked(chain, contracts.v2_factory, calldata("getPair(address,address)", token0, token1))
+    pair = _address_from(chain, contracts.v2_factory, calldata("getPair(address,address)", token0, token1))
     return Pool(PoolId(pair), "v2", pair, token0, token1, contracts.v2_factory)
 
 
 def create_v3(chain: Chain, factory: str, tokens: tuple[str, str], fee: int, *, at_tick: int) -> Pool:
     chain.succeed([Transaction(factory, calldata("createPool(address,address,uint24)", *tokens, fee))])
-    pool = _asked(chain, factory, calldata("getPool(address,address,uint24)", *tokens, fee))
+    pool = _address_from(chain, factory, calldata("getPool(address,address,uint24)", *tokens, fee))
     chain.succeed([Transaction(pool, calldata("initialize(uint160)", sqrt_ratio_at_tick(at_tick)))])
     spacing = words(chain.rpc.call("eth_call", {"to": pool, "data": calldata("tickSpacing()")}, "latest"))[0]
     return Pool(PoolId(pool), "v3", pool, *tokens, factory, fee, spacing)
@@ -186,5 +186,5 @@ def set_dynamic_fee(chain: Chain, pool: Pool, fee: int) -> None:
     chain.mine()
 
 
-def _asked(chain: Chain, to: str, data: str) -> str:
+def _address_from(chain: Chain, to: str, data: str) -> str:
     return address(words(chain.rpc.call("eth_call", {"to": to, "data": data}, "latest"))[0])

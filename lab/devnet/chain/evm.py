@@ -20,7 +20,7 @@ class Rpc:
     def __init__(self, url: str, timeout_s: float = 60) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or parts.hostname is None:
-            raise ValueError(f"the demo's node is reached over http://, not {url}")
+            raise ValueError(f"the node is reached over http://, not {url}")
         self.url = url
         self._path = parts.path or "/"
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)

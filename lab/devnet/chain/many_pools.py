@@ -1,4 +1,4 @@
-"""A chain with very many pools: real contracts, real positions, made at random and as fast as anvil takes them."""
+"""Thousands of random pools with real contracts and positions, for benchmarks."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -59,7 +59,7 @@ def _v2_pools(chain: Chain, contracts: Contracts, count: int, chosen: random.Ran
     pairs = list(islice(combinations(contracts.tokens, 2), count))
     factory = contracts.v2_factory
     send(chain, [Transaction(factory, calldata("createPair(address,address)", *pair)) for pair in pairs])
-    found = _asked(chain, factory, [calldata("getPair(address,address)", *pair) for pair in pairs])
+    found = _addresses_from(chain, factory, [calldata("getPair(address,address)", *pair) for pair in pairs])
     pools = [Pool(PoolId(at), "v2", at, *pair, factory) for at, pair in zip(found, pairs, strict=True)]
     amounts = [(chosen.randrange(10**9, 10**24), chosen.randrange(10**9, 10**24)) for _ in pools]
     send(chain, [each for pool, some in zip(pools, amounts, strict=True) for each in v2_mint(pool, *some)])
@@ -70,7 +70,7 @@ def _v3_pools(chain: Chain, contracts: Contracts, count: int, chosen: random.Ran
     keys = list(islice(((*pair, fee) for pair in combinations(contracts.tokens, 2) for fee in FEES), count))
     factory = contracts.v3_factory
     send(chain, [Transaction(factory, calldata("createPool(address,address,uint24)", *key)) for key in keys])
-    found = _asked(chain, factory, [calldata("getPool(address,address,uint24)", *key) for key in keys])
+    found = _addresses_from(chain, factory, [calldata("getPool(address,address,uint24)", *key) for key in keys])
     send(chain, [Transaction(at, calldata("initialize(uint160)", _price(chosen))) for at in found])
     return [
         Pool(PoolId(at), "v3", at, token0, token1, factory, fee, FEES[fee])
@@ -103,6 +103,6 @@ def _sparse(pool: Pool, chosen: random.Random) -> list[tuple[int, int]]:
     return [full, *((low * pool.tick_spacing, high * pool.tick_spacing) for low, high in ends)]
 
 
-def _asked(chain: Chain, to: str, questions: Sequence[str]) -> list[str]:
-    calls = [("eth_call", [{"to": to, "data": each}, "latest"]) for each in questions]
+def _addresses_from(chain: Chain, to: str, calldatas: Sequence[str]) -> list[str]:
+    calls = [("eth_call", [{"to": to, "data": each}, "latest"]) for each in calldatas]
     return [address(words(answer)[0]) for answer in chain.rpc.batch(calls)]

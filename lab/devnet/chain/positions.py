@@ -1,4 +1,4 @@
-"""What the demo's trader can do to a pool: the transactions of each, ready to be mined."""
+"""What the trader can do to a pool: the transactions of each action."""
 
 from lab.devnet.chain.blocks import TRADER, Transaction
 from lab.devnet.chain.contracts import NATIVE, V4_KEY, Contracts, Pool
@@ -27,8 +27,8 @@ def swap(
 ) -> Transaction:
     """`amount` as V3 means it: positive is the exact input, negative the exact output."""
     if pool.protocol == "v4":
-        wish = (zero_for_one, -amount, sqrt_price_limit_x96)
-        return _v4(contracts.v4_swapper, pool, calldata(V4_SWAP, pool.key, wish, (False, False), b""))
+        parameters = (zero_for_one, -amount, sqrt_price_limit_x96)
+        return _v4(contracts.v4_swapper, pool, calldata(V4_SWAP, pool.key, parameters, (False, False), b""))
     order = (TRADER, zero_for_one, amount, sqrt_price_limit_x96, b"")
     return Transaction(pool.address, calldata("swap(address,bool,int256,uint160,bytes)", *order))
 

@@ -1,4 +1,4 @@
-"""Two EVM programs of the demo's own, where the published contracts bring none.
+"""Two EVM programs that the published contracts lack.
 
 * the trader: an account that acts on pools directly and pays what their mint and swap callbacks ask for;
 * the deployer of PancakeSwap V3 pools: the npm package has the pool and the factory but not the contract between them.
@@ -32,7 +32,7 @@ OPERATIONS = {
     "RETURN": 0xF3,
     "STATICCALL": 0xFA,
 }
-"""DEX callbacks and a constructor's questions need no more."""
+"""All that callbacks and a constructor's reads need."""
 
 IF_CALLED_BACK = "0x43 CALLDATASIZE GT {pay} JUMPI STOP JUMPDEST"
 PAY = """

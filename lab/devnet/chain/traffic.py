@@ -1,4 +1,4 @@
-"""Random traffic on the demo's pools, the same for the same seed and chain: what people do, and what they seldom do."""
+"""Random swaps and liquidity changes, with rare edge cases; the same for the same seed and chain."""
 
 import math
 import random
@@ -13,15 +13,15 @@ from protocols.ticks import sqrt_ratio_at_tick
 Range = tuple[int, int, int]
 """Lower tick, upper tick, salt (0 but in V4)."""
 Heads = Mapping[str, Mapping[str, int]]
-"""Each pool's fields before the block, as `Judge.heads` reads them."""
+"""Each pool's fields before the block, as `ReferenceReader.heads` reads them."""
 UNLIMITED = 2**100
 """More than it takes to go to any price limit."""
 HOME_TICKS = 4_000
-"""Farther than so many ticks from where it began a pool is mostly traded back."""
+"""Beyond so many ticks from its first price a pool is mostly traded back."""
 
 
 class Traffic:
-    """Knows the positions it holds; `remember` and `forget` keep that true through reorgs."""
+    """Tracks the positions it holds; `remember` and `forget` keep them right through reorgs."""
 
     def __init__(self, contracts: Contracts, pools: Sequence[Pool], heads: Heads, seed: int) -> None:
         self._contracts = contracts
@@ -124,7 +124,7 @@ class Traffic:
         return [self._change(pool, where, delta) for delta in deltas[action]]
 
     def _swap(self, pool: Pool, tick: int) -> Transaction:
-        """Often to the very boundary of a tick, now and then far beyond all liquidity."""
+        """Often exactly to the boundary of a tick, sometimes far beyond all liquidity."""
         away = tick - self._home[pool.id]
         down = self._random.random() < (0.5 if abs(away) < HOME_TICKS else 0.9 if away > 0 else 0.1)
         steps = self._random.choices((1, 4, 30, 300, 3000), (30, 30, 25, 12, 3))[0]
@@ -137,7 +137,7 @@ class Traffic:
         return positions.swap(self._contracts, pool, amount, limit, zero_for_one=down)
 
     def _open(self, pool: Pool, tick: int) -> Transaction:
-        """A range around the price, or aside of it; seldom all there is."""
+        """A range around or beside the price; rarely the full range."""
         salt = self._random.randrange(3) if pool.protocol == "v4" else 0
         if self._random.random() < 0.03:
             return self._change(pool, (*self._usable(pool, -MAX_TICK, MAX_TICK), salt), 10**10)

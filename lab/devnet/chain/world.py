@@ -1,4 +1,4 @@
-"""The demo's chain as a whole: contracts, pools, traffic, reorgs, and the judge of what it should look like."""
+"""A chain with contracts, pools, traffic and reorgs, and the reader of its true state."""
 
 from typing import Literal
 

@@ -16,14 +16,14 @@ class PoolComparison(msgspec.Struct, frozen=True):
 
 
 def compare_pools(
-    served: WorkerClient, judge: ReferenceReader, pools: Sequence[Pool], block_hash: str
+    served: WorkerClient, reference: ReferenceReader, pools: Sequence[Pool], block_hash: str
 ) -> list[PoolComparison]:
     """Every field of every pool at one block, which must be the block that is served."""
-    return [_verdict(served, judge, pool, block_hash) for pool in pools]
+    return [_compare(served, reference, pool, block_hash) for pool in pools]
 
 
-def _verdict(served: WorkerClient, judge: ReferenceReader, pool: Pool, block_hash: str) -> PoolComparison:
-    truth = judge.truth(pool, block_hash)
+def _compare(served: WorkerClient, reference: ReferenceReader, pool: Pool, block_hash: str) -> PoolComparison:
+    truth = reference.truth(pool, block_hash)
     found = served.get(f"/pools/{pool.id}/")
     if found is None or found["state"] is None:
         return PoolComparison(pool, 0, (f"not served: {found['reason'] if found else 'unknown'}",))

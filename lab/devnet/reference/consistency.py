@@ -15,9 +15,9 @@ from lab.devnet.reference.worker_client import Answer, WorkerClient
 
 
 class ConsistencyChecker(threading.Thread):
-    """Asks for random pools until stopped, and compares each answer with the chain at the block that the answer names.
+    """Queries random pools until stopped, and compares each answer with the chain at the block that it names.
 
-    A block that is gone from the node by then is compared with what the chain said while it had it.
+    Where a reorg has removed that block from the node, the archive of the world stands in for it.
     """
 
     def __init__(self, urls: Sequence[str], world: World) -> None:
@@ -26,7 +26,7 @@ class ConsistencyChecker(threading.Thread):
         self.wrong: list[str] = []
         self._served = [WorkerClient(url) for url in urls]
         self._world = world
-        self._judge = ReferenceReader(Rpc(world.chain.rpc.url), world.contracts.multicall)
+        self._reference = ReferenceReader(Rpc(world.chain.rpc.url), world.contracts.multicall)
         self._pools = list(world.pools)
         self._random = random.Random(len(world.pools))
         self._stopping = threading.Event()
@@ -35,7 +35,7 @@ class ConsistencyChecker(threading.Thread):
     def run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._look(self._random.choice(self._pools))
+                self._check_pool(self._random.choice(self._pools))
             except HTTPError as error:
                 self.wrong.append(f"{error.url} answers with {error.code} {error.reason}")
         self._completed = True
@@ -44,23 +44,23 @@ class ConsistencyChecker(threading.Thread):
         self._stopping.set()
         self.join()
         if not self._completed:
-            self.wrong.append("the watch itself broke; its traceback stands above")
+            self.wrong.append("the checker itself failed; its traceback is above")
 
-    def _look(self, pool: Pool) -> None:
+    def _check_pool(self, pool: Pool) -> None:
         served = self._random.choice(self._served)
         found = served.get(f"/pools/{pool.id}/")
         if found is None or found["state"] is None:
             self.counts["waiting" if found else "no answer"] += 1
             self._stopping.wait(0.05)
             return
-        self._judge_answer(pool, found)
+        self._check_answer(pool, found)
         back = max(0, found["block"]["number"] - self._random.randrange(12))
         for path in (f"/pools/{pool.id}/?at={back}", f"/pools/{pool.id}/ticks/", f"/pools/{pool.id}/ticks/?at={back}"):
             answer = served.get(path)
             if answer is not None and (answer.get("state") or answer.get("ticks")):
-                self._judge_answer(pool, answer)
+                self._check_answer(pool, answer)
 
-    def _judge_answer(self, pool: Pool, answer: Answer) -> None:
+    def _check_answer(self, pool: Pool, answer: Answer) -> None:
         block_hash = answer["block"]["hash"]
         differences = self._against_chain(pool, answer, block_hash)
         if differences is None:
@@ -72,10 +72,10 @@ class ConsistencyChecker(threading.Thread):
     def _against_chain(self, pool: Pool, answer: Answer, block_hash: str) -> list[str] | None:
         with suppress(CallFailed), self._world.chain.head_lock:
             if "state" in answer:
-                truth = self._judge.fields(pool, block_hash)
+                truth = self._reference.fields(pool, block_hash)
                 self.counts["states compared"] += 1
                 return field_differences(answer["state"], truth)
-            truth = self._judge.truth(pool, block_hash)
+            truth = self._reference.truth(pool, block_hash)
             self.counts["tick lists compared"] += 1
             return tick_differences(answer["ticks"], truth)
         return None

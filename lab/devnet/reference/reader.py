@@ -1,6 +1,6 @@
-"""The judge: what the chain says of a pool at one block, asked of the contracts, and where a served state differs.
+"""A pool's true state at one block, read from the contracts, and how a served state differs from it.
 
-It shares no code with what it judges: getters of V2 and V3, `extsload` with slots worked out here for V4. Every read
+It shares no code with what it checks: getters of V2 and V3, `extsload` with slots worked out here for V4. Every read
 names the block by its hash, and every word of the tick bitmap is read.
 """
 
@@ -57,13 +57,13 @@ class ReferenceReader:
 
     def _v3_bitmap(self, pool: Pool, block_hash: str) -> dict[int, int]:
         numbers = _word_numbers(pool.tick_spacing)
-        asked = [_call_of("tickBitmap(int16)", number) for number in numbers]
-        answers = self._ask(pool.address, asked, 1, block_hash)
+        calls = [_call_of("tickBitmap(int16)", number) for number in numbers]
+        answers = self._call_many(pool.address, calls, 1, block_hash)
         return {number: answer[0] for number, answer in zip(numbers, answers, strict=True)}
 
     def _v3_ticks(self, pool: Pool, ticks: list[int], block_hash: str) -> Iterable[tuple[int, int, int]]:
-        asked = [_call_of("ticks(int24)", tick) for tick in ticks]
-        answers = self._ask(pool.address, asked, 8, block_hash)
+        calls = [_call_of("ticks(int24)", tick) for tick in ticks]
+        answers = self._call_many(pool.address, calls, 8, block_hash)
         return ((tick, words_[0], signed(words_[1])) for tick, words_ in zip(ticks, answers, strict=True))
 
     def _v4_bitmap(self, pool: Pool, block_hash: str) -> dict[int, int]:
@@ -83,7 +83,7 @@ class ReferenceReader:
             loaded += words(self._rpc.call("eth_call", {"to": manager, "data": data}, _at(block_hash)))[2:]
         return loaded
 
-    def _ask(self, to: str, calls: Sequence[bytes], answer_words: int, block_hash: str) -> list[list[int]]:
+    def _call_many(self, to: str, calls: Sequence[bytes], answer_words: int, block_hash: str) -> list[list[int]]:
         """Getters of one contract, each answering `answer_words` words."""
         answers: list[list[int]] = []
         for start in range(0, len(calls), CALLS_PER_REQUEST):
@@ -121,9 +121,9 @@ def _at(block: str) -> Any:
 
 def _head_calls(pool: Pool) -> list[dict[str, str]]:
     if pool.protocol == "v2":
-        asked = [calldata("getReserves()")]
+        calls = [calldata("getReserves()")]
     elif pool.protocol == "v3":
-        asked = [calldata("slot0()"), calldata("liquidity()")]
+        calls = [calldata("slot0()"), calldata("liquidity()")]
     else:
         base = _v4_base(pool.id)
         asked = [calldata("extsload(bytes32)", slot.to_bytes(32, "big")) for slot in (base, base + 3)]

@@ -1,4 +1,4 @@
-"""What stands on the topic `chain`, held against the node: every block on every partition, and each once."""
+"""The topic `chain` compared with the node: every block on every partition, once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NUMBERS_PER_REQUEST = 500
 
 
 class PartitionContinuity:
-    """One partition, followed from its first record to its last."""
+    """One partition, read from its first record."""
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -38,7 +38,7 @@ class PartitionContinuity:
             case Update():
                 self._updates.add((record.block.hash, record.pool, record.part))
                 return []
-            case Gap() if self.heads and record.first <= min(self.heads):  # all that ever stood here is replaced
+            case Gap() if self.heads and record.first <= min(self.heads):  # replaces everything published so far
                 self._cut(record.first - 1)
                 return []
             case Gap():
@@ -70,7 +70,7 @@ class PartitionContinuity:
 
 
 class TopicContinuity:
-    """Reads on from where it read to, and remembers nothing but the heads."""
+    """Reads each time from where it stopped, and keeps only the heads."""
 
     def __init__(self, settings: Settings, rpc: Rpc) -> None:
         self._settings = settings
@@ -105,7 +105,7 @@ class TopicContinuity:
         await consumer.start()
         try:
             wrong = await self._follow(consumer, names.chain)
-            return wrong + await self._buried(consumer, names.dead_letters)
+            return wrong + await self._new_dead_letters(consumer, names.dead_letters)
         finally:
             await consumer.stop()
 
@@ -122,7 +122,7 @@ class TopicContinuity:
                     wrong += at[partition].follow(record.offset, chain_record(record.value or b""))
         return wrong
 
-    async def _buried(self, consumer: AIOKafkaConsumer, topic: str) -> list[str]:
+    async def _new_dead_letters(self, consumer: AIOKafkaConsumer, topic: str) -> list[str]:
         partitions = await self._partitions_of(consumer, topic)
         ends = sum((await consumer.end_offsets(partitions)).values())
         more, self._dead_letters = ends - self._dead_letters, ends

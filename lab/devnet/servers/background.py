@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for what goes on beside a program that is not asynchronous."""
+"""An event loop in a thread of its own, beside a synchronous program."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ class BackgroundLoop:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Returns when it is done there."""
+        """Its result; blocks until it is done."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -24,7 +24,7 @@ class BackgroundLoop:
         self.run(self._begin(work))
 
     def stop(self) -> None:
-        """Cancels all that runs there, and waits for its end."""
+        """Cancels every task and waits for its end."""
         self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -1,4 +1,4 @@
-"""A node that cannot be relied on: a TCP proxy before a real one; it refuses, cuts, lags, is silent or only errs."""
+"""A faulty node: a TCP proxy before a real one that refuses, cuts, lags, goes silent or answers with errors."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from lab.devnet.servers.background import BackgroundLoop
 
 Mode = Literal["passing", "refusing", "cutting", "lagging", "silent", "unavailable", "failing"]
-"""Unavailable: HTTP 503. Failing: every JSON-RPC request gets an error. The rest is what happens to the bytes."""
+"""Unavailable: HTTP 503. Failing: every JSON-RPC request gets an error. The others act on the bytes."""
 
 CUT_EVERY_S = 0.4
 CHUNK_BYTES = 2**16
@@ -39,7 +39,7 @@ class NodeProxy:
         return f"http://127.0.0.1:{self._port}"
 
     def set_mode(self, mode: Mode, lag_s: float = 0.0) -> None:
-        self._background.run(self._become(mode, lag_s))
+        self._background.run(self._set_mode(mode, lag_s))
 
     def stop(self) -> None:
         self.set_mode("refusing")
@@ -50,7 +50,7 @@ class NodeProxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
-    async def _become(self, mode: Mode, lag_s: float) -> None:
+    async def _set_mode(self, mode: Mode, lag_s: float) -> None:
         self._mode, self._lag_s = mode, lag_s
         if mode == "refusing" and self._server is not None:
             self._server.close()

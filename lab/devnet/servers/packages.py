@@ -31,12 +31,12 @@ ANVIL_VERSION = "1.7.1"
 
 
 class NotInstalled(Exception):
-    """A program that the demo and the tests need could not be had; the sentence says which and what to do."""
+    """A program that the demo and the tests need is missing; the sentence says which and what to do."""
 
 
 @contextmanager
 def exclusive(name: str) -> Iterator[None]:
-    """One process at a time: two test runs must not install over each other."""
+    """One process at a time, so that two test runs do not install over each other."""
     STACK.mkdir(exist_ok=True)
     with (STACK / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -106,7 +106,7 @@ def node_modules() -> Path:
 def _npm(*arguments: str) -> None:
     done = npm(arguments, return_completed_process=True, cwd=HERE, capture_output=True, text=True)
     if done.returncode != 0:
-        raise NotInstalled(f"`npm {' '.join(arguments)}` in demo/ failed:\n{done.stdout}{done.stderr}")
+        raise NotInstalled(f"`npm {' '.join(arguments)}` in lab/devnet/servers/ failed:\n{done.stdout}{done.stderr}")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Processes of ours: started in a group of their own, ended by that group, and ports for them."""
+"""Child processes in groups of their own, which end with us, and free ports."""
 
 import os
 import random
@@ -14,11 +14,11 @@ from pathlib import Path
 
 
 class NotStarted(Exception):
-    """A process ended, or was not ready in time; carries the end of what it printed."""
+    """A process ended, or was not ready in time; the message has the last lines of its log."""
 
 
 class Guard:
-    """A process that ends the others when we are gone without having done so: killed, or crashed."""
+    """Kills the child processes that are left when this process has been killed or has crashed."""
 
     PROGRAM = """
 import os, signal, sys
@@ -38,12 +38,12 @@ for group in groups:
         self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, text=True)
 
     def watch(self, group: int) -> None:
-        self._tell(group)
+        self._send(group)
 
     def release(self, group: int) -> None:
-        self._tell(-group)
+        self._send(-group)
 
-    def _tell(self, group: int) -> None:
+    def _send(self, group: int) -> None:
         assert self._popen.stdin is not None
         self._popen.stdin.write(f"{group}\n")
         self._popen.stdin.flush()
@@ -93,7 +93,7 @@ class Process:
         return None
 
     def terminate(self) -> None:
-        """SIGTERM, without waiting for what comes of it."""
+        """SIGTERM, without waiting."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""Our own processes on the demo's servers: feed, bridge, scraper, workers; each with a log of its own."""
+"""The system's own processes: feed, bridge, scraper, workers; each with a log file."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from settings import Settings
 
 
 class ProcessEnded(Exception):
-    """A process of ours ended that should not have."""
+    """A process ended that should run."""
 
 
 class System:
@@ -20,7 +20,7 @@ class System:
         self.urls = [f"http://{settings.web_host}:{port}" for port in web_ports]
         self.processes: dict[str, Process] = {}
         self._spare = spare
-        """Of a second feed and a second bridge on it."""
+        """Settings of a second feed and bridge."""
         self._logs = logs
         self._web_ports = {f"worker-{port}": port for port in web_ports}
 
@@ -45,7 +45,7 @@ class System:
                 )
 
     def stop(self) -> None:
-        """Those that serve end last; all of them have ended after it."""
+        """All have ended afterwards."""
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
@@ -54,7 +54,7 @@ class System:
 
 @contextmanager
 def system(settings: Settings, workers: int, logs: Path, spare: Settings | None = None) -> Iterator[System]:
-    """Not started yet; `settings.web_port` is the first worker's, the others get free ones."""
+    """Nothing is started yet; the first worker gets `settings.web_port`, the others free ports."""
     ports = [settings.web_port, *(free_port() for _ in range(workers - 1))]
     with ExitStack() as stack:
         ours = System(settings, ports, logs, spare)
@@ -63,6 +63,6 @@ def system(settings: Settings, workers: int, logs: Path, spare: Settings | None 
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """What makes a process read exactly these settings, whatever else is in .env."""
+    """Makes a process read exactly these settings, whatever .env says."""
     explicit = {f"ARENA_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
     return {**os.environ, **explicit}

@@ -1,4 +1,4 @@
-"""The demo as a publisher of whitelists: full lists on NATS, kept by JetStream for whoever comes late."""
+"""Publishes full whitelists on NATS, where JetStream keeps them for late subscribers."""
 
 import json
 import time
