@@ -121,9 +121,9 @@ def _at(block: str) -> Any:
 
 def _head_calls(pool: Pool) -> list[dict[str, str]]:
     if pool.protocol == "v2":
-        calls = [calldata("getReserves()")]
+        asked = [calldata("getReserves()")]
     elif pool.protocol == "v3":
-        calls = [calldata("slot0()"), calldata("liquidity()")]
+        asked = [calldata("slot0()"), calldata("liquidity()")]
     else:
         base = _v4_base(pool.id)
         asked = [calldata("extsload(bytes32)", slot.to_bytes(32, "big")) for slot in (base, base + 3)]
