@@ -21,7 +21,7 @@ class Ownership:
 
     def urls(self) -> dict[int, str]:
         owners = self._app.router.table_metadata(self._table.name)
-        changelog = self._table.changelog
+        changelog = self._table.changelog_topic_name
         return {
             partition: str(url).rstrip("/") for url, topics in owners.items() for partition in topics.get(changelog, ())
         }

@@ -1,4 +1,4 @@
-"""The Faust application whose table survives whatever fails."""
+"""The Faust application of a durable table: its defaults, and how it starts and stops."""
 
 import logging
 import os
@@ -8,10 +8,10 @@ from typing import Any
 
 import faust
 
+from streams.kafka.log_throttle import throttle
 from tables.durable.chunks import Processor
-from tables.durable.quiet import quieten
+from tables.durable.consumer import Transport
 from tables.durable.table import DurableTable
-from tables.durable.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +19,10 @@ LARGEST_RECORD_BYTES = 32 * 2**20
 FETCH_BYTES = 4 * 2**20
 """Of one partition at once; a record larger than that arrives all the same, alone."""
 BATCH_BYTES = 512 * 2**10
-PRODUCER_PATIENCE_S = 120.0
-"""A record that Kafka does not take for so long ends the worker."""
+PRODUCER_TIMEOUT_S = 120.0
+"""A record that Kafka does not acknowledge in this time ends the worker."""
 COMPACTION_LAG_MS = 6 * 60 * 60 * 1000
-"""An older write of a worker that woke up late must not be the only one that compaction leaves."""
+"""Compaction must not leave the older write of a worker that was frozen as the only one."""
 SEGMENT_MS = 6 * 60 * 60 * 1000
 STOPPING_S = 12.0
 """Less than process managers wait before they kill. Faust has no end of its own where Kafka does not answer."""
@@ -39,7 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "consumer_max_fetch_size": FETCH_BYTES,
     "producer_max_batch_size": BATCH_BYTES,
     "producer_max_request_size": LARGEST_RECORD_BYTES,
-    "producer_request_timeout": PRODUCER_PATIENCE_S,
+    "producer_request_timeout": PRODUCER_TIMEOUT_S,
     "producer_linger": 0.0,
 }
 
@@ -50,7 +50,7 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
 
     def __init__(self, id: str, **options: Any) -> None:  # noqa: A002 faust's name for it
         super().__init__(id, **{**DEFAULTS, **options})
-        quieten(logging.getLogger("aiokafka"))
+        throttle(logging.getLogger("aiokafka"))
 
     def durable_table(self, name: str, processor: Processor, contiguous: Iterable[str]) -> DurableTable:
         """Topics that are not `contiguous` may be compacted. Once per application."""
@@ -85,7 +85,7 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
 
     async def on_stop(self) -> None:
         """While the producer and the databases are still there."""
-        await self.durable.release()
+        await self.durable.tasks.release()
         await super().on_stop()
 
     def _new_transport(self) -> Transport:
@@ -93,5 +93,5 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
 
 
 def _end() -> None:
-    log.critical("this worker ends without a farewell to Kafka: it was told to stop %.0f s ago", STOPPING_S)
+    log.critical("this worker ends without leaving its group: it did not stop in %.0f s", STOPPING_S)
     os._exit(1)

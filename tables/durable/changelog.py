@@ -6,10 +6,16 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
-from tables.durable.database import Stamped
-from tables.durable.stamps import HEADER, Unstamped, header_stamp, stamp_bytes
+from tables.durable.database import Stamp, Stamped, stamp_bytes, stamp_of
 
+HEADER = "stamp"
+"""Of changelog records, so that deletions have a stamp too."""
 READ_TIMEOUT_S = 60.0
+
+
+class Unstamped(Exception):
+    def __init__(self, topic: str, partition: int, offset: int) -> None:
+        super().__init__(f"changelog {topic} partition {partition} record {offset} was not written by this application")
 
 
 class Written(NamedTuple):
@@ -76,3 +82,10 @@ def stamped(record: ConsumerRecord) -> Stamped:
     if stamp is None or record.key is None:
         raise Unstamped(record.topic, record.partition, record.offset)
     return Stamped(record.key, record.value, stamp)
+
+
+def header_stamp(headers: Sequence[tuple[str, bytes]]) -> Stamp | None:
+    for name, value in headers:
+        if name == HEADER:
+            return stamp_of(value)
+    return None

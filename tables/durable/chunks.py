@@ -5,6 +5,9 @@ from typing import NamedTuple, Protocol
 
 from aiokafka import ConsumerRecord
 
+CHUNK_RECORDS = 2000
+CHUNK_BYTES = 4 * 2**20
+
 
 class Chunk(NamedTuple):
     """Records of one topic and partition, as they lie in the log."""
@@ -16,13 +19,13 @@ class Chunk(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """A chunk on its way from the consumer to where it is applied."""
+    """A chunk on its way from the consumer to the task that applies it."""
 
     chunk: Chunk
     start: int
     """All records that the log holds from this offset up to the chunk's last one are in the chunk."""
     seek: int
-    """Which seek of the partition the chunk was fetched after."""
+    """The number of the seek after which it was fetched."""
 
     @property
     def end(self) -> int:
@@ -75,3 +78,18 @@ class Processor(Protocol):
     def revoked(self, partition: int) -> None:
         """The partition is no longer assigned to this worker: drop what is cached of it."""
         ...
+
+
+def cut(records: Sequence[ConsumerRecord]) -> Iterator[list[ConsumerRecord]]:
+    """Into chunks of bounded length and bytes; a record larger than that is a chunk of its own."""
+    part: list[ConsumerRecord] = []
+    size = 0
+    for record in records:
+        length = len(record.value or b"")
+        if part and (len(part) == CHUNK_RECORDS or size + length > CHUNK_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += length
+    if part:
+        yield part

@@ -1,24 +1,23 @@
-"""Delivers chunks instead of records, and reads on from where the state is, not from what was committed."""
+"""Faust's transport, with a consumer that delivers chunks and reads on from where the state is, not from commits."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.kafka.groups import raise_group_failure
-from tables.durable.chunks import Chunk, Fetched
-from tables.durable.table import DurableTable
+from tables.durable.chunks import Fetched
+from tables.durable.partition_tasks import PartitionTasks
+from tables.durable.seeking import Seeking
 
 log = logging.getLogger(__name__)
 
-CHUNK_RECORDS = 2000
-CHUNK_BYTES = 4 * 2**20
 BACKLOG_CHUNKS = 4
 """Nothing more is fetched for a partition with so many chunks waiting."""
 POLL_S = 0.25
@@ -72,55 +71,44 @@ class NothingRead(dict[TP, int | None]):
 class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
     """A message is a Fetched of one partition; its offset is that of the last record."""
 
-    seeks = 0
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.seeking = Seeking(super().seek_wait)
         self._read_offset = NothingRead()
         self._assigned = False
-        self._fetching = asyncio.Lock()
         self._room = asyncio.Event()
         self._held: set[TP] = set()
-        self._next: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     @property
-    def _table(self) -> DurableTable:
-        table: DurableTable = self.app.durable
-        return table
+    def _partition_tasks(self) -> PartitionTasks:
+        tasks: PartitionTasks = self.app.durable.tasks
+        return tasks
 
     # seeking
 
     async def perform_seek(self) -> None:
         """To where the state is, once it is recovered. Faust's own goes to the committed offsets.
 
-        Nothing raised here would be seen by anyone, so it ends the worker. A recovery that a rebalance has overtaken
-        ends here too, and is left to the next one.
+        Faust does not look at what is raised here, so it ends the worker. A recovery that a rebalance has overtaken
+        ends here too; the next one takes the partitions over.
         """
         if not self._assigned:
             return
         sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         try:
             async with asyncio.timeout(self.app.conf.broker_request_timeout * 0.9):
-                positions = await self._table.take_over(sources)
-                if positions:
-                    await self.seek_wait(positions)
-                    self._table.start_lanes(self.seeks)
+                await self._partition_tasks.take_over(sources)
         except Exception as error:
             log.exception("partitions %s cannot be taken over", sorted({tp.partition for tp in sources}))
             await self.app.crash(error)
             raise
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Never while a fetch is in hand: its records could not be told from those after the seek."""
-        if not partitions:
-            return
-        async with self._fetching:
-            await super().seek_wait(partitions)
-            self.seeks += 1
-            self._next.update(partitions)
+        if partitions:
+            await self.seeking.to(partitions)
 
     # what may be fetched
 
@@ -137,14 +125,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         super().resume_partitions(held & self.assignment())
         self._room.set()
 
-    def room(self) -> None:
+    def chunk_applied(self) -> None:
+        """A task has room for more."""
         self._room.set()
 
-    def _wanted(self) -> set[TP]:
+    def _fetchable(self) -> set[TP]:
         return {tp for tp in self._active_partitions if self._is_changelog_tp(tp) or self._has_room(tp.partition)}
 
     def _has_room(self, partition: int) -> bool:
-        return self._table.backlog(partition) < BACKLOG_CHUNKS
+        return self._partition_tasks.backlog(partition) < BACKLOG_CHUNKS
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """The chunk in hand is finished while the partition is still ours."""
@@ -152,7 +141,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         self.stop_flow()
         self.app.flow_control.suspend()
         self._held.clear()
-        await self._table.release()
+        await self._partition_tasks.release()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -174,19 +163,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
 
     async def _fetch(self) -> list[tuple[TP, Fetched]]:
         self._room.clear()
-        async with self._fetching:
-            wanted = self._wanted()
-            if wanted:
-                records = await self._getmany(active_partitions=wanted, timeout=POLL_S)
-                return [(tp, each) for tp in records for each in self._chunks(ensure_TP(tp), records[tp])]
+        async with self.seeking.fetching:
+            if fetchable := self._fetchable():
+                records = await self._getmany(active_partitions=fetchable, timeout=POLL_S)
+                tps = {ensure_TP(tp): each for tp, each in records.items()}
+                return [(tp, chunk) for tp in tps for chunk in self.seeking.chunks(tp, tps[tp])]
         await self.wait(self._room, timeout=POLL_S)
         return []
-
-    def _chunks(self, tp: TP, records: list[ConsumerRecord]) -> Iterator[Fetched]:
-        for part in cut(records):
-            start = self._next.get(tp, part[0].offset)
-            self._next[tp] = part[-1].offset + 1
-            yield Fetched(Chunk(tp.topic, tp.partition, part), start, self.seeks)
 
     def _message(self, tp: TP, fetched: Fetched) -> ConsumerMessage:
         last = fetched.chunk.records[-1]
@@ -213,7 +196,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
 
     def _new_offset(self, tp: TP) -> int | None:
         """What is folded and written, whatever the stream has acknowledged."""
-        position = self._table.positions(tp.partition).get(tp.topic)
+        position = self._partition_tasks.positions(tp.partition).get(tp.topic)
         acked = self._acked[tp]
         if position is None or not acked:
             return None
@@ -226,16 +209,30 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         """Faust complains of streams by their acknowledgements, which say nothing here."""
 
 
-def cut(records: list[ConsumerRecord]) -> Iterator[list[ConsumerRecord]]:
-    """Into chunks of bounded length and bytes; a record larger than that is a chunk of its own."""
-    part: list[ConsumerRecord] = []
-    size = 0
-    for record in records:
-        length = len(record.value or b"")
-        if part and (len(part) == CHUNK_RECORDS or size + length > CHUNK_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(record)
-        size += length
-    if part:
-        yield part
+class Producer(driver.Producer):  # type: ignore[misc] # faust is not typed
+    def _settings_extra(self) -> dict[str, Any]:
+        """A retry must not write a batch twice, and none may be lost with a broker."""
+        return {"acks": "all", "enable_idempotence": True}
+
+    async def on_start(self) -> None:
+        """The first of the worker's parts to need Kafka."""
+        try:
+            await super().on_start()
+        except KafkaConnectionError as error:
+            servers = ", ".join(driver.server_list(self.transport.url, self.transport.default_port))
+            log.critical("Kafka at %s does not answer (%s); start it, or correct the address", servers, error)
+            raise SystemExit(1) from error
+
+
+class Transport(driver.Transport):  # type: ignore[misc] # faust is not typed
+    Consumer = Consumer
+    Producer = Producer
+
+    def client_options(self) -> dict[str, Any]:
+        """For a client of our own beside Faust's."""
+        conf = self.app.conf
+        return {
+            "bootstrap_servers": driver.server_list(self.url, self.default_port),
+            "max_partition_fetch_bytes": conf.consumer_max_fetch_size,
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        }

@@ -1,38 +1,60 @@
 """One partition's RocksDB: rows with their stamps, the position, and up to where the changelog is in it.
 
-A stored value is a stamp and the row. A deleted row leaves a tombstone, its stamp, under `!dead/` for some hours, so
-that an older value that arrives later (a worker that woke up after its partitions had gone to another) cannot revive
-it. Every change is one WriteBatch, the changelog offset included, so rows and offset never disagree.
+A stored value is a stamp and the row. Of two values of one key the one with the higher stamp wins, wherever they meet:
+in recovery, on a standby, in records that another worker wrote to the changelog in between. A deleted row leaves its
+stamp as a tombstone for some hours, so that an older value that arrives later (from a worker that was frozen while its
+partitions went to another) cannot revive it. Every change is one WriteBatch, the changelog offset included, so rows and
+offset never disagree.
 """
 
-import logging
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import rocksdict
 
-from tables.durable.stamps import STAMP_BYTES, ZERO, Stamp, stamp_bytes, stamp_of
-
-log = logging.getLogger(__name__)
+from tables.durable.rocksdb import open_directory, read_error
 
 OWN = b"!"
 """Keys that begin with it are not the application's."""
 POSITION = b"!position"
 OFFSET = b"!offset"
-DEAD = b"!dead/"
+TOMBSTONE = b"!dead/"
 
-CACHE_BYTES = 32 * 2**20
-MEMTABLE_BYTES = 16 * 2**20
-OPEN_FILES = 256
-LOG_BYTES = 2**20
-BLOOM_BITS_PER_KEY = 10.0
-CORRUPTION = "Corruption"
-"""How RocksDB's errors of that kind begin."""
-MARK = "DAMAGED"
 TOMBSTONE_S = 6 * 60 * 60.0
 """How long an older write can still turn up: as long as the changelog is kept from compaction."""
+
+
+_stamp = struct.Struct(">IQ")
+STAMP_BYTES = _stamp.size
+
+
+class Stamp(NamedTuple):
+    """Who wrote a row, and when."""
+
+    epoch: int
+    """Of the writer, raised whenever the partition is taken over."""
+    sequence: int
+    """Of the writer's chunks."""
+
+    def next(self) -> "Stamp":
+        return Stamp(self.epoch, self.sequence + 1)
+
+
+ZERO = Stamp(0, 0)
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Up to where a partition's rows are folded: the row that is written last."""
+
+    offsets: dict[str, int]
+    """Source topic to the offset of the next record."""
+    writer: str
+    """Tells two writers of one epoch apart."""
 
 
 class Stamped(NamedTuple):
@@ -43,20 +65,10 @@ class Stamped(NamedTuple):
 
 
 class Merge(NamedTuple):
-    won: set[bytes]
-    """Keys whose stored row was replaced from the changelog."""
-    lost: set[bytes]
+    replaced: set[bytes]
+    """Keys whose stored row was replaced by one of another writer."""
+    to_rewrite: set[bytes]
     """Keys whose last record in the changelog is not the row that is stored."""
-
-
-class DirectoryTaken(Exception):
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is open in another process; give each worker a data directory of its own")
-
-
-class DirectoryCorrupt(Exception):
-    def __init__(self, path: Path, cause: BaseException) -> None:
-        super().__init__(f"{path} cannot be read ({cause}); the next start sets it aside and reads the changelog again")
 
 
 class Database:
@@ -66,8 +78,8 @@ class Database:
         """Raises DirectoryTaken. What cannot be opened is set aside: its rows are all in the changelog."""
         self.path = path
         self._clock = clock
-        self._db = _open(path)
-        self._dead: dict[bytes, tuple[Stamp, float]] = dict(self._tombstones())
+        self._db = open_directory(path)
+        self._tombstones: dict[bytes, tuple[Stamp, float]] = dict(self._stored_tombstones())
 
     def close(self) -> None:
         self._db.close()
@@ -81,7 +93,7 @@ class Database:
         return None if value is None else value[STAMP_BYTES:]
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key, value in self._from(prefix or OWN):
+        for key, value in self._iterate(prefix or OWN):
             if prefix and not key.startswith(prefix):
                 return
             if not key.startswith(OWN):
@@ -92,8 +104,8 @@ class Database:
         value = self._get(key)
         if value is not None:
             return stamp_of(value)
-        dead = self._dead.get(key)
-        return dead[0] if dead else ZERO
+        tombstone = self._tombstones.get(key)
+        return tombstone[0] if tombstone else ZERO
 
     def position(self) -> tuple[Stamp, bytes] | None:
         value = self._get(POSITION)
@@ -112,66 +124,67 @@ class Database:
         for key, value, stamp in rows:
             if value is not None:
                 batch.put(key, stamp_bytes(stamp) + value)
-                if self._dead.pop(key, None):
-                    batch.delete(DEAD + key)
+                if self._tombstones.pop(key, None):
+                    batch.delete(TOMBSTONE + key)
             else:
                 batch.delete(key)
-                self._dead.pop(key, None)
-                self._dead[key] = stamp, now
-                batch.put(DEAD + key, stamp_bytes(stamp) + str(now).encode())
-        self._bury(batch, now - TOMBSTONE_S)
+                self._tombstones.pop(key, None)
+                self._tombstones[key] = stamp, now
+                batch.put(TOMBSTONE + key, stamp_bytes(stamp) + str(now).encode())
+        self._expire_tombstones(batch, now - TOMBSTONE_S)
         batch.put(OFFSET, str(offset).encode())
         self._db.write(batch)
 
     def merge(self, theirs: Iterable[Stamped], offset: int, ours: Mapping[bytes, Stamped] | None = None) -> Merge:
         """Rows of the changelog, in its order, then rows of ours that lie behind them: the highest stamp wins."""
+        ours = ours or {}
         newest: dict[bytes, Stamped] = {}
-        lost: set[bytes] = set()
+        to_rewrite: set[bytes] = set()
         for row in theirs:
             current = newest[row.key].stamp if row.key in newest else self.stamp(row.key)
             if row.stamp < current:
-                lost.add(row.key)
+                to_rewrite.add(row.key)
                 continue
-            lost.discard(row.key)
+            to_rewrite.discard(row.key)
             newest[row.key] = row
-        for key, row in (ours or {}).items():
-            lost.discard(key)
+        for key, row in ours.items():
+            to_rewrite.discard(key)
             if key not in newest or newest[key].stamp <= row.stamp:
                 newest[key] = row
             else:
-                lost.add(key)
-        won = {key for key, row in newest.items() if row is not (ours or {}).get(key) and row.stamp > self.stamp(key)}
+                to_rewrite.add(key)
+        replaced = {key for key, row in newest.items() if row is not ours.get(key) and row.stamp > self.stamp(key)}
         self.write(newest.values(), offset)
-        return Merge(won, lost)
+        return Merge(replaced, to_rewrite)
 
-    def _bury(self, batch: rocksdict.WriteBatch, before: float) -> None:
-        """Tombstones are in the order of their death, so only the oldest are looked at."""
-        for key in list(self._oldest(before)):
-            del self._dead[key]
-            batch.delete(DEAD + key)
+    def _expire_tombstones(self, batch: rocksdict.WriteBatch, before_s: float) -> None:
+        """They are in the order of their deletion, so only the oldest are looked at."""
+        for key in list(self._oldest(before_s)):
+            del self._tombstones[key]
+            batch.delete(TOMBSTONE + key)
 
-    def _oldest(self, before: float) -> Iterator[bytes]:
-        for key, (_, died) in self._dead.items():
-            if died >= before:
+    def _oldest(self, before_s: float) -> Iterator[bytes]:
+        for key, (_, deleted_s) in self._tombstones.items():
+            if deleted_s >= before_s:
                 return
             yield key
 
-    def _tombstones(self) -> list[tuple[bytes, tuple[Stamp, float]]]:
+    def _stored_tombstones(self) -> list[tuple[bytes, tuple[Stamp, float]]]:
         found = []
-        for key, value in self._from(DEAD):
-            if not key.startswith(DEAD):
+        for key, value in self._iterate(TOMBSTONE):
+            if not key.startswith(TOMBSTONE):
                 break
-            found.append((key[len(DEAD) :], (stamp_of(value), float(value[STAMP_BYTES:]))))
+            found.append((key[len(TOMBSTONE) :], (stamp_of(value), float(value[STAMP_BYTES:]))))
         return sorted(found, key=lambda each: each[1][1])
 
     def _get(self, key: bytes) -> bytes | None:
         try:
             value: bytes | None = self._db.get(key)
         except Exception as error:
-            raise self._read_error(error) from error
+            raise read_error(self.path, error) from error
         return value
 
-    def _from(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _iterate(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
         """rocksdict's own `items` take a block that cannot be read for the end."""
         rows = self._db.iter()
         try:
@@ -181,50 +194,25 @@ class Database:
                 rows.next()
             rows.status()
         except Exception as error:
-            raise self._read_error(error) from error
-
-    def _read_error(self, error: Exception) -> Exception:
-        """RocksDB finds a damaged block only when it reads it."""
-        if CORRUPTION not in str(error):
-            return error
-        (self.path / MARK).touch()
-        return DirectoryCorrupt(self.path, error)
+            raise read_error(self.path, error) from error
 
 
-def _open(path: Path) -> rocksdict.Rdict:
-    if (path / MARK).exists():
-        _set_aside(path, "marked as damaged")
-    try:
-        return rocksdict.Rdict(str(path), options=_options())
-    except Exception as error:  # rocksdict raises nothing more precise
-        if "lock" in str(error).lower():
-            raise DirectoryTaken(path) from error
-        if CORRUPTION not in str(error) and "Invalid argument" not in str(error):
-            raise
-        _set_aside(path, str(error))
-        return rocksdict.Rdict(str(path), options=_options())
+@lru_cache(maxsize=16)  # a chunk's rows have one stamp
+def stamp_bytes(stamp: Stamp) -> bytes:
+    return _stamp.pack(*stamp)
 
 
-def _set_aside(path: Path, cause: str) -> None:
-    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
-    log.warning("%s cannot be opened (%s): set aside as %s and read from the changelog again", path, cause, aside)
-    path.rename(aside)
+def stamp_of(value: bytes) -> Stamp:
+    """Of a stored value, which begins with it, or of a header's value."""
+    return Stamp(*_stamp.unpack_from(value))
 
 
-def _options() -> rocksdict.Options:
-    """Bounded: Faust's own take 2 GiB of cache for each partition."""
-    options = rocksdict.Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_paranoid_checks(True)
-    options.set_max_open_files(OPEN_FILES)
-    options.set_write_buffer_size(MEMTABLE_BYTES)
-    options.set_max_write_buffer_number(2)
-    options.set_max_total_wal_size(4 * MEMTABLE_BYTES)
-    options.set_compression_type(rocksdict.DBCompressionType.lz4())
-    options.set_max_log_file_size(LOG_BYTES)
-    options.set_keep_log_file_num(2)
-    blocks = rocksdict.BlockBasedOptions()
-    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, False)
-    blocks.set_block_cache(rocksdict.Cache(CACHE_BYTES))
-    options.set_block_based_table_factory(blocks)
-    return options
+_position = msgspec.json.Decoder(Position)
+
+
+def position_bytes(position: Position) -> bytes:
+    return msgspec.json.encode(position)
+
+
+def read_position(value: bytes) -> Position:
+    return _position.decode(value)

@@ -1,8 +1,8 @@
-"""One partition while it is ours: its chunks, of all topics, folded one after the other in the order of their arrival.
+"""One partition while it is assigned to this worker: its chunks, of all topics, folded in the order of their arrival.
 
 Per chunk: folded in memory; side records acknowledged; rows acknowledged on the changelog, the position last; one
-WriteBatch. What happens in between is healed when the partition is taken over next: whatever the changelog has and the
-database has not is read again, and whatever is after the position is folded again.
+WriteBatch. A crash in between is healed when the partition is taken over next: what the changelog has and the database
+has not is read again, and what is after the position is folded again.
 """
 
 import asyncio
@@ -14,24 +14,14 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
+from faust.types import TP
 
 from tables.durable.changelog import Written, send_records, send_rows
 from tables.durable.chunks import Fetched, Folded, Processor
-from tables.durable.database import OWN, POSITION, Database, Stamped
-from tables.durable.stamps import Position, Stamp, position_bytes, read_position
+from tables.durable.database import OWN, POSITION, Database, Position, Stamp, Stamped, position_bytes, read_position
+from tables.durable.seeking import Seeking
 
 log = logging.getLogger(__name__)
-
-TRIES = 5
-"""Seeks back to one position, until a missing record is taken to be lost."""
-
-
-class MissingRecords(Exception):
-    def __init__(self, topic: str, partition: int, position: int, first: int) -> None:
-        super().__init__(
-            f"{topic} partition {partition} is folded up to record {position}, and after {TRIES} tries the next one "
-            f"that Kafka gives is {first}, though it says that it has those between"
-        )
 
 
 class ReservedKey(Exception):
@@ -39,7 +29,7 @@ class ReservedKey(Exception):
         super().__init__(f"row {key!r}: keys that begin with {OWN!r} are the durable layer's own")
 
 
-class Gone(NamedTuple):
+class MissingRange(NamedTuple):
     """Records that a topic has no more: first up to, but without, end."""
 
     topic: str
@@ -47,34 +37,38 @@ class Gone(NamedTuple):
     end: int
 
 
-class Surroundings(Protocol):
-    """What a lane needs of the worker around it."""
+class TaskContext(Protocol):
+    """What a task needs of its worker."""
 
-    changelog: str
-    contiguous: frozenset[str]
     processor: Processor
+    contiguous: frozenset[str]
+    """The source topics in which a missing offset is a missing record."""
+
+    @property
+    def changelog(self) -> str: ...
+
+    @property
+    def seeking(self) -> Seeking: ...
 
     def producer(self) -> AIOKafkaProducer: ...
 
     async def read_changelog(self, partition: int, first: int, end: int) -> list[Stamped]: ...
 
-    async def earliest(self, topic: str, partition: int) -> int: ...
+    async def earliest(self, tp: TP) -> int: ...
 
-    async def seek(self, topic: str, partition: int, offset: int) -> None: ...
-
-    def drained(self) -> None:
-        """A lane has room for more."""
+    def chunk_applied(self) -> None:
+        """A task has room for more."""
         ...
 
-    def superseded(self, lane: "PartitionTask") -> None:
-        """Another worker has taken the partition over, and this one has not been told yet."""
+    def fenced(self, task: "PartitionTask") -> None:
+        """Another worker has taken the partition over, and Kafka has not revoked it here yet."""
         ...
 
-    async def crashed(self, error: BaseException) -> None: ...
+    async def crash(self, error: BaseException) -> None: ...
 
 
 class PartitionTask:
-    def __init__(self, partition: int, database: Database, around: Surroundings, generation: int) -> None:
+    def __init__(self, partition: int, database: Database, context: TaskContext, generation: int) -> None:
         stored = database.position()
         self.partition = partition
         self.database = database
@@ -83,17 +77,15 @@ class PartitionTask:
         self.stamp = Stamp(max(stored[0].epoch + 1 if stored else 1, generation), 0)
         self.open = True
         """Nothing is written any more once this is False."""
-        self.seek = 0
-        self._processor = around.processor
-        self._around = around
-        self._begun = False
+        self._processor = context.processor
+        self._context = context
+        self._recovered = False
         self._closing = False
         self._writer = secrets.token_hex(8)
         self._queue: deque[Fetched] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._tries: tuple[str, int, int] = ("", 0, 0)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -106,40 +98,40 @@ class PartitionTask:
             self._queue.append(fetched)
             self._arrived.set()
 
-    async def begin(self, stale: Iterable[bytes], gone: Iterable[Gone]) -> None:
-        """Writes the position with the new epoch, so that whoever takes over next has a higher one.
+    async def take_over(self, to_rewrite: Iterable[bytes], missing: Iterable[MissingRange]) -> None:
+        """Writes the position with the new epoch, so that the next worker to take over has a higher one.
 
-        `stale` are rows whose last record in the changelog is an older write: they are written once more.
+        `to_rewrite` are rows whose last record in the changelog is an older write: they are written once more.
         """
         async with self._busy():
-            await self._assert(stale)
+            await self._rewrite(to_rewrite)
             if not self.open:
                 return
             self._processor.recovered(self.partition, self.database)
-            self._begun = True
-            for topic, first, end in gone:
-                await self._lose(topic, first, end)
+            self._recovered = True
+            for topic, first, end in missing:
+                await self._skip(topic, first, end)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"lane {self.partition}")
+        self._task = asyncio.create_task(self._run(), name=f"partition {self.partition}")
 
-    async def close(self, patience_s: float) -> None:
+    async def close(self, timeout_s: float) -> None:
         """The chunk in hand is finished, if it can be in that time; what is queued is dropped."""
         self._closing = True
         self._queue.clear()
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("partition %d: a chunk is not written after %.0f s and is given up", self.partition, patience_s)
+            log.warning("partition %d: a chunk is not written after %.0f s and is given up", self.partition, timeout_s)
         if self._task:
             self._task.cancel()
         self._end()
 
     def _end(self) -> None:
         self.open = False
-        if self._begun:
-            self._begun = False
+        if self._recovered:
+            self._recovered = False
             self._processor.revoked(self.partition)
 
     @asynccontextmanager
@@ -158,11 +150,11 @@ class PartitionTask:
                 while self._queue:
                     async with self._busy():
                         await self._apply(self._queue.popleft())
-                    self._around.drained()
+                    self._context.chunk_applied()
         except Exception as error:
             log.exception("partition %d cannot go on", self.partition)
             self.open = False
-            await self._around.crashed(error)
+            await self._context.crash(error)
 
     async def _apply(self, fetched: Fetched) -> None:
         topic = fetched.chunk.topic
@@ -176,33 +168,25 @@ class PartitionTask:
         """Whether nothing is missing between the position and the chunk. If something is, it is fetched again."""
         topic, first = fetched.chunk.topic, fetched.chunk.records[0].offset
         position = self.offsets[topic]
-        contiguous = topic in self._around.contiguous
+        contiguous = topic in self._context.contiguous
         if fetched.start <= position and (first <= position or not contiguous):
             return True
-        if fetched.seek != self.seek:
+        if not self._context.seeking.is_latest(fetched):
             return False
-        earliest = await self._around.earliest(topic, self.partition)
+        tp = TP(topic, self.partition)
+        earliest = await self._context.earliest(tp)
         if earliest > position and contiguous:
-            await self._lose(topic, position, earliest)
+            await self._skip(topic, position, earliest)
             return await self._continues(fetched)
-        self._count_try(topic, first)
-        log.warning("%s partition %d: %d to %d did not arrive", topic, self.partition, position, first - 1)
-        await self._around.seek(topic, self.partition, max(position, earliest))
+        await self._context.seeking.back(tp, max(position, earliest), first)
         return False
 
-    def _count_try(self, topic: str, first: int) -> None:
-        position = self.offsets[topic]
-        tries = self._tries[2] + 1 if self._tries[:2] == (topic, position) else 1
-        self._tries = topic, position, tries
-        if tries > TRIES:
-            raise MissingRecords(topic, self.partition, position, first)
-
-    async def _lose(self, topic: str, first: int, end: int) -> None:
-        log.error("%s partition %d: records %d to %d are gone unread", topic, self.partition, first, end - 1)
+    async def _skip(self, topic: str, first: int, end: int) -> None:
+        log.error("%s partition %d: records %d to %d were deleted unread", topic, self.partition, first, end - 1)
         folded = self._processor.missing(self.partition, self.database, topic, first, end - 1)
         await self._write(folded, {**self.offsets, topic: end})
 
-    async def _assert(self, keys: Iterable[bytes]) -> None:
+    async def _rewrite(self, keys: Iterable[bytes]) -> None:
         rows = {key: self.database.get(key) for key in keys if not key.startswith(OWN)}
         await self._write(Folded(rows, []), self.offsets)
 
@@ -211,10 +195,10 @@ class PartitionTask:
         rows = {key: Stamped(key, value, self.stamp) for key, value in _checked(folded.rows).items()}
         rows[POSITION] = Stamped(POSITION, position_bytes(Position(offsets, self._writer)), self.stamp)
         if folded.sends:
-            await send_records(self._around.producer(), folded.sends)
+            await send_records(self._context.producer(), folded.sends)
         if not self.open:
             return
-        runs = await send_rows(self._around.producer(), self._around.changelog, self.partition, rows.values())
+        runs = await send_rows(self._context.producer(), self._context.changelog, self.partition, rows.values())
         theirs = await self._between(runs)
         if not self.open:
             return
@@ -226,31 +210,31 @@ class PartitionTask:
             self.database.write(rows.values(), offset)
 
     async def _between(self, runs: list[Written]) -> list[Stamped]:
-        """What others wrote to the changelog since we last knew all of it."""
+        """What others wrote to the changelog after its last record that is in the database."""
         if not self.open:
             return []
         known = self.database.offset
         theirs: list[Stamped] = []
         for run in runs:
             if run.first > known + 1:
-                theirs += await self._around.read_changelog(self.partition, known + 1, run.first)
+                theirs += await self._context.read_changelog(self.partition, known + 1, run.first)
             known = max(known, run.last)
         return theirs
 
     async def _merge(self, theirs: list[Stamped], offset: int, ours: Mapping[bytes, Stamped]) -> None:
         log.warning("partition %d: %d records in the changelog were not known", self.partition, len(theirs))
         merge = self.database.merge(theirs, offset, ours)
-        foreign = [key for key in merge.won if not key.startswith(OWN)]
-        if foreign and self._begun:
-            self._processor.outdated(self.partition, foreign)
-        if any(self._supersedes(row) for row in theirs):
+        outdated = [key for key in merge.replaced if not key.startswith(OWN)]
+        if outdated and self._recovered:
+            self._processor.outdated(self.partition, outdated)
+        if any(self._is_fenced_by(row) for row in theirs):
             log.error("partition %d: another worker has taken it over", self.partition)
             self._end()
-            self._around.superseded(self)
-        elif merge.lost:
-            await self._assert(merge.lost)
+            self._context.fenced(self)
+        elif merge.to_rewrite:
+            await self._rewrite(merge.to_rewrite)
 
-    def _supersedes(self, row: Stamped) -> bool:
+    def _is_fenced_by(self, row: Stamped) -> bool:
         if row.key != POSITION or row.value is None or row.stamp.epoch < self.stamp.epoch:
             return False
         return read_position(row.value).writer != self._writer

@@ -13,21 +13,31 @@ from faust.types import TP, EventT
 
 from tables.durable.changelog import stamped
 from tables.durable.chunks import Fetched
-from tables.durable.database import Database, DirectoryTaken
+from tables.durable.database import Database
+from tables.durable.rocksdb import DirectoryTaken
 
 log = logging.getLogger(__name__)
 
-LOCK_PATIENCE_S = 10.0
+LOCK_TIMEOUT_S = 10.0
 LOCK_PAUSE_S = 0.5
 
 
+class ChangelogCut(Exception):
+    def __init__(self, tp: TP, offset: int, earliest: int) -> None:
+        super().__init__(
+            f"{tp.topic} partition {tp.partition} begins at record {earliest}, and the rows here are up to "
+            f"{offset - 1}; what lies between is lost: the topic's cleanup.policy must be compact alone"
+        )
+
+
 class DurableStore(Store):  # type: ignore[misc] # faust is not typed
-    """A database is open while its partition is assigned to us, and never opened for the asking."""
+    """A database is open exactly while its partition is assigned to this worker, active or standby."""
 
     def __post_init__(self) -> None:
         self.databases: dict[int, Database] = {}
-        self.stale: defaultdict[int, set[bytes]] = defaultdict(set)
-        """Per partition the rows whose last record in the changelog is an older write, as recovery met them."""
+        self.to_rewrite: defaultdict[int, set[bytes]] = defaultdict(set)
+        """Per partition the rows whose last record in the changelog is an older write, found in recovery."""
+        self._going_back: set[asyncio.Task[None]] = set()
 
     def persisted_offset(self, tp: TP) -> int | None:
         database = self.databases.get(tp.partition)
@@ -82,20 +92,33 @@ class DurableStore(Store):  # type: ignore[misc] # faust is not typed
         """A chunk that does not continue where the rows are is left out: Faust clears its queues when it resumes."""
         partition = fetched.chunk.partition
         database = self.databases.get(partition)
-        if database is None or self.table.is_lane_open(partition):
+        if database is None or self.table.tasks.has(partition):
             return
         known = database.offset
         if fetched.end <= known + 1:
             return
         if fetched.start > known + 1:
-            self.table.missed_changelog(partition, known + 1)
+            going = self.loop.create_task(self._go_back(partition, known + 1))
+            self._going_back.add(going)
+            going.add_done_callback(self._going_back.discard)
             return
         merge = database.merge(map(stamped, fetched.after(known + 1).records), fetched.end - 1)
-        self.stale[partition] -= merge.won
-        self.stale[partition] |= merge.lost
+        self.to_rewrite[partition] -= merge.replaced
+        self.to_rewrite[partition] |= merge.to_rewrite
+
+    async def _go_back(self, partition: int, offset: int) -> None:
+        tp = TP(self.table.changelog_topic_name, partition)
+        earliest = await self.table.tasks.earliest(tp)
+        if earliest > offset > 0:
+            await self.app.crash(ChangelogCut(tp, offset, earliest))
+            return
+        if earliest > offset and (database := self.databases.get(partition)):
+            database.write([], earliest - 1)
+        log.warning("%s partition %d: going back to %d", tp.topic, partition, max(offset, earliest))
+        await self.app.consumer.seek_wait({tp: max(offset, earliest)})
 
     async def _opened(self, path: Path) -> Database:
-        deadline_s = self.loop.time() + LOCK_PATIENCE_S
+        deadline_s = self.loop.time() + LOCK_TIMEOUT_S
         while True:
             try:
                 return Database(path)
@@ -105,5 +128,5 @@ class DurableStore(Store):  # type: ignore[misc] # faust is not typed
             await asyncio.sleep(LOCK_PAUSE_S)
 
     def _close(self, partition: int) -> None:
-        self.stale.pop(partition, None)
+        self.to_rewrite.pop(partition, None)
         self.databases.pop(partition).close()

@@ -1,6 +1,6 @@
 """Is the durable table exact? Runs of 70 s of faults on real Kafka, one line each; exit code 1 if one is not exact.
 
-python -m bench.durable_chaos --mode workers --mode broker --seeds 3 --seconds 70
+python -m lab.chaos.durable --mode workers --mode broker --seeds 3 --seconds 70
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import click
 
 from lab.chaos.durable.storm import Mode, Plan, storm
 from lab.devnet.servers.kafka import Kafka
-from tables.durable.quiet import quieten
+from streams.kafka.log_throttle import throttle
 
 
 @click.command()
@@ -24,7 +24,7 @@ from tables.durable.quiet import quieten
 @click.option("--seconds", default=70.0, show_default=True)
 @click.option("--per-s", default=400.0, show_default=True, help="Records per second.")
 def main(modes: tuple[Mode, ...], seeds: int, first_seed: int, seconds: float, per_s: float) -> None:
-    quieten(logging.getLogger("aiokafka"))
+    throttle(logging.getLogger("aiokafka"))
     exact = True
     for seed in range(first_seed, first_seed + seeds):
         for mode in modes:

@@ -50,13 +50,13 @@ class Counts:
     def outdated(self, partition: int, keys: Collection[bytes]) -> None:
         for key in keys:
             self.cache[partition].pop(key, None)
-        log.warning("partition %d has %d foreign rows", partition, len(keys))
+        log.warning("partition %d has %d outdated rows", partition, len(keys))
 
     def revoked(self, partition: int) -> None:
         self.cache.pop(partition, None)
 
     def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
-        log.warning("lost %s %d %d-%d", topic, partition, first, last)
+        log.warning("missing %s %d %d-%d", topic, partition, first, last)
         return Folded({}, [])
 
     def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:

@@ -15,8 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from lab.chaos.durable.workers import Worker
 from tables.durable.changelog import stamped
-from tables.durable.database import OWN, POSITION, Database, Stamped
-from tables.durable.stamps import read_position
+from tables.durable.database import OWN, POSITION, Database, Stamped, read_position
 
 PARTITIONS = 4
 LARGEST = str(32 * 2**20)
@@ -115,7 +114,7 @@ class Oracle:
         ]
         self._rows: dict[int, dict[bytes, Stamped]] = {p: {} for p in range(PARTITIONS)}
         self.records = 0
-        self.stale = 0
+        self.outdated = 0
 
     async def __aenter__(self) -> "Oracle":
         self._consumer = AIOKafkaConsumer(
@@ -133,7 +132,7 @@ class Oracle:
         await self._consumer.seek_to_beginning()
         for rows in self._rows.values():
             rows.clear()
-        self.records = self.stale = 0
+        self.records = self.outdated = 0
         async with asyncio.timeout(timeout_s):
             while True:
                 await self._read()
@@ -179,7 +178,7 @@ class Oracle:
                 if row.key not in rows or row.stamp >= rows[row.key].stamp:
                     rows[row.key] = row
                 else:
-                    self.stale += 1
+                    self.outdated += 1
 
 
 def decoded(rows: dict[bytes, bytes | None]) -> dict[bytes, tuple[int, str]]:

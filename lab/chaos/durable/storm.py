@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
     events: Counter[str]
     differences: dict[bytes, Any]
     databases: dict[int, str]
-    stale: int
+    outdated: int
     """Records of the changelog that an older writer put behind newer ones."""
     settled_s: float
 
@@ -35,7 +35,8 @@ class Outcome(NamedTuple):
     def __str__(self) -> str:
         events = ", ".join(f"{name} {count}" for name, count in sorted(self.events.items()))
         verdict = "exact" if self.exact else f"NOT EXACT: {self.differences} {self.databases}"
-        return f"{verdict}; {self.records} records; {events}; {self.stale} stale; settled after {self.settled_s:.1f} s"
+        counted = f"{self.records} records; {events}; {self.outdated} outdated"
+        return f"{verdict}; {counted}; settled after {self.settled_s:.1f} s"
 
 
 class Storm:
@@ -161,7 +162,7 @@ async def storm(kafka: Kafka, directory: Path, plan: Plan) -> Outcome:
                 await oracle.caught_up(30)
                 databases = oracle.database_differences(weather.workers)
                 differences = oracle.differences(feed.expected())
-                return Outcome(feed.sent, weather.events, differences, databases, oracle.stale, settled_s)
+                return Outcome(feed.sent, weather.events, differences, databases, oracle.outdated, settled_s)
     finally:
         keeper.cancel()
         for worker in weather.workers:

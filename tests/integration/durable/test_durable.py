@@ -151,7 +151,7 @@ async def test_a_worker_told_to_stop_ends_though_kafka_does_not_answer(
             assert await worker.stop() == 1
         finally:
             own_kafka.thaw()
-        assert "ends without a farewell" in worker.tail(100)
+        assert "ends without leaving its group" in worker.tail(100)
 
         await scene.fed(500)
         worker.start()
@@ -213,7 +213,7 @@ async def test_records_taken_by_retention_are_given_to_the_processor(scene: Scen
     await scene.fed(1000)
     await scene.oracle.caught_up()
 
-    assert f"lost {scene.prefix}.adds" in worker.log.read_text()
+    assert f"missing {scene.prefix}.adds" in worker.log.read_text()
     found = scene.oracle.differences(scene.feed.expected())
     assert {key for key in found if key.startswith(b"k") and found[key][0][0] != found[key][1][0]} == set()
 

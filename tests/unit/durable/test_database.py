@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from tables.durable.chunks import Chunk, Fetched
-from tables.durable.consumer import CHUNK_BYTES, CHUNK_RECORDS, cut
-from tables.durable.database import TOMBSTONE_S, Database, DirectoryCorrupt, DirectoryTaken, Stamped
-from tables.durable.stamps import Stamp, header_stamp, stamp_bytes
+from tables.durable.changelog import header_stamp
+from tables.durable.chunks import CHUNK_BYTES, CHUNK_RECORDS, Chunk, Fetched, cut
+from tables.durable.database import TOMBSTONE_S, Database, Stamp, Stamped, stamp_bytes
+from tables.durable.rocksdb import DirectoryCorrupt, DirectoryTaken
 from tests.support.kafka_records import record
 
 
@@ -66,7 +66,7 @@ def test_a_deletion_is_not_undone_by_an_older_write(tmp_path: Path) -> None:
     merge = database.merge([row(b"k", b"zombie", 5, 17)], 2)
 
     assert database.get(b"k") is None
-    assert (merge.won, merge.lost) == (set(), {b"k"})
+    assert (merge.replaced, merge.to_rewrite) == (set(), {b"k"})
 
 
 def test_a_tombstone_is_buried_after_some_hours(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_merge_says_what_others_won_and_where_they_left_an_old_row_last(tmp_pa
 
     merge = database.merge(theirs, 20, {b"c": row(b"c", b"rewritten", 3, 2)})
 
-    assert (merge.won, merge.lost) == ({b"a"}, {b"b"})
+    assert (merge.replaced, merge.to_rewrite) == ({b"a"}, {b"b"})
     assert dict(database.scan(b"")) == {b"a": b"newer", b"b": b"ours", b"c": b"rewritten", b"same": b"ours"}
     assert database.offset == 20
 

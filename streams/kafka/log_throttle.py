@@ -1,4 +1,4 @@
-"""aiokafka says the same thing a hundred times a second while a broker is down; once in a while will do."""
+"""Limits repeated log lines: aiokafka logs the same one a hundred times a second while a broker is down."""
 
 import logging
 import time
@@ -6,7 +6,7 @@ import time
 EVERY_S = 10.0
 
 
-class Repeated(logging.Filter):
+class OncePerInterval(logging.Filter):
     """Lets a message through once per interval, whatever its arguments."""
 
     def __init__(self, every_s: float = EVERY_S) -> None:
@@ -25,10 +25,10 @@ class Repeated(logging.Filter):
         return True
 
 
-def quieten(parent: logging.Logger) -> None:
-    """A logger's filter is not asked about its children's records, so each gets its own."""
+def throttle(parent: logging.Logger) -> None:
+    """A logger's filter does not see its children's records, so each of them gets one of its own."""
     prefix = f"{parent.name}."
     for name in [parent.name, *(each for each in logging.root.manager.loggerDict if each.startswith(prefix))]:
         logger = logging.getLogger(name)
-        if not any(isinstance(each, Repeated) for each in logger.filters):
-            logger.addFilter(Repeated())
+        if not any(isinstance(each, OncePerInterval) for each in logger.filters):
+            logger.addFilter(OncePerInterval())
