@@ -254,6 +254,6 @@ async def test_a_second_writer_is_noticed_and_stops_the_bridge(settings: Setting
         await published(settings, [Entry(1, None, encode_record(Gap(7, 7, "from elsewhere")))])
         await feed.tell(two, await chain.updates(two))
 
-        with pytest.raises(SecondWriter, match=r"another process writes to .*chain: partition 1 went on at offset"):
+        with pytest.raises(SecondWriter, match=r"another process writes to .*chain: partition 1 continued at offset"):
             await task
     await feed.stop()
