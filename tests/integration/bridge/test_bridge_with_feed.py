@@ -11,7 +11,9 @@ import pytest
 
 from settings import Settings
 from streams.feed import process as feed
-from tests.support.bridge_harness import METADATA, POOLS, bridging, emitting, list_pools, reading
+from tests.support.bridge_harness import list_pools, running_bridge
+from tests.support.chain_topic import chain_topic
+from tests.support.emitting_chain import METADATA, POOLS, emitting_chain
 
 pytestmark = pytest.mark.servers
 
@@ -47,24 +49,24 @@ async def test_through_reorgs_of_any_depth_the_topic_is_the_chain(
     dice = random.Random(11)
     await list_pools(settings)
     ours = asyncio.create_task(feed.run(settings))
-    async with emitting(settings.rpc) as chain, reading(settings) as topic, bridging(settings) as task:
+    async with emitting_chain(settings.rpc) as chain, chain_topic(settings) as topic, running_bridge(settings) as task:
         topic.writer = task
         while not settings.exex_socket.exists():
             await asyncio.sleep(0.05)
         await say_minimal(settings)
         await asyncio.sleep(1)
         first = await chain.mine()
-        await topic.until(first)
+        await topic.until_head(first)
         for _ in range(8):
-            await topic.until((await chain.busy(dice.randint(1, 8)))[-1])
+            await topic.until_head((await chain.mine_busy(dice.randint(1, 8)))[-1])
             depth = min(dice.randint(1, 7), (await chain.head()).number - first.number - 1)
             if depth > 0:
                 await chain.node.call("anvil_reorg", [depth, []])
-        head = (await chain.busy(2))[-1]
+        head = (await chain.mine_busy(2))[-1]
 
-        await topic.until(head)
+        await topic.until_head(head)
 
-        assert topic.blocks == await chain.truth(first.number)
+        assert topic.blocks == await chain.blocks_from(first.number)
         assert topic.gaps == []
         assert len(topic.reorgs) >= 5
     ours.cancel()

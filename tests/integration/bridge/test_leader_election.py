@@ -14,7 +14,10 @@ from aiokafka.errors import KafkaError
 from settings import Settings
 from streams.bridge.leader_election import elected
 from streams.kafka.topic_setup import ensure_topics
-from tests.support.bridge_harness import Chain, Feed, Topic, bridge_process, emitting, list_pools, reading
+from tests.support.bridge_harness import bridge_process, list_pools
+from tests.support.chain_topic import ChainTopic, chain_topic
+from tests.support.emitting_chain import EmittingChain, emitting_chain
+from tests.support.scripted_feed import ScriptedFeed
 
 pytestmark = pytest.mark.servers
 
@@ -33,37 +36,37 @@ def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Call
 
 
 @pytest.fixture
-async def chain(settings: Settings) -> AsyncIterator[Chain]:
+async def chain(settings: Settings) -> AsyncIterator[EmittingChain]:
     await list_pools(settings)
-    async with emitting(settings.rpc) as chain_:
+    async with emitting_chain(settings.rpc) as chain_:
         yield chain_
 
 
 @pytest.fixture
-async def topic(settings: Settings, chain: Chain) -> AsyncIterator[Topic]:
-    async with reading(settings) as topic_:
+async def topic(settings: Settings, chain: EmittingChain) -> AsyncIterator[ChainTopic]:
+    async with chain_topic(settings) as topic_:
         yield topic_
 
 
 @pytest.fixture
-async def feed(settings: Settings) -> AsyncIterator[Feed]:
-    started = Feed(settings.exex_socket)
+async def feed(settings: Settings) -> AsyncIterator[ScriptedFeed]:
+    started = ScriptedFeed(settings.exex_socket)
     await started.start()
     yield started
     await started.stop()
 
 
-async def publish(chain: Chain, feed: Feed, topic: Topic, blocks: int = 1) -> int:
-    """The number of the last of the blocks, which is on the topic when this returns."""
+async def publish(chain: EmittingChain, feed: ScriptedFeed, topic: ChainTopic, blocks: int = 1) -> int:
+    """Waits until the blocks are on the topic; returns the number of the last."""
     for _ in range(blocks):
-        header = await chain.mine(*chain.some())
-        await feed.tell(header, await chain.updates(header))
-    await topic.until(header)
+        header = await chain.mine(*chain.busy_events())
+        await feed.send_block(header, await chain.updates(header))
+    await topic.until_head(header)
     return int(header.number)
 
 
 async def no_coordinator(client: AIOKafkaClient, kind: int, name: str) -> int:
-    """What aiokafka makes of metadata that name no broker, as they do for a moment after a broker was frozen."""
+    """What aiokafka raises for metadata without a broker, as there are for a moment after a broker was frozen."""
     raise AssertionError("Did we not perform bootstrap?")
 
 
@@ -80,7 +83,7 @@ async def test_a_bridge_that_stands_by_ends_when_aiokafka_gives_up_its_group(
 
 
 async def test_the_other_bridge_takes_over_from_one_that_is_killed(
-    settings: Settings, chain: Chain, feed: Feed, topic: Topic
+    settings: Settings, chain: EmittingChain, feed: ScriptedFeed, topic: ChainTopic
 ) -> None:
     async with bridge_process(settings) as leader:
         first = await publish(chain, feed, topic)
@@ -92,14 +95,14 @@ async def test_the_other_bridge_takes_over_from_one_that_is_killed(
             await publish(chain, feed, topic, 3)
             took_s = time.monotonic() - began
 
-    assert topic.blocks == await chain.truth(first)
+    assert topic.blocks == await chain.blocks_from(first)
     assert topic.gaps == []
     assert {part.term for part in topic.partitions} == {2}
     assert took_s < 20
 
 
 async def test_a_bridge_that_was_frozen_changes_nothing_when_it_wakes_up(
-    settings: Settings, chain: Chain, feed: Feed, topic: Topic
+    settings: Settings, chain: EmittingChain, feed: ScriptedFeed, topic: ChainTopic
 ) -> None:
     async with bridge_process(settings) as leader:
         first = await publish(chain, feed, topic)
@@ -114,5 +117,5 @@ async def test_a_bridge_that_was_frozen_changes_nothing_when_it_wakes_up(
             await publish(chain, feed, topic, 3)
 
     assert code == 1
-    assert topic.blocks == await chain.truth(first)
+    assert topic.blocks == await chain.blocks_from(first)
     assert topic.gaps == []

@@ -1,4 +1,4 @@
-"""What is said on NATS becomes the topic `whitelist`, between two blocks."""
+"""The whitelist on NATS becomes the topic `whitelist`, between two blocks."""
 
 import asyncio
 import json
@@ -14,7 +14,8 @@ from protocols.types import PoolId
 from settings import Settings
 from streams.kafka.records import Listed, decode_listed
 from streams.kafka.topics import topics
-from tests.support.bridge_harness import V2_POOLS, V3_POOLS, Stage, bridging, list_pools, stage
+from tests.support.bridge_harness import BridgeSystem, bridge_system, list_pools, running_bridge
+from tests.support.emitting_chain import V2_POOLS, V3_POOLS
 
 pytestmark = pytest.mark.servers
 
@@ -45,21 +46,21 @@ def nested(pool: PoolId, protocol: str = "v2", **more: object) -> dict[str, obje
 async def publisher(
     settings: Settings, pools: Sequence[dict[str, object]]
 ) -> AsyncIterator[Callable[..., Awaitable[None]]]:
-    """Says its list whenever it is asked, and what else it is told to."""
+    """Publishes its list whenever it is requested; yields a function that publishes any other."""
     client = await nats_client.connect(settings.nats)
 
-    async def say(pools: Sequence[dict[str, object]], kind: str = "full") -> None:
+    async def publish(pools: Sequence[dict[str, object]], kind: str = "full") -> None:
         message = {"type": kind, "pools": pools, "chain": settings.chain, "timestamp": "", "snapshot_id": 1}
         await client.publish(f"whitelist.pools.{settings.chain}.full", json.dumps(message).encode())
         await client.flush()
 
-    async def asked(_: object) -> None:
-        await say(pools)
+    async def on_reseed(_: object) -> None:
+        await publish(pools)
 
-    await client.subscribe("whitelist.reseed", cb=asked)
+    await client.subscribe("whitelist.reseed", cb=on_reseed)
     await client.flush()
     try:
-        yield say
+        yield publish
     finally:
         await client.close()
 
@@ -93,29 +94,29 @@ HELD = [nested(pool) for pool in V2_POOLS[:2]]
 
 
 @asynccontextmanager
-async def staged(settings: Settings) -> AsyncIterator[Stage]:
-    async with stage(settings, settings.rpc, listed_before=()) as on:
-        yield on
+async def unlisted_system(settings: Settings) -> AsyncIterator[BridgeSystem]:
+    async with bridge_system(settings, settings.rpc, listed_before=()) as system:
+        yield system
 
 
 async def test_pools_are_listed_from_the_next_block_and_that_block_has_their_events(settings: Settings) -> None:
-    async with publisher(settings, HELD), staged(settings) as on:
-        first, last = await on.live(2)
+    async with publisher(settings, HELD), unlisted_system(settings) as system:
+        first, last = await system.feed_blocks(2)
         record = await until_listed(settings, V2_POOLS[0])
-        await on.live(3)
+        await system.feed_blocks(3)
 
         assert record is not None
         assert first.number < record.from_block <= last.number + 1
-        blocks = await on.chain.truth(record.from_block, V2_POOLS[:2])
-        assert on.topic.blocks[-len(blocks) :] == blocks
+        blocks = await system.chain.blocks_from(record.from_block, V2_POOLS[:2])
+        assert system.topic.blocks[-len(blocks) :] == blocks
 
 
-async def test_without_a_block_nothing_is_listed_for_no_block_could_be_named(settings: Settings) -> None:
-    async with publisher(settings, HELD), staged(settings) as on:
+async def test_without_a_block_nothing_is_listed_because_no_first_block_is_known(settings: Settings) -> None:
+    async with publisher(settings, HELD), unlisted_system(settings) as system:
         await asyncio.sleep(1.5)
         assert await on_the_topic(settings) == []
 
-        first, *_ = await on.live(1)
+        first, *_ = await system.feed_blocks(1)
 
         record = await until_listed(settings, V2_POOLS[0])
         assert record is not None
@@ -123,26 +124,26 @@ async def test_without_a_block_nothing_is_listed_for_no_block_could_be_named(set
 
 
 async def test_a_removed_pool_leaves_a_tombstone_and_no_more_updates(settings: Settings) -> None:
-    async with publisher(settings, HELD) as say, staged(settings) as on:
-        await on.live(1)
+    async with publisher(settings, HELD) as publish, unlisted_system(settings) as system:
+        await system.feed_blocks(1)
         await until_listed(settings, V2_POOLS[0])
 
-        await say(HELD[1:])
+        await publish(HELD[1:])
 
         await until_listed(settings, V2_POOLS[0], wanted=False)
-        later, *_ = await on.live(3)
-        assert on.topic.blocks[-3:] == await on.chain.truth(later.number, V2_POOLS[1:2])
+        later, *_ = await system.feed_blocks(3)
+        assert system.topic.blocks[-3:] == await system.chain.blocks_from(later.number, V2_POOLS[1:2])
 
 
 async def test_a_pool_listed_again_has_a_new_first_block(settings: Settings) -> None:
-    async with publisher(settings, HELD) as say, staged(settings) as on:
-        await on.live(1)
+    async with publisher(settings, HELD) as publish, unlisted_system(settings) as system:
+        await system.feed_blocks(1)
         before = await until_listed(settings, V2_POOLS[0])
-        await say(HELD[1:])
+        await publish(HELD[1:])
         await until_listed(settings, V2_POOLS[0], wanted=False)
-        last, *_ = await on.live(1)
+        last, *_ = await system.feed_blocks(1)
 
-        await say(HELD)
+        await publish(HELD)
 
         after = await until_listed(settings, V2_POOLS[0])
         assert before is not None
@@ -151,22 +152,22 @@ async def test_a_pool_listed_again_has_a_new_first_block(settings: Settings) -> 
 
 
 async def test_an_empty_or_unreadable_list_wipes_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    async with publisher(settings, HELD) as say, staged(settings) as on:
-        await on.live(1)
+    async with publisher(settings, HELD) as publish, unlisted_system(settings) as system:
+        await system.feed_blocks(1)
         await until_listed(settings, V2_POOLS[0])
 
-        await say([])
-        await say([{"address": "nonsense"}])
+        await publish([])
+        await publish([{"address": "nonsense"}])
 
-        await say([*HELD, nested(NEW)], kind="add")
+        await publish([*HELD, nested(NEW)], kind="add")
         await until_listed(settings, NEW)
         assert await latest(settings, V2_POOLS[0]) is not None
         assert caplog.text.count("the list stays as it is") == 2
 
 
-async def test_the_list_is_said_again_at_start_with_its_first_blocks(settings: Settings) -> None:
+async def test_the_list_is_published_again_at_start_with_its_first_blocks(settings: Settings) -> None:
     await list_pools(settings)
-    async with publisher(settings, [nested(pool) for pool in V2_POOLS]), bridging(settings):
+    async with publisher(settings, [nested(pool) for pool in V2_POOLS]), running_bridge(settings):
         async with asyncio.timeout(60):
             while len(said := [record for pool, record in await on_the_topic(settings) if pool == V2_POOLS[0]]) < 2:
                 await asyncio.sleep(0.1)
@@ -179,28 +180,31 @@ async def test_a_v4_pool_counts_only_where_its_manager_is_known(
 ) -> None:
     manager = V3_POOLS[0]
     v4 = {"pool_id": SINGLETON_POOL, "fee": 3000, "tick_spacing": 60}
-    async with publisher(settings, [*HELD, nested(SINGLETON_POOL, "v4", **v4)]) as say, staged(settings) as on:
-        await on.live(1)
+    async with (
+        publisher(settings, [*HELD, nested(SINGLETON_POOL, "v4", **v4)]) as publish,
+        unlisted_system(settings) as system,
+    ):
+        await system.feed_blocks(1)
         await until_listed(settings, V2_POOLS[0])
         assert await latest(settings, SINGLETON_POOL) is None
         assert f"pool {SINGLETON_POOL} is not listed: no PoolManager is known" in caplog.text
 
-        await say([nested(SINGLETON_POOL, "v4", **v4, factory=manager)], kind="add")
+        await publish([nested(SINGLETON_POOL, "v4", **v4, factory=manager)], kind="add")
 
         record = await until_listed(settings, SINGLETON_POOL)
         assert record is not None
         assert record.pool.factory == manager
 
 
-async def test_unverified_a_new_pool_waits_for_the_feed_to_take_the_list_over(settings: Settings) -> None:
+async def test_unverified_a_new_pool_waits_for_the_feed_to_apply_the_list(settings: Settings) -> None:
     settings = settings.model_copy(update={"bridge_verify": False, "listing_margin": 5})
-    async with publisher(settings, HELD), staged(settings) as on:
-        first, *_ = await on.live(1)
+    async with publisher(settings, HELD), unlisted_system(settings) as system:
+        first, *_ = await system.feed_blocks(1)
         record = await until_listed(settings, V2_POOLS[0])
         assert record is not None
         assert record.from_block == first.number + 6
 
-        await on.live(3)
+        await system.feed_blocks(3)
 
-        truth = await on.chain.truth(first.number, V2_POOLS[:2])
-        assert on.topic.blocks[-3:] == truth[-3:]
+        truth = await system.chain.blocks_from(first.number, V2_POOLS[:2])
+        assert system.topic.blocks[-3:] == truth[-3:]

@@ -9,7 +9,8 @@ import pytest
 from protocols.events import LiquidityChange, Swap, Sync
 from protocols.types import PoolId
 from settings import Settings
-from tests.support.bridge_harness import V2_POOLS, V3_POOLS, Updates, stage
+from tests.support.bridge_harness import bridge_system
+from tests.support.emitting_chain import V2_POOLS, V3_POOLS, Updates
 
 pytestmark = pytest.mark.servers
 
@@ -50,28 +51,28 @@ def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Call
 
 
 async def test_over_the_seed_wire_the_topic_is_the_chain(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    async with stage(settings, settings.rpc) as on:
-        await on.feed.listened()
-        first = await on.chain.mine(*on.chain.some())
-        await on.feed.write(wire(first.number, await on.chain.updates(first)))
-        await on.topic.until(first)
-        fork = await on.chain.snapshot()
-        old = await on.chain.busy(3)
+    async with bridge_system(settings, settings.rpc) as system:
+        await system.feed.until_connected()
+        first = await system.chain.mine(*system.chain.busy_events())
+        await system.feed.write(wire(first.number, await system.chain.updates(first)))
+        await system.topic.until_head(first)
+        fork = await system.chain.snapshot()
+        old = await system.chain.mine_busy(3)
         for header in old:
-            await on.feed.write(wire(header.number, await on.chain.updates(header)))
-        await on.topic.until(old[-1])
-        await on.chain.revert(fork)
+            await system.feed.write(wire(header.number, await system.chain.updates(header)))
+        await system.topic.until_head(old[-1])
+        await system.chain.revert(fork)
         for header in reversed(old):
-            await on.feed.write(wire_reorg(header.number))
-        new = await on.chain.busy(4)
+            await system.feed.write(wire_reorg(header.number))
+        new = await system.chain.mine_busy(4)
         for header in new:
-            await on.feed.write(wire(header.number, await on.chain.updates(header)))
-        await on.topic.until(new[-1])
-        quiet = await on.chain.mine((V2_POOLS[0], Sync(7, 7)))
+            await system.feed.write(wire(header.number, await system.chain.updates(header)))
+        await system.topic.until_head(new[-1])
+        quiet = await system.chain.mine((V2_POOLS[0], Sync(7, 7)))
 
-        await on.topic.until(quiet)
+        await system.topic.until_head(quiet)
 
-        await on.right(first.number)
-        assert on.topic.gaps == []
-        assert on.topic.reorgs == [first.number]
+        await system.assert_topic_is_chain(first.number)
+        assert system.topic.gaps == []
+        assert system.topic.reorgs == [first.number]
         assert "feed and node differ" not in caplog.text

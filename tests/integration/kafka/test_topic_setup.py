@@ -69,11 +69,11 @@ async def test_another_number_of_partitions_is_refused_and_named(kafka: str) -> 
         await ensure_topics(settings)
 
 
-async def test_another_cleanup_policy_is_refused_with_the_mending_command(kafka: str) -> None:
+async def test_another_cleanup_policy_is_refused_with_the_command_that_changes_it(kafka: str) -> None:
     settings = own(kafka)
     await created(kafka, topics(settings.chain).chain, cleanup_policy="compact")
 
-    with pytest.raises(TopicMismatch, match=r"cleanup.policy=compact and should have delete; mend it"):
+    with pytest.raises(TopicMismatch, match=r"cleanup.policy=compact and should have delete; change it"):
         await ensure_topics(settings)
 
 
