@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord
 
 from protocols.types import PoolId
 from streams.kafka import records
-from streams.kafka.records import DeadLetter, SnapshotRequest, Undecodable, to_text
+from streams.kafka.records import QUOTED_KEY_BYTES, SnapshotRequest, Undecodable, dead_letter
 from streams.kafka.topics import Topics
 from tables.durable.chunks import Chunk, Folded, Rows
 from tables.fold import fold_missing_chain, invalidate
@@ -125,14 +125,15 @@ class PartitionProcessor:
 
     def _rejected(self, chunk: Chunk, rejected: Rejected) -> Send:
         pool = rejected.pool
-        letter = DeadLetter(chunk.topic, chunk.partition, rejected.offset, rejected.reason, pool, rejected.record)
+        origin = chunk.topic, chunk.partition, rejected.offset
+        letter = dead_letter(origin, rejected.reason, pool.encode(), rejected.record.encode())
         return self._topics.dead_letters, pool.encode(), records.encode_record(letter)
 
     def _undecodable(self, record: ConsumerRecord, error: Undecodable) -> Send:
         origin = record.topic, record.partition, record.offset
         log.error("%s partition %d record %d goes to dead letters: %s", *origin, error)
-        letter = DeadLetter(*origin, str(error), to_text(record.key), to_text(record.value))
-        return self._topics.dead_letters, record.key or b"", records.encode_record(letter)
+        letter = dead_letter(origin, str(error), record.key, record.value)
+        return self._topics.dead_letters, (record.key or b"")[:QUOTED_KEY_BYTES], records.encode_record(letter)
 
 
 def _log_change(change: PoolChange, head: int | None) -> None:

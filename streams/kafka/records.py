@@ -1,6 +1,6 @@
-"""The records of every topic, and their JSON: the one place where topic bytes become types.
+"""The records of every topic and their JSON: the one place where a topic's bytes become types. PURE.
 
-Integers beyond 2^53 are written as decimal strings, which every language reads exactly; both spellings are read.
+Integers beyond 2^53 are written as decimal strings, which every language reads exactly; both forms are read.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class Listed(msgspec.Struct, frozen=True, tag="listed"):
 
 
 AUDIT = "audit"
-"""The reason of a wish for a live pool."""
+"""The reason of a snapshot request for a live pool."""
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, tag="wanted"):
@@ -39,7 +39,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, tag="wanted"):
     pool: PoolMetadata
     reason: str
     not_before: Natural
-    """The lowest block that serves."""
+    """The lowest block at which the snapshot may be taken."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
@@ -51,7 +51,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
 
 
 class Unreadable(msgspec.Struct, frozen=True, tag="unreadable"):
-    """Topic `snapshots`, keyed by pool: why the chain at `block` has no state to give for it."""
+    """Topic `snapshots`, keyed by pool: why the pool has no state at `block`."""
 
     pool: PoolId
     block: Block
@@ -67,7 +67,7 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
     part: Natural = 0
     """Above 0 only where a feed without block marks had to be cut."""
     term: Natural | None = None
-    """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
+    """Of the bridge that wrote it; a record with a lower term than one before it is ignored. None: never ignored."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ class Head(msgspec.Struct, frozen=True, tag="head"):
     updates: Natural
     """How many Update records this partition got for the block."""
     term: Natural | None = None
-    """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
+    """Of the bridge that wrote it; a record with a lower term than one before it is ignored. None: never ignored."""
 
 
 class Reorg(msgspec.Struct, frozen=True, tag="reorg"):
@@ -95,7 +95,7 @@ class Reorg(msgspec.Struct, frozen=True, tag="reorg"):
     tip: Block | None = None
     """The head that is gone, where it is known."""
     term: Natural | None = None
-    """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
+    """Of the bridge that wrote it; a record with a lower term than one before it is ignored. None: never ignored."""
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap"):
@@ -105,7 +105,13 @@ class Gap(msgspec.Struct, frozen=True, tag="gap"):
     last: Natural
     reason: str
     term: Natural | None = None
-    """Of the bridge that wrote it: a lower one than the highest seen is a bridge that has been replaced. None: any."""
+    """Of the bridge that wrote it; a record with a lower term than one before it is ignored. None: never ignored."""
+
+
+QUOTED_KEY_BYTES = 1024
+QUOTED_VALUE_BYTES = 64 * 1024
+QUOTED_ERROR_CHARACTERS = 2000
+"""A record of any size may be undecodable: its letter stays smaller than 1 MB, which every broker accepts."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, tag="dead_letter"):
@@ -116,9 +122,18 @@ class DeadLetter(msgspec.Struct, frozen=True, tag="dead_letter"):
     offset: int
     error: str
     key: str
-    """See `spelled`."""
+    """See `to_text`; at most the first QUOTED_KEY_BYTES."""
     value: str
-    """See `spelled`."""
+    """See `to_text`; at most the first QUOTED_VALUE_BYTES."""
+    key_bytes: Natural | None = None
+    """Length of the whole key. None: `key` is whole (letters of earlier versions)."""
+    value_bytes: Natural | None = None
+    """Length of the whole value. None: `value` is whole (letters of earlier versions)."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether key and value are quoted in full, so that the record can be made from them again."""
+        return (self.key_bytes or 0) <= QUOTED_KEY_BYTES and (self.value_bytes or 0) <= QUOTED_VALUE_BYTES
 
 
 WhitelistRecord = Listed
@@ -145,13 +160,37 @@ def _exact(value: object) -> object:
     return value
 
 
-def to_text(raw: bytes | None) -> str:
-    """Bytes for a person to read: as they are where they are UTF-8, else `hex:` and hex; nothing for None."""
+def dead_letter(origin: tuple[str, int, int], error: str, key: bytes | None, value: bytes | None) -> DeadLetter:
+    """`origin`: topic, partition and offset. Long keys, values and errors are cut."""
+    return DeadLetter(
+        *origin,
+        error[:QUOTED_ERROR_CHARACTERS],
+        to_text(_start(key, QUOTED_KEY_BYTES)),
+        to_text(_start(value, QUOTED_VALUE_BYTES)),
+        len(key or b""),
+        len(value or b""),
+    )
+
+
+def _start(raw: bytes | None, limit: int) -> bytes | None:
+    """Cut before the character that crosses the limit, where the bytes are UTF-8."""
+    if raw is None or len(raw) <= limit:
+        return raw
+    return next((raw[:end] for end in range(limit, limit - 4, -1) if _is_utf8(raw[:end])), raw[:limit])
+
+
+def _is_utf8(raw: bytes) -> bool:
     try:
-        text = (raw or b"").decode()
+        raw.decode()
     except UnicodeDecodeError:
-        return HEX + (raw or b"").hex()
-    return HEX + text.encode().hex() if text.startswith(HEX) else text
+        return False
+    return True
+
+
+def to_text(raw: bytes | None) -> str:
+    """Bytes as a person can read them: UTF-8 as it is, anything else as `hex:` and hex digits; empty for None."""
+    raw = raw or b""
+    return HEX + raw.hex() if raw.startswith(HEX.encode()) or not _is_utf8(raw) else raw.decode()
 
 
 def from_text(text: str) -> bytes | None:
@@ -167,13 +206,13 @@ _snapshots: msgspec.json.Decoder[SnapshotRecord] = msgspec.json.Decoder(Snapshot
 
 def decode_listed(value: bytes) -> Listed:
     record = _read(_listed, value)
-    _expect_sound(record.pool)
+    _check_pool(record.pool)
     return record
 
 
 def decode_snapshot_request(value: bytes) -> SnapshotRequest:
     record = _read(_wanted, value)
-    _expect_sound(record.pool)
+    _check_pool(record.pool)
     return record
 
 
@@ -198,8 +237,8 @@ def _expect_amounts(structs: Iterable[msgspec.Struct]) -> None:
         raise Undecodable(str(error)) from error
 
 
-def _expect_sound(pool: PoolMetadata) -> None:
-    """What a list says is checked where the list is read; this keeps out what somebody else wrote to the topic."""
+def _check_pool(pool: PoolMetadata) -> None:
+    """Lists are checked where they are read; this refuses records that another program wrote. Raises Undecodable."""
     if pool_id(pool.id) != pool.id or not can_be(pool.id, pool.protocol):
         raise Undecodable(f"{pool.id!r} is not the id of a {pool.protocol} pool")
     for name, address in (

@@ -9,7 +9,15 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from protocols.states import State
 from protocols.types import Block, PoolId
-from streams.kafka.records import DeadLetter, Record, Snapshot, Undecodable, Unreadable, encode_record, to_text
+from streams.kafka.records import (
+    QUOTED_KEY_BYTES,
+    Record,
+    Snapshot,
+    Undecodable,
+    Unreadable,
+    dead_letter,
+    encode_record,
+)
 from streams.kafka.topics import topics
 from streams.snapshots.contract_checks import NoState
 
@@ -34,8 +42,8 @@ class SnapshotPublisher:
     async def dead_letter(self, record: ConsumerRecord, error: Undecodable) -> None:
         """Raises NotPublished."""
         origin = record.topic, record.partition, record.offset
-        letter = DeadLetter(*origin, str(error), to_text(record.key), to_text(record.value))
-        await self._send(self._topics.dead_letters, record.key, letter)
+        letter = dead_letter(origin, str(error), record.key, record.value)
+        await self._send(self._topics.dead_letters, (record.key or b"")[:QUOTED_KEY_BYTES], letter)
 
     async def _send_outcome(self, pool: PoolId, block: Block, outcome: State | NoState) -> None:
         key = pool.encode()

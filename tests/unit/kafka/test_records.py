@@ -85,7 +85,7 @@ def test_bytes_that_are_no_json_of_the_topic_are_refused(read: object, value: by
 
 
 @pytest.mark.parametrize("raw", [b"{}", b"0xab", b"hex:00", b"\x00\xff", b"\xc3\xa4", "hex:ä".encode()])
-def test_bytes_of_any_kind_are_spelled_and_read_back(raw: bytes) -> None:
+def test_bytes_of_any_kind_are_written_as_text_and_read_back(raw: bytes) -> None:
     assert from_text(to_text(raw)) == raw
 
 
