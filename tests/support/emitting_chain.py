@@ -9,8 +9,8 @@ from protocols import v2, v3
 from protocols.decoding import decode_listed
 from protocols.events import Event, LiquidityChange, Swap, Sync
 from protocols.types import PoolId, PoolMetadata, Token
-from streams.node.client import Node, connect
 from streams.node.blocks import NodeHeader
+from streams.node.client import Node, connect
 
 SENDER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
 """Anvil's first account."""
