@@ -1,77 +1,83 @@
-"""The chain's newest head, told as soon as the node knows it: by subscription, else by polling."""
+"""Follows the chain's newest head: by subscription, else by polling."""
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.head_poller import HeadPoller
 from streams.node.transport.socket import SocketTransport
+from streams.retry import Backoff
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.05
 CHECK_S = 1.0
-"""A subscription that says nothing for so long is compared with the node's own latest head."""
-FIRST_DELAY_S = 0.5
-LONGEST_DELAY_S = 30.0
+"""After so long without a notification the node is asked for its head."""
+TIMEOUT_S = 10.0
 
 
 class SubscriptionStalled(Exception):
-    """The chain went on and the subscription did not say so."""
+    """The chain goes on and the subscription does not say so."""
 
 
-async def heads(node: Node, ws: str | None, poll_s: float = POLL_S) -> AsyncGenerator[NodeHeader, None]:
-    """The newest head whenever it changes; blocks in between are left out. Runs for ever, whatever the node does.
+async def heads(node: Node, ws: str | None) -> AsyncGenerator[NodeHeader, None]:
+    """The newest head whenever it changes, for ever; blocks in between are left out.
 
-    Subscribes at `ws`, or at the node's own address where that can be subscribed to, and polls the node where it
-    cannot, while the subscription is away, and when it goes silent.
+    Subscribes at `ws`, or at the node's own address if that is a WebSocket or IPC. Polls the node where there is no
+    subscription, and while the subscription fails or is stalled.
     """
     source = ws or (None if node.rpc.startswith(("http://", "https://")) else node.rpc)
+    poller, backoff = HeadPoller(node), Backoff()
     last: NodeHeader | None = None
-    delay_s = FIRST_DELAY_S
+    poll_s = math.inf
     while True:
         if source is not None:
             try:
-                async with aclosing(_subscribed(node, source, last)) as subscribed:
+                async with aclosing(_subscribed(poller, source, last)) as subscribed:
                     async for last in subscribed:
-                        delay_s = FIRST_DELAY_S
+                        backoff.reset()
                         yield last
             except (NodeUnavailable, RpcError, ConnectionError, SubscriptionStalled) as error:
-                log.warning("No heads from %s: %s. Polling, and subscribing again in %.1f s", source, error, delay_s)
-        async with aclosing(_polled(node, last, poll_s, None if source is None else delay_s)) as polled:
+                poll_s = backoff.next_s()
+                log.warning("No heads by subscription: %s. Polling, and subscribing again in %.1f s", error, poll_s)
+        async with aclosing(poller.poll(last, poll_s)) as polled:
             async for last in polled:
                 yield last
-        delay_s = min(2 * delay_s, LONGEST_DELAY_S)
 
 
-async def _subscribed(node: Node, source: str, last: NodeHeader | None) -> AsyncGenerator[NodeHeader, None]:
-    socket = SocketTransport(source, timeout_s=10.0)
+async def _subscribed(poller: HeadPoller, source: str, last: NodeHeader | None) -> AsyncGenerator[NodeHeader, None]:
+    """Heads of a subscription. Raises NodeUnavailable, RpcError, ConnectionError, SubscriptionStalled."""
+    socket = SocketTransport(source, timeout_s=TIMEOUT_S)
     subscription = Node(source, socket)
     missed = 0
     try:
         await subscription.call("eth_subscribe", ["newHeads"])
-        head: NodeHeader | None = await node.header("latest")
+        head = await poller.newer_head(last)
         while True:
-            if head is not None and last is not None and head.number <= last.number:
-                head = await node.header("latest")
             if head is not None and (last is None or head.hash != last.hash):
+                poller.learn_block_time(last, head)
                 last = head
                 yield head
             head = await _next_notification(socket, subscription)
-            missed = 0 if head is not None else missed
-            if head is None and (latest := await node.header("latest")) and (last is None or latest.hash != last.hash):
-                head, missed = latest, missed + 1
+            if head is not None:
+                missed = 0
+                if last is not None and head.number <= last.number:
+                    head = await poller.latest()  # a reorg's notifications may come in any order
+            elif (head := await poller.newer_head(last)) is not None:
+                missed += 1
                 if missed > 1:
-                    raise SubscriptionStalled(f"it went silent while the chain went on to block {latest.number}")
+                    raise SubscriptionStalled(f"no notification while the chain went on to block {head.number}")
     finally:
         await socket.close()
 
 
 async def _next_notification(socket: SocketTransport, subscription: Node) -> NodeHeader | None:
-    """The newest head that was told; None if nothing is told for a while."""
+    """The newest head that has arrived; None if none arrives for a while."""
     try:
         message = await asyncio.wait_for(socket.notifications.get(), CHECK_S)
     except TimeoutError:
@@ -80,30 +86,12 @@ async def _next_notification(socket: SocketTransport, subscription: Node) -> Nod
         message = socket.notifications.get_nowait()
     if isinstance(message, ConnectionError):
         raise message
-    return subscription.read_header(message.get("params", {}).get("result", {}))
+    return subscription.read_header(_result(message))
 
 
-async def _polled(
-    node: Node, last: NodeHeader | None, poll_s: float, duration_s: float | None
-) -> AsyncGenerator[NodeHeader, None]:
-    loop = asyncio.get_running_loop()
-    end = float("inf") if duration_s is None else loop.time() + duration_s
-    delay_s, down = poll_s, False
-    while loop.time() < end:
-        try:
-            head = await node.header("latest")
-        except (NodeUnavailable, RpcError) as error:
-            delay_s = min(2 * delay_s, LONGEST_DELAY_S / 10)
-            if not down:
-                log.warning(
-                    "No head from the node: %s. Trying again, at last every %.0f s", error, LONGEST_DELAY_S / 10
-                )
-            down = True
-        else:
-            if down:
-                log.info("The node answers again")
-            delay_s, down = poll_s, False
-            if head is not None and (last is None or head.hash != last.hash):
-                last = head
-                yield head
-        await asyncio.sleep(min(delay_s, max(0.0, end - loop.time())) if end < float("inf") else delay_s)
+def _result(notification: Any) -> Any:
+    match notification:
+        case {"params": {"result": result}}:
+            return result
+        case _:
+            return None

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from streams.node.blocks import NodeHeader
 from streams.node.client import Node, connect
 from streams.node.heads import heads
 from tests.integration.node.test_client import serving
+from tests.support.rpc_proxy import Call, proxied
 
 pytestmark = pytest.mark.servers
 
@@ -40,8 +42,34 @@ async def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
             await asyncio.sleep(0.005)
 
 
+@asynccontextmanager
+async def websocket_proxy(url: str, notification: str | None) -> AsyncIterator[str]:
+    """Passes everything on, with `notification` in place of the subscription's own; None: without them."""
+
+    async def handle(request: web.Request) -> web.WebSocketResponse:
+        outer = web.WebSocketResponse()
+        await outer.prepare(request)
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as inner:
+
+            async def back() -> None:
+                async for message in inner:
+                    if "eth_subscription" not in str(message.data):
+                        await outer.send_str(message.data)
+                    elif notification is not None:
+                        await outer.send_str(notification)
+
+            task = asyncio.create_task(back())
+            async for message in outer:
+                await inner.send_str(message.data)
+            task.cancel()
+        return outer
+
+    async with serving(web.get("/", handle)) as address:
+        yield address.replace("http", "ws")
+
+
 @pytest.mark.parametrize("over", ["http", "ws", "ipc", "http and ws"])
-async def test_every_change_of_the_head_is_told(anvil: Callable[..., str], tmp_path: Path, over: str) -> None:
+async def test_every_change_of_the_head_is_followed(anvil: Callable[..., str], tmp_path: Path, over: str) -> None:
     ipc = str(tmp_path / "node.ipc")
     http = anvil("--ipc", ipc)
     ws = http.replace("http", "ws")
@@ -61,49 +89,80 @@ async def test_every_change_of_the_head_is_told(anvil: Callable[..., str], tmp_p
     assert [head.number for head in seen][:6] == [0, 1, 2, 3, 4, 5]
 
 
-async def test_heads_go_on_when_the_node_comes_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_heads_continue_when_the_node_comes_back(caplog: pytest.LogCaptureFixture) -> None:
     with Anvil() as server:
         async with connect(server.address) as node, heads_of(node, server.address.replace("http", "ws")) as seen:
             await until(lambda: len(seen) == 1)
             server.kill()
             await until(lambda: "Polling, and subscribing again in" in caplog.text)
-            await until(lambda: "No head from the node" in caplog.text)
+            await until(lambda: "The node: " in caplog.text)
             server.start()
             await node.call("evm_mine", [])
             await until(lambda: seen[-1].number == 1)
 
 
-async def test_a_subscription_that_goes_silent_is_given_up_for_polling(
+async def test_a_stalled_subscription_is_replaced_by_polling(
     anvil: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "streams.node.client")
     url = anvil()
 
-    async def deaf(request: web.Request) -> web.WebSocketResponse:
-        """Passes everything on but what the subscription says."""
-        outer = web.WebSocketResponse()
-        await outer.prepare(request)
-        async with aiohttp.ClientSession() as session, session.ws_connect(url) as inner:
-
-            async def back() -> None:
-                async for message in inner:
-                    if "eth_subscription" not in str(message.data):
-                        await outer.send_str(message.data)
-
-            task = asyncio.create_task(back())
-            async for message in outer:
-                await inner.send_str(message.data)
-            task.cancel()
-        return outer
-
     async with (
-        serving(web.get("/", deaf)) as silent,
+        websocket_proxy(url, None) as silent,
         connect(url) as node,
-        heads_of(node, silent.replace("http", "ws")) as seen,
+        heads_of(node, silent) as seen,
     ):
         await until(lambda: len(seen) == 1)
         for number in range(1, 4):
             await node.call("evm_mine", [])
             await until(lambda: seen[-1].number == number)  # noqa: B023  awaited in the loop
 
-        assert "went silent while the chain went on" in caplog.text
+        assert "no notification while the chain went on" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        "[1]",
+        "null",
+        "7",
+        '"x"',
+        "{}",
+        '{"result": [1]}',
+        '{"result": null}',
+        '{"result": {"number": {}}}',
+        '{"result": 1}',
+    ],
+)
+async def test_a_notification_of_any_shape_is_survived_by_polling(
+    anvil: Callable[..., str], params: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = anvil()
+    notification = f'{{"jsonrpc": "2.0", "method": "eth_subscription", "params": {params}}}'
+    async with (
+        websocket_proxy(url, notification) as odd,
+        connect(url) as node,
+        heads_of(node, odd) as seen,
+    ):
+        await until(lambda: len(seen) == 1)
+        for number in range(1, 4):
+            await node.call("evm_mine", [])
+            await until(lambda: seen[-1].number == number)  # noqa: B023  awaited in the loop
+
+    assert "gave a block that cannot be read" in caplog.text
+
+
+async def test_polling_reads_numbers_at_the_pace_of_the_blocks_and_few_headers(anvil: Callable[..., str]) -> None:
+    calls: Counter[str] = Counter()
+
+    def count(call: Call) -> None:
+        calls[call["method"]] += 1
+
+    url = anvil("--block-time", "2")
+    async with proxied(url, count) as proxy, connect(proxy.url) as node, heads_of(node, None) as seen:
+        await until(lambda: len(seen) == 3)
+        calls.clear()
+        await until(lambda: len(seen) == 5)
+
+    assert 10 <= calls["eth_blockNumber"] <= 100
+    assert calls["eth_getBlockByNumber"] <= 8
