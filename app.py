@@ -13,8 +13,9 @@ from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, TopicRefu
 from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
 from tables.processor import PartitionProcessor
+from web.errors import errors_as_json
 from web.ownership import Ownership
-from web.routes import Web, errors_as_json
+from web.routes import HttpApi
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Arena(DurableApp):
         await super().on_first_start()
 
     async def on_stop(self) -> None:
-        await web.close()
+        await http_api.close()
         await super().on_stop()
 
 
@@ -76,5 +77,5 @@ app = Arena(
 processor = PartitionProcessor(names, configured.memory_blocks)
 pool_table = app.durable_table("pools", processor, contiguous={names.chain, names.snapshots})
 ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
-web = Web(processor, ownership, configured.chain, configured.partitions)
-app.web.web_app.add_routes(web.routes())
+http_api = HttpApi(processor, ownership, configured.chain, configured.partitions)
+app.web.web_app.add_routes(http_api.routes())

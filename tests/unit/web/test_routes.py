@@ -16,7 +16,8 @@ from streams.kafka.topics import partition_of, topics
 from tables.fold import fold_chain, fold_listing, fold_snapshot
 from tables.partition import Changes, Partition
 from tables.processor import PartitionProcessor
-from web.routes import Web, errors_as_json
+from web.errors import errors_as_json
+from web.routes import HttpApi
 
 PARTITIONS = 4
 NATIVE, USDC = Token("0x" + "00" * 20, 18), Token("0x" + "a0" * 20, 6, "USDC")
@@ -89,14 +90,14 @@ class Cluster:
         self.owners = [Owners({0, 1}), Owners({2, 3})]
         self.processors = [PartitionProcessor(topics("test"), 64), PartitionProcessor(topics("test"), 64)]
         self.runners: list[web.AppRunner] = []
-        self.webs: list[Web] = []
+        self.apis: list[HttpApi] = []
 
     async def start(self) -> None:
         for owners, processor in zip(self.owners, self.processors, strict=True):
             processor.partitions = {index: filled(index) for index in owners.mine}
             application = web.Application(middlewares=[errors_as_json])
-            self.webs.append(Web(processor, owners, "test", PARTITIONS))
-            application.add_routes(self.webs[-1].routes())
+            self.apis.append(HttpApi(processor, owners, "test", PARTITIONS))
+            application.add_routes(self.apis[-1].routes())
             runner = web.AppRunner(application)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -252,7 +253,7 @@ async def test_a_worker_that_stops_says_so_while_it_still_answers(cluster: Clust
     theirs = next(pool for pool in POOLS if partition_of(pool.encode(), PARTITIONS) in {2, 3})
     await cluster.get(f"/pools/{theirs}/")
 
-    await cluster.webs[0].close()
+    await cluster.apis[0].close()
     status, body = await cluster.get(f"/pools/{theirs}/")
 
     assert (status, body) == (503, {"error": "this worker is stopping; ask another one"})

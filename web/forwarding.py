@@ -1,0 +1,58 @@
+"""Requests to other workers: for a pool whose partition another one owns, and for answers that all have a part in."""
+
+import asyncio
+
+import aiohttp
+from aiohttp import web
+
+from tables.state_view import Json
+from web.errors import HttpError
+from web.ownership import Owners
+
+FORWARDED = "X-Arena-Forwarded"
+"""Set on a request from one worker to another, which answers for itself or not at all."""
+TIMEOUT_S = 5.0
+
+
+class Forwarding:
+    def __init__(self, owners: Owners, partitions: int) -> None:
+        self._owners = owners
+        self._partitions = partitions
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def to_owner(self, request: web.Request, index: int) -> web.StreamResponse:
+        url = self._owners.urls().get(index)
+        if url is None or url == self._owners.own_url() or FORWARDED in request.headers:
+            raise HttpError(503, f"partition {index} is between two workers; ask again")
+        status, body = await self._ask(url + request.path_qs)
+        return web.json_response(body, status=status, headers={"Retry-After": "1"} if status == 503 else {})
+
+    async def to_others(self, request: web.Request) -> list[Json]:
+        """The answers of every other worker; none where it is another worker that asks."""
+        if FORWARDED in request.headers:
+            return []
+        owners = self._owners.urls()
+        if missing := sorted(set(range(self._partitions)) - owners.keys() - self._owners.owned()):
+            raise HttpError(503, f"partitions {missing} have no owner at the moment")
+        urls = sorted(set(owners.values()) - {self._owners.own_url()})
+        answers = await asyncio.gather(*(self._ask(url + request.path_qs) for url in urls))
+        for status, body in answers:
+            if status != 200:
+                raise HttpError(status, str(body.get("error")))
+        return [body for _, body in answers]
+
+    async def _ask(self, url: str) -> tuple[int, Json]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+        if self._session.closed:
+            raise HttpError(503, "this worker is stopping; ask another one")
+        try:
+            async with self._session.get(url, headers={FORWARDED: self._owners.own_url()}) as response:
+                body: Json = await response.json()
+                return response.status, body
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise HttpError(503, f"the worker at {url} does not answer: {error or type(error).__name__}") from error

@@ -1,0 +1,75 @@
+"""Answers about pools: one, its ticks, where its state comes from, and pages of all."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from streams.kafka.topics import partition_of
+from tables.partition import Partition
+from tables.pool import Pool
+from tables.state_view import Json
+from web import views
+from web.errors import Handler, HttpError
+from web.forwarding import Forwarding
+from web.ownership import OwnedPartitions
+from web.parameters import matches, number, requested_pool
+
+PAGE = 500
+LARGEST_PAGE = 5000
+
+View = Callable[[Partition, Pool, int | None], Json]
+
+
+class PoolHandlers:
+    def __init__(self, owned: OwnedPartitions, forwarding: Forwarding, chain: str, partitions: int) -> None:
+        self._owned = owned
+        self._forwarding = forwarding
+        self._chain = chain
+        self._partitions = partitions
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/pools/", self._list),
+            web.get("/pools/{id}/", self._one(views.pool_view)),
+            web.get("/pools/{id}/ticks/", self._one(views.ticks_view)),
+            web.get("/pools/{id}/explain/", self._one(lambda partition, pool, _: views.explain_view(partition, pool))),
+        ]
+
+    def _one(self, view: View) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            pool = requested_pool(request)
+            block = number(request, "at")
+            index = partition_of(pool.encode(), self._partitions)
+            if index not in self._owned.owned():
+                return await self._forwarding.to_owner(request, index)
+            partition = self._owned.require(index)
+            found = partition.pools.get(pool)
+            if found is None:
+                raise HttpError(404, f"{pool} is not on the whitelist of {self._chain}")
+            try:
+                return web.json_response(view(partition, found, block))
+            except views.NotInMemory as unknown:
+                raise HttpError(404, str(unknown), first=unknown.first, last=unknown.last) from unknown
+
+        return answer
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        limit = min(number(request, "limit") or PAGE, LARGEST_PAGE)
+        own = self._own_page(request, limit)
+        pages = [own] + [page["pools"] for page in await self._forwarding.to_others(request)]
+        page = sorted((pool for each in pages for pool in each), key=lambda pool: str(pool["id"]))
+        more = len(page) > limit
+        return web.json_response({"pools": page[:limit], "next": page[limit - 1]["id"] if more else None})
+
+    def _own_page(self, request: web.Request, limit: int) -> list[Json]:
+        """One more than the limit, so that the worker that merges pages knows whether there is a next one."""
+        after = request.query.get("cursor", "").lower()
+        found = [
+            (pool, partition)
+            for index in self._owned.owned()
+            for partition in [self._owned.require(index)]
+            for pool in partition.pools.values()
+            if pool.listed.pool.id > after and matches(request, pool)
+        ]
+        found.sort(key=lambda each: each[0].listed.pool.id)
+        return [views.pool_view(partition, pool) for pool, partition in found[: limit + 1]]

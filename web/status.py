@@ -1,0 +1,53 @@
+"""GET /status/: every partition's head, lag and number of pools, from all workers."""
+
+import time
+from collections import Counter
+
+from aiohttp import web
+
+from tables import metrics
+from tables.state_view import Json
+from web import views
+from web.forwarding import Forwarding
+from web.ownership import OwnedPartitions, Owners
+
+
+class StatusHandler:
+    def __init__(self, owned: OwnedPartitions, owners: Owners, forwarding: Forwarding, chain: str) -> None:
+        self._owned = owned
+        self._owners = owners
+        self._forwarding = forwarding
+        self._chain = chain
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/status/", self._status)]
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        rows = [self._row(index) for index in self._owned.owned()]
+        rows += [row for status in await self._forwarding.to_others(request) for row in status["partitions"]]
+        rows.sort(key=lambda row: int(row["partition"]))
+        newest = max((row["head"]["number"] for row in rows if row["head"]), default=None)
+        for row in rows:
+            row["lag_blocks"] = newest - row["head"]["number"] if newest is not None and row["head"] else None
+        pools = {name: sum(row["pools"][name] for row in rows) for name in ("live", "waiting")}
+        reasons: Counter[str] = sum((Counter(row["reasons"]) for row in rows), Counter())
+        return web.json_response(
+            {"chain": self._chain, "head": newest, "pools": pools, "reasons": dict(reasons), "partitions": rows}
+        )
+
+    def _row(self, index: int) -> Json:
+        partition = self._owned.get(index)
+        head = partition.chain.head if partition else None
+        status = Counter(metrics.status(pool) for pool in partition.pools.values()) if partition else Counter[str]()
+        waiting = (views.reason(partition, pool) for pool in partition.pools.values()) if partition else iter(())
+        return {
+            "partition": index,
+            "worker": self._owners.own_url(),
+            "ready": partition is not None,
+            "head": views.block_view(head),
+            "head_timestamp": head.timestamp if head else None,
+            "lag_blocks": None,
+            "lag_seconds": max(0.0, round(time.time() - head.timestamp, 3)) if head else None,
+            "pools": {"live": status["live"], "waiting": status["waiting"]},
+            "reasons": dict(Counter(str(reason.kind) for reason in waiting if reason)),
+        }
