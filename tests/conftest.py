@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from lab.devnet.servers import start as servers
+
+hypothesis_settings.register_profile("nightly", max_examples=5_000, deadline=None)
 
 FIRST = ("tests/integration/lab", "tests/integration/durable", "tests/integration")
 """Of a parallel run: what takes longest, so that no process ends long after the others."""

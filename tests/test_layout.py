@@ -1,12 +1,25 @@
-"""What ruff, mypy and import-linter do not check."""
+"""What ruff, mypy and import-linter do not check: sizes, places, words."""
 
+import ast
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PRODUCT = ("agents", "commands", "protocols", "streams", "tables", "web", "whitelist")
+FOLDERS = {*PRODUCT, "client", "deploy", "docs", "lab", "replay", "tests"}
+MOST_FILES = 12
+MOST_LINES = 250
+MOST_FUNCTION_LINES = 45
+UNCLEAR = re.compile(
+    r"stranger|sufferer|wishes|\bseat\b|patien|whoever|\bhear(s|d|ing)?\b|\b(TODO|FIXME|XXX|NOTE)\b", re.IGNORECASE
+)
+"""Words that docs and code replace with the field's own, and marks of unfinished work."""
+INTERFACE = re.compile(r"(ARENA_)?(kafka|bridge)_patience_s", re.IGNORECASE)
+"""Names of settings stay as they are."""
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -16,13 +29,86 @@ def tracked(*patterns: str) -> list[Path]:
     return [path for name in listed.stdout.splitlines() if (path := ROOT / name).exists()]
 
 
+def code() -> list[Path]:
+    return [path for path in tracked("*.py") if path.name != "__init__.py"]
+
+
+def product() -> list[Path]:
+    return [path for path in code() if path.parent == ROOT or name(path).startswith(tuple(f"{p}/" for p in PRODUCT))]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_the_top_folders_are_those_of_the_design() -> None:
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked() if path.parent != ROOT}
+
+    assert {folder for folder in folders if not folder.startswith(".")} <= FOLDERS
+
+
+def test_no_folder_has_more_files_than_a_reader_can_keep_apart() -> None:
+    counts = Counter(name(path.parent) for path in code())
+
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_no_file_of_the_product_is_too_long() -> None:
+    lengths = {name(path): len(path.read_text().splitlines()) for path in product()}
+
+    assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_no_function_of_the_product_is_too_long() -> None:
+    lengths = {
+        f"{name(path)}:{node.name}": node.end_lineno - node.lineno + 1
+        for path in product()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
+    }
+
+    assert {function: lines for function, lines in lengths.items() if lines > MOST_FUNCTION_LINES} == {}
+
+
+def test_every_file_says_its_role() -> None:
+    silent = [
+        name(path)
+        for path in code()
+        if not name(path).startswith("tests/") and ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+
+    assert silent == []
+
+
+def test_no_file_is_named_for_nothing_in_particular() -> None:
+    vague = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
+
+    assert [name(path) for path in code() if path.stem in vague] == []
+
+
+def test_words_are_the_fields_own() -> None:
+    found = [
+        f"{name(path)}:{number}: {line.strip()}"
+        for path in tracked("*.py", "Makefile", "arena", "*.toml", "*.yml", ".ci/*")
+        if path != Path(__file__)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if UNCLEAR.search(INTERFACE.sub("", line))
+    ]
+
+    assert found == []
+
+
+def test_the_product_never_blocks_its_event_loop_by_sleeping() -> None:
+    assert [name(path) for path in product() if "time.sleep(" in path.read_text()] == []
+
+
 def test_a_worker_imports_every_agent() -> None:
     imported = set(re.findall(r"^import (agents\.\w+)$", (ROOT / "worker.py").read_text(), re.MULTILINE))
 
     assert imported == {f"agents.{path.stem}" for path in (ROOT / "agents").glob("*.py") if path.stem != "__init__"}
 
 
-def test_every_setting_is_told_of_by_a_docstring_or_by_the_readme() -> None:
+def test_every_setting_has_a_docstring_or_stands_in_the_readme() -> None:
     source = (ROOT / "settings.py").read_text()
     readme = (ROOT / "README.md").read_text()
     names = re.findall(r"^    (\w+): [^\n]+\n(    \"\"\")?", source, re.MULTILINE)
@@ -30,6 +116,16 @@ def test_every_setting_is_told_of_by_a_docstring_or_by_the_readme() -> None:
     obvious = {"kafka_username", "kafka_password", "kafka_sasl_mechanism", "kafka_replication", "nats_tls_ca"}
     untold = {name for name, docstring in names if not docstring and f"ARENA_{name.upper()}" not in readme}
     assert untold - obvious == set()
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    source = (ROOT / "commands" / "__main__.py").read_text()
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r'^    "([\w-]+)": "commands\.', source, re.MULTILINE)
+
+    assert [
+        command for command in commands if f"arena {command}" not in readme and f"make {command}" not in readme
+    ] == []
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:
