@@ -2,15 +2,13 @@
 
 import asyncio
 import importlib
-import json
 import logging
 from typing import Any
 
 import click
 
+from commands.output import json_option, print_json, print_whole
 from settings import settings
-
-as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 
 
 @click.group(epilog="Example: ./arena whitelist build && ./arena whitelist show")
@@ -23,24 +21,24 @@ def whitelist() -> None:
 
 
 @whitelist.command(epilog="Example: ./arena whitelist build --json")
-@as_json_option
+@json_option
 def build(as_json: bool) -> None:
     """Decide which pools to list. Publishes nothing."""
     made = asyncio.run(_module("service").build_once(settings()))
     if as_json:
-        _print_json(_module("publication.json_report").build_as_json(made))
+        print_json(_module("publication.json_report").build_as_json(made))
     else:
         _print(_module("publication.tables").summary(made))
 
 
 @whitelist.command(epilog="Example: ./arena whitelist publish")
 @click.option("--force", is_flag=True, help="Also where a large share of the list is removed.")
-@as_json_option
+@json_option
 def publish(force: bool, as_json: bool) -> None:
     """Build, then publish on NATS what changed since the last time, and the full list."""
     made, change = asyncio.run(_module("service").publish_once(settings(), force=force))
     if as_json:
-        _print_json(_module("publication.json_report").change_as_json(made, change))
+        print_json(_module("publication.json_report").change_as_json(made, change))
     else:
         tables = _module("publication.tables")
         _print([*tables.summary(made), *tables.changes(made, change)])
@@ -54,27 +52,27 @@ def run() -> None:
 
 @whitelist.command(epilog="Example: ./arena whitelist show 0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640")
 @click.argument("pool_or_token", metavar="[ID]", required=False)
-@as_json_option
+@json_option
 def show(pool_or_token: str | None, as_json: bool) -> None:
     """The last build's decisions with their reasons: on all pools, on one, or on those with a token."""
     made = _last_build()
     if pool_or_token is not None:
         made = _module("publication.decision_lookup").with_decision_on(made, _store(), pool_or_token)
     if as_json:
-        _print_json(_module("publication.json_report").build_as_json(made, pool_or_token))
+        print_json(_module("publication.json_report").build_as_json(made, pool_or_token))
     else:
         _print(_module("publication.tables").decisions(made, pool_or_token))
 
 
 @whitelist.command(epilog="Example: ./arena whitelist diff --last")
 @click.option("--last", is_flag=True, help="Of the last build, instead of a new one.")
-@as_json_option
+@json_option
 def diff(last: bool, as_json: bool) -> None:
     """What publishing would change, and why. Publishes nothing."""
     made = _last_build() if last else asyncio.run(_module("service").build_once(settings()))
     change = _module("publication.messages").compare_lists(_store().published(), made.published)
     if as_json:
-        _print_json(_module("publication.json_report").change_as_json(made, change))
+        print_json(_module("publication.json_report").change_as_json(made, change))
     else:
         _print(_module("publication.tables").changes(made, change))
 
@@ -95,16 +93,9 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"whitelist.{name}")
 
 
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
-
-
 def _print(parts: list[Any]) -> None:
-    """Tables fit a terminal, and are as wide as their rows in a pipe."""
-    console = importlib.import_module("rich.console").Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 10_000
-    with console.capture() as captured:
-        for part in parts:
-            console.print(part, markup=False, soft_wrap=isinstance(part, str))
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    for part in parts:
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            print_whole(part)

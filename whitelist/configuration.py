@@ -154,7 +154,7 @@ class Configuration(_Table):
     @classmethod
     def _have_one_protocol_each(cls, factories: tuple[Factory, ...]) -> tuple[Factory, ...]:
         if not factories:
-            raise ValueError("is empty, so there is nowhere to look for pools")
+            raise ValueError("none is named, so there is nowhere to look for pools")
         _check_protocols(factories)
         return factories
 

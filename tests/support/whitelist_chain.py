@@ -1,4 +1,4 @@
-"""A chain with pools that a whitelist should list and pools that it should not, and the world's token sources."""
+"""A chain with pools that a whitelist should list and pools that it should not, and what token sources answer."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ WORTH = {
 }
 """Decimals, and USD for one."""
 OTHERS = {"USDC.fake": 6, "UNI": 18, "NOBODY": 18, "SCAM": 18}
-"""A fake with a famous symbol, one of which there is hardly anything, one that no source has, one that is blocked."""
+"""A fake with a famous symbol, a token with little liquidity, one that no source has, and a blocked one."""
 ENOUGH_USD = 5_000.0
 NARROW, WIDE = 1.01, 0.99
 
@@ -57,7 +57,7 @@ class WhitelistChain(msgspec.Struct):
 
 
 def deploy_whitelist_chain(rpc: str) -> WhitelistChain:
-    """66 pools: 60 that are as pools should be, and one of each kind that is not."""
+    """70 pools: 61 to list, and one for each reason not to."""
     chain = Chain(Rpc(rpc))
     contracts = Contracts.deployed(chain)
     decimals = {name: worth[0] for name, worth in WORTH.items()} | OTHERS
@@ -87,7 +87,7 @@ def deploy_whitelist_chain(rpc: str) -> WhitelistChain:
 
 
 def usd_per_unit(name: str) -> float:
-    """Of the token's smallest unit; who has no price here has that of a dollar's."""
+    """Of the token's smallest unit; a token without a price here is worth a dollar."""
     decimals, usd = WORTH.get("WETH" if name == "ETH" else name, (OTHERS.get(name, 18), 1.0))
     return float(usd / 10**decimals)
 
@@ -107,7 +107,7 @@ def _pair(setup: WhitelistChain, name: str, pair: Sequence[str], usd: float) -> 
 
 
 def _ticked(setup: WhitelistChain, name: str, pair: Sequence[str], fee: int, usd: float, *, off: float = 1.0) -> None:
-    """`usd` within 1 % of the price; `off`: by so much is the price wrong."""
+    """`usd` within 1 % of the price; `off`: the factor by which the price is wrong."""
     names = _sorted(setup, pair)
     tick = _tick(names, off)
     tokens = (setup.address(names[0]), setup.address(names[1]))
@@ -131,7 +131,7 @@ def _tick(names: tuple[str, str], off: float) -> int:
 
 
 def _fill(setup: WhitelistChain, pool: Pool, names: tuple[str, str], tick: int, usd: float) -> None:
-    """One position, far wider than 1 %, with as much liquidity as has `usd` within 1 %."""
+    """One position, much wider than 1 %, with the liquidity that holds `usd` within 1 %."""
     if not usd:
         return
     price = sqrt_ratio_at_tick(tick) / 2**96
@@ -143,7 +143,7 @@ def _fill(setup: WhitelistChain, pool: Pool, names: tuple[str, str], tick: int, 
 
 
 def configuration(setup: WhitelistChain, directory: Path, sources: str = "", **changes: str) -> Path:
-    """A file as an operator writes it: no key that need not be there."""
+    """A file as an operator writes it, with only the keys that are needed."""
     path = directory / "whitelist.toml"
     path.write_text(f"""
 blocked = ["{setup.tokens["SCAM"]}"]
@@ -197,7 +197,7 @@ def coins(setup: WhitelistChain) -> list[dict[str, Any]]:
 
 
 def answers(setup: WhitelistChain) -> Mapping[str, Any]:
-    """By path, what the world's servers answer."""
+    """Path to what the public servers answer."""
     perpetuals = [("BTC", False), ("kPEPE", False), ("OLD", True), ("USDC.fake", False)]
     return {
         "/api/v3/coins/list": coins(setup),
@@ -222,31 +222,31 @@ def answers(setup: WhitelistChain) -> Mapping[str, Any]:
     }
 
 
-def sources(url: str) -> str:
+def sources(url: str, timeout_s: float = 5) -> str:
     return f"""
 [sources.cross_chain]
 enabled = true
 url = "{url}"
-timeout_s = 2
+timeout_s = {timeout_s}
 chains = ["ethereum", "base"]
 min_chains = 2
 
 [sources.hyperliquid]
 enabled = true
 url = "{url}"
-timeout_s = 2
+timeout_s = {timeout_s}
 
 [sources.lighter]
 enabled = true
 url = "{url}"
-timeout_s = 2
+timeout_s = {timeout_s}
 
 [sources.token_lists]
 enabled = true
 urls = ["{url}/list.json"]
-timeout_s = 2
+timeout_s = {timeout_s}
 
 [sources.top_transfers]
 enabled = false
-timeout_s = 2
+timeout_s = {timeout_s}
 """

@@ -1,5 +1,6 @@
-"""`./arena whitelist` as an operator runs it."""
+"""Builds of the whitelist in tests: in this process, or by `./arena whitelist` as an operator runs it."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -7,17 +8,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from settings import Settings
 from tests.support.files import ROOT
 from tests.support.whitelist_chain import WhitelistChain
+from whitelist.publication.json_report import build_as_json
+from whitelist.service import build_once
 
+CHAIN = "test"
 Completed = subprocess.CompletedProcess[str]
+
+
+def built(setup: WhitelistChain, directory: Path, path: Path) -> dict[str, Any]:
+    """What `./arena whitelist build --json` prints, without the time that a process takes to start."""
+    settings = Settings(rpc=setup.chain.rpc.url, data=directory, chain=CHAIN, whitelist_config=path)
+    made = asyncio.run(build_once(settings))
+    return dict(json.loads(json.dumps(build_as_json(made))))
 
 
 def whitelist(setup: WhitelistChain, directory: Path, path: Path, *arguments: str) -> Completed:
     environment = {
         "ARENA_RPC": setup.chain.rpc.url,
         "ARENA_DATA": str(directory),
-        "ARENA_CHAIN": "test",
+        "ARENA_CHAIN": CHAIN,
         "ARENA_WHITELIST_CONFIG": str(path),
     }
     return subprocess.run(
@@ -29,9 +41,3 @@ def whitelist(setup: WhitelistChain, directory: Path, path: Path, *arguments: st
         timeout=120,
         check=False,
     )
-
-
-def built(setup: WhitelistChain, directory: Path, path: Path) -> dict[str, Any]:
-    told = whitelist(setup, directory, path, "build", "--json")
-    assert told.returncode == 0, told.stderr
-    return dict(json.loads(told.stdout))

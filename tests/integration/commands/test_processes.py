@@ -117,7 +117,7 @@ def test_a_whitelist_file_that_is_wrong_is_told_in_one_line(tmp_path: Path) -> N
     told = run("whitelist", "build", ARENA_WHITELIST_CONFIG=str(path), ARENA_DATA=str(tmp_path))
 
     assert told.returncode == 1
-    assert told.stderr == f"arena: {path}: factories is empty: there is nowhere to look for pools\n"
+    assert told.stderr == f"arena: {path}: factories: none is named, so there is nowhere to look for pools\n"
 
 
 def test_what_is_not_built_cannot_be_shown(tmp_path: Path) -> None:

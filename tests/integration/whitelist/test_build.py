@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.devnet.servers import start as servers
+from settings import Settings
 from tests.support.source_server import FAULTS, SourceServer, serving_sources
 from tests.support.whitelist_chain import (
     WhitelistChain,
@@ -17,8 +18,10 @@ from tests.support.whitelist_chain import (
     singleton,
     sources,
 )
-from tests.support.whitelist_command import built, whitelist
+from tests.support.whitelist_command import CHAIN, built, whitelist
 from tests.support.whitelist_reasons import REJECTED, listed_because
+from whitelist.publication import tables
+from whitelist.publication.store import WhitelistStore
 
 pytestmark = pytest.mark.servers
 
@@ -56,10 +59,10 @@ def test_every_reported_field_of_a_pool_is_correct(setup: WhitelistChain, server
     assert made["block"] == {"number": setup.chain.tip.number, "hash": setup.chain.tip.hash}
     by_id = {pool["id"]: pool for pool in made["pools"]}
     for name, pool in setup.pools.items():
-        if told := by_id.get(pool.id):
+        if reported := by_id.get(pool.id):
             expected = (pool.protocol, pool.token0, pool.token1, pool.fee, pool.tick_spacing or None)
-            assert tuple(told[key] for key in ("protocol", "token0", "token1", "fee", "tick_spacing")) == expected
-            assert told["liquidity_usd"] == pytest.approx(5_000, rel=0.02), name
+            assert tuple(reported[key] for key in ("protocol", "token0", "token1", "fee", "tick_spacing")) == expected
+            assert reported["liquidity_usd"] == pytest.approx(5_000, rel=0.02), name
     tokens = {token["address"]: token for token in made["tokens"]}
     assert {token["symbol"]: (token["decimals"], token["sources"]) for token in tokens.values()} == {
         "WETH": (18, ["trusted"]),
@@ -168,14 +171,14 @@ def test_without_an_anchor_price_nothing_is_listed_and_a_warning_says_so(setup: 
     path = configuration(setup, tmp_path)
     path.write_text(path.read_text().replace("usd = 1.0", ""))
 
-    told = whitelist(setup, tmp_path, path, "build", "--json")
+    command = whitelist(setup, tmp_path, path, "build", "--json")
 
-    made = json.loads(told.stdout)
+    made = json.loads(command.stdout)
     reasons = {each["reason"] for each in made["rejected"] if setup.names[each["id"]] == "v2 WETH/USDC"}
     assert made["pools"] == []
     assert reasons <= {"neither WETH nor USDC has a price", "neither USDC nor WETH has a price"}
     assert len(reasons) == 1
-    assert "No trusted token has a price (usd)" in told.stderr
+    assert "No trusted token has a price (usd)" in command.stderr
 
 
 def test_the_most_transferred_tokens_are_counted_from_the_chain(setup: WhitelistChain, tmp_path: Path) -> None:
@@ -191,20 +194,22 @@ def test_the_most_transferred_tokens_are_counted_from_the_chain(setup: Whitelist
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_failing_source_shortens_no_list(setup: WhitelistChain, tmp_path: Path, fault: str) -> None:
     with serving_sources(answers(setup)) as server:
-        path = configuration(setup, tmp_path, sources(server.url))
-        before = built(setup, tmp_path, path)
+        before = built(setup, tmp_path, configuration(setup, tmp_path, sources(server.url)))
         server.fault = fault
+        path = configuration(setup, tmp_path, sources(server.url, timeout_s=0.2 if fault == "slow" else 5))
 
         after = built(setup, tmp_path, path)
-        told = whitelist(setup, tmp_path, path, "show").stdout
 
+    last_build = WhitelistStore(Settings(data=tmp_path, chain=CHAIN)).build()
+    assert last_build is not None
+    shown = [part for part in tables.decisions(last_build, None) if isinstance(part, str)]
     assert after["pools"] == before["pools"]
     assert after["tokens"] == before["tokens"]
     for name in ("cross_chain", "hyperliquid", "lighter", "token_lists"):
         assert after["sources"][name]["status"] == "stale"
         assert after["sources"][name]["age_s"] > 0
         assert after["sources"][name]["tokens"] == before["sources"][name]["tokens"]
-        assert after["sources"][name]["error"] in told
+        assert f"{name}: {after['sources'][name]['error']}" in shown
 
 
 def test_a_source_that_never_answered_chooses_nothing_and_is_reported(setup: WhitelistChain, tmp_path: Path) -> None:

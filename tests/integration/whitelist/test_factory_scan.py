@@ -56,12 +56,12 @@ async def test_every_pool_is_found_with_its_metadata(world: World, tmp_path: Pat
         await scanned(world.chain.rpc.url, found, factories(world), tip(world))
 
         for pool in world.pools:
-            told = found.pool(pool.id)
-            assert told is not None
-            assert (told.protocol, told.factory, told.token0, told.token1) == (
+            stored = found.pool(pool.id)
+            assert stored is not None
+            assert (stored.protocol, stored.factory, stored.token0, stored.token1) == (
                 *(pool.protocol, pool.factory, pool.token0, pool.token1),
             )
-            assert (told.fee, told.tick_spacing, told.hooks) == (pool.fee, pool.tick_spacing or None, pool.hooks)
+            assert (stored.fee, stored.tick_spacing, stored.hooks) == (pool.fee, pool.tick_spacing or None, pool.hooks)
         assert known(found, world) == {pool.id for pool in world.pools}
 
 

@@ -229,7 +229,7 @@ async def test_5000_pools_reach_early_and_late_subscribers(nats: str, chain_name
 async def test_without_jetstream_it_fails_loudly() -> None:
     with Nats(jetstream=False) as server:
         async with client(server.address) as connection:
-            with pytest.raises(NotStored, match="NATS has no JetStream"):
+            with pytest.raises(NotStored, match="NATS runs without JetStream"):
                 await publish(connection, CHAIN, [OutgoingMessage(f"whitelist.pools.{CHAIN}.full", b"{}")])
 
 

@@ -60,7 +60,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("factories = []", "factories: is empty, so there is nowhere to look for pools"),
+        ("factories = []", "factories: none is named, so there is nowhere to look for pools"),
         ("", "factories is missing"),
         (f"hooks = 'some'\n{FACTORY}", 'hooks: \'some\' is not "none", "all" or a list of addresses'),
         (f"hysterese = 0.1\n{FACTORY}", "hysterese is not a known key"),
