@@ -13,11 +13,12 @@ from rich.table import Column, Table
 
 from commands.output import json_option, print_json
 from commands.throughput import Meter, Rate, Timing, rates
+from protocols.registry import NAMES
 from protocols.types import PoolMetadata
 from settings import Settings, settings
 from streams.bridge.pool_listing import read_listed
 from streams.node.client import connect
-from streams.scraper.batch_size import PROTOCOLS, BatchConfig, batch_config
+from streams.scraper.batch_size import BatchConfig, batch_config
 from streams.snapshots.sampling import sample
 
 ELSEWHERE = "; --sample finds some in the node's logs"
@@ -55,7 +56,7 @@ def run(settings: Settings, options: ProfileOptions) -> None:
     pools, timings = asyncio.run(_measure(settings, config, options))
     found = rates(timings, config)
     if options.as_json:
-        counts = {protocol: sum(pool.protocol == protocol for pool in pools) for protocol in PROTOCOLS}
+        counts = {protocol: sum(pool.protocol == protocol for pool in pools) for protocol in NAMES}
         print_json({"budget_s": config.budget_s, "pools": counts, "rates": msgspec.to_builtins(found)})
         return
     _tell(found, config)

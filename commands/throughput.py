@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from protocols.states import V2State
+from protocols.concentrated import ConcentratedState
+from protocols.registry import NAMES
 from protocols.types import Block, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable
 from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, probe_capabilities
 from streams.node.pool_managers import pool_manager
-from streams.scraper.batch_size import PROTOCOLS, BatchConfig
+from streams.scraper.batch_size import BatchConfig
 from streams.snapshots.contract_checks import NoState, ReadFailed
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
 
@@ -68,7 +69,7 @@ class Meter:
     def batches(self, pools: Sequence[PoolMetadata]) -> list[tuple[Phase, Sequence[PoolMetadata]]]:
         """Of one round. V2 has one phase only, for there is one state only."""
         found: list[tuple[Phase, Sequence[PoolMetadata]]] = []
-        for protocol in PROTOCOLS:
+        for protocol in NAMES:
             some = [pool for pool in pools if pool.protocol == protocol]
             for phase in PHASES[:1] if protocol == "v2" else PHASES:
                 size = self._config.size(protocol, phase)
@@ -89,7 +90,7 @@ class Meter:
             except BlockGone:
                 continue
             read = [each for each in outcomes if not isinstance(each, NoState | ReadFailed)]
-            ticks = sum(len(state.ticks) for state in read if not isinstance(state, V2State))
+            ticks = sum(len(state.ticks) for state in read if isinstance(state, ConcentratedState))
             seconds = time.monotonic() - began_s
             return Timing(pools[0].protocol, phase, is_warm_up, seconds, len(read), ticks, len(pools) - len(read))
         raise NothingRead(f"{TRIES} times in a row the block was replaced while {len(pools)} pools were read")

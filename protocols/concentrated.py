@@ -2,19 +2,42 @@
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from protocols import ticks as tick_maths
-from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
-from protocols.ticks import InvariantViolation, Ticks
+from protocols.dex import PoolState, StateModel
+from protocols.ticks import InvariantViolation, LiquidityChange, Tick, Ticks, from_ticks
+from protocols.types import Event, Int24, PoolMetadata, PriceState, State
 
 
-class Price(msgspec.Struct, frozen=True, tag="price"):
+class Initialize(Event, frozen=True, tag="initialize"):
+    """The first price."""
+
+    sqrt_price_x96: int
+    tick: Int24
+
+
+class Swap(Event, frozen=True, tag="swap"):
+    """Price, active liquidity and tick after the swap."""
+
+    sqrt_price_x96: int
+    liquidity: int
+    tick: Int24
+
+
+class Price(PriceState, frozen=True, tag="price"):
     sqrt_price_x96: int
     """0 before Initialize."""
-    tick: int
+    tick: Int24
     liquidity: int
     """Active: that of the positions whose range holds the tick."""
+
+
+class ConcentratedState(State, frozen=True):
+    sqrt_price_x96: int
+    """0 before Initialize; tick and liquidity mean nothing then."""
+    tick: Int24
+    liquidity: int
+    ticks: tuple[Tick, ...]
+    """Ascending."""
 
 
 def apply(price: Price, ticks: Ticks, events: Iterable[Event]) -> tuple[Price, Ticks]:
@@ -27,8 +50,8 @@ def apply(price: Price, ticks: Ticks, events: Iterable[Event]) -> tuple[Price, T
                 price, ticks = _liquidity_changed(price, ticks, event)
             case Initialize():
                 price = _initialized(price, event)
-            case Sync():
-                raise InvariantViolation("a pool with ticks cannot have a V2 Sync")
+            case _:
+                raise InvariantViolation(f"a pool with ticks cannot have a {type(event).__name__}")
     return price, ticks
 
 
@@ -99,3 +122,28 @@ def compact(events: Sequence[Event]) -> tuple[Event, ...]:
             kept.pop()
         kept.append(event)
     return tuple(kept)
+
+
+def _split(pool: PoolMetadata, state: State) -> PoolState:
+    assert isinstance(state, ConcentratedState)
+    price = Price(state.sqrt_price_x96, state.tick, state.liquidity)
+    return PoolState(price, from_ticks(pool.tick_spacing or 1, state.ticks))
+
+
+def _check(state: PoolState) -> None:
+    assert isinstance(state.price, Price)
+    check_whole(state.price, state.ticks)
+
+
+def _apply(before: PoolState, events: Sequence[Event]) -> PoolState:
+    assert isinstance(before.price, Price)
+    return PoolState(*apply(before.price, before.ticks, events))
+
+
+def _is_initialized(price: PriceState) -> bool:
+    assert isinstance(price, Price)
+    return price.sqrt_price_x96 != 0
+
+
+MODEL = StateModel(Price, (Initialize, Swap, LiquidityChange), _split, _check, _apply, compact, _is_initialized)
+"""The rules of V3, V4 and their forks."""

@@ -1,30 +1,25 @@
-"""Raw logs to events: which log of which protocol changes which pool."""
+"""Raw logs to events: which log of which DEX changes which pool."""
 
-from collections.abc import Iterable, Mapping
-from types import ModuleType
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from protocols import v2, v3, v4
-from protocols.abi import AbiMismatch, Declaration, decode_arguments
-from protocols.events import Event
+from protocols.abi import AbiMismatch, EventAbi, decode_arguments
+from protocols.dex import Dex
+from protocols.registry import DEXES, Event
 from protocols.types import Log, PoolId, ProtocolName
-
-PROTOCOLS = (
-    v2,
-    v3,
-    v4,
-)
 
 
 class Decoded(NamedTuple):
     protocol: ProtocolName
     pool: PoolId
     emitter: str
-    """The pool itself for V2 and V3, the PoolManager for V4; lower-case 0x hex."""
+    """The pool itself, or the singleton that keeps it; lower-case 0x hex."""
     event: Event
 
 
 class UndecodableLog(Exception):
+    """A log's topics or data do not fit its topic0."""
+
     def __init__(self, log: Log, error: AbiMismatch) -> None:
         super().__init__(
             f"log {log.log_index} (transaction {log.transaction_index}) of {log.address} "
@@ -32,8 +27,14 @@ class UndecodableLog(Exception):
         )
 
 
-_BY_TOPIC: Mapping[bytes, tuple[ModuleType, Declaration]] = {
-    declared.topic0: (protocol, declared) for protocol in PROTOCOLS for declared in protocol.EVENTS
+class _Row(NamedTuple):
+    dex: Dex
+    abi: EventAbi
+    event: Callable[[Mapping[str, int]], Event]
+
+
+_BY_TOPIC: Mapping[bytes, _Row] = {
+    abi.topic0: _Row(dex, abi, event) for dex in DEXES for abi, event in dex.logs.items()
 }
 TOPICS = frozenset(_BY_TOPIC)
 """Every topic0 that is decoded."""
@@ -41,12 +42,12 @@ TOPICS = frozenset(_BY_TOPIC)
 
 def decode(log: Log) -> Decoded | None:
     """None for a log that changes no state. Raises UndecodableLog where topics or data do not fit topic0."""
-    if not log.topics or log.topics[0] not in _BY_TOPIC:
+    row = _BY_TOPIC.get(log.topics[0]) if log.topics else None
+    if row is None:
         return None
-    protocol, declared = _BY_TOPIC[log.topics[0]]
     try:
-        event = protocol.EVENTS[declared](decode_arguments(declared, log))
-        return Decoded(protocol.NAME, protocol.pool_of(log), log.address, event)
+        event = row.event(decode_arguments(row.abi, log))
+        return Decoded(row.dex.name, row.dex.pool_of(log), log.address, event)
     except AbiMismatch as error:
         raise UndecodableLog(log, error) from error
 
@@ -56,8 +57,8 @@ def decode_listed(
 ) -> list[tuple[Log, Decoded]]:
     """The logs that change a listed pool, in log order; those of other contracts are not even looked into.
 
-    `pools` maps a pool to its protocol, None where the list does not say; `managers` a V4 pool to the PoolManager
-    whose logs alone count. Raises UndecodableLog for a log of a listed pool that does not fit its topic0.
+    `pools` maps a pool to its protocol, None where the list does not say; `managers` a singleton's pool to the
+    contract whose logs alone count. Raises UndecodableLog for a log of a listed pool that does not fit its topic0.
     """
     ours = (log for log in logs if _is_listed(log, pools, managers))
     decoded = [(log, event) for log in ours if (event := decode(log)) is not None]
@@ -65,13 +66,13 @@ def decode_listed(
 
 
 def _is_listed(log: Log, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]) -> bool:
-    if not log.topics or log.topics[0] not in _BY_TOPIC:
+    row = _BY_TOPIC.get(log.topics[0]) if log.topics else None
+    if row is None:
         return False
-    protocol, _ = _BY_TOPIC[log.topics[0]]
     try:
-        pool = protocol.pool_of(log)
+        pool = row.dex.pool_of(log)
     except AbiMismatch:
         return False
-    if pool not in pools or pools[pool] not in (None, protocol.NAME):
+    if pool not in pools or pools[pool] not in (None, row.dex.name):
         return False
     return pool == log.address or managers.get(pool) == log.address

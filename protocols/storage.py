@@ -1,29 +1,28 @@
-"""Where a V3 or V4 pool keeps its state in storage, and what the words say."""
+"""Where pools with ticks keep their state in storage: Solidity's slots, the tick bitmap, and the words of both."""
 
 from collections.abc import Sequence
 
 import msgspec
 from eth_hash.auto import keccak
 
-from protocols.states import State, Tick, V3State, V4State
-from protocols.ticks import MAX_TICK
-from protocols.types import LARGEST_TICK_SPACING, PoolId, ProtocolName
+from protocols.ticks import MAX_TICK, Tick
+from protocols.types import LARGEST_TICK_SPACING
 
-V4_POOLS_SLOT = 6
 UINT128_MASK = (1 << 128) - 1
-V3_FEE_BITS = 232
-"""From here up slot 0 of Uniswap V3 holds feeProtocol and `unlocked`; PancakeSwap's 32 fee bits begin the next slot."""
+UINT160_MASK = (1 << 160) - 1
 
 
 class NotAPool(Exception):
-    """What stands in storage is no pool's."""
+    """What a contract answers or keeps in storage is not what such a pool would; the message says what."""
 
 
 class Slots(msgspec.Struct, frozen=True):
     price: int
     liquidity: int
     ticks: int
+    """Of a mapping from tick to a struct whose first word is gross and net liquidity."""
     bitmap: int
+    """Of a mapping from word position to 256 bits."""
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -31,30 +30,16 @@ class Words(msgspec.Struct, frozen=True):
 
     price: int
     after_price: int
-    """The word after that of the price: it tells the layouts of V3 apart."""
+    """The word after that of the price: it tells layouts of forks apart."""
     liquidity: int
     ticks: tuple[Tick, ...]
 
 
-V3_UNISWAP = Slots(price=0, liquidity=4, ticks=5, bitmap=6)
-V3_PANCAKE = Slots(price=0, liquidity=5, ticks=6, bitmap=7)
+class Located(msgspec.Struct, frozen=True):
+    """Where a pool's words are, and what the contract's getter says of one of them."""
 
-
-def v4_slots(pool: PoolId) -> Slots:
-    base = mapping_slot(int(pool, 16), V4_POOLS_SLOT)
-    return Slots(price=base, liquidity=base + 3, ticks=base + 4, bitmap=base + 5)
-
-
-def v3_slots(price_word: int, next_word: int) -> Slots:
-    """The layout by the place of `unlocked`, which is 1 in any initialised pool between two transactions.
-
-    Raises NotAPool where it is in neither place. An uninitialised pool has nothing to find in either layout.
-    """
-    if price_word >> V3_FEE_BITS + 8 == 1 or not price_word | next_word:
-        return V3_UNISWAP
-    if not price_word >> V3_FEE_BITS and next_word >> 32 == 1:
-        return V3_PANCAKE
-    raise NotAPool(f"slots 0 and 1 hold {price_word:#066x} and {next_word:#066x}, no layout of a V3 pool that is known")
+    slots: Slots
+    liquidity: int
 
 
 def mapping_slot(key: int, slot: int) -> int:
@@ -80,23 +65,16 @@ def ticks_in(word: int, bits: int, tick_spacing: int) -> Sequence[int]:
 
 
 def tick_of(tick: int, word: int) -> Tick:
+    """From a tick's first word: gross in the low 128 bits, net, signed, in the high ones."""
     net = word >> 128
     return Tick(tick, word & UINT128_MASK, net - (1 << 128) if net >> 127 else net)
 
 
-def state_of(protocol: ProtocolName, words: Words) -> State:
-    """Raises NotAPool for words that no pool can have."""
+def price_fields(words: Words) -> tuple[int, int, int]:
+    """sqrt_price_x96, tick and liquidity, which stand alike in V3 and V4. Raises NotAPool."""
     if words.liquidity >> 128:
         raise NotAPool(f"{words.liquidity:#066x} stands where the liquidity should, and it has 128 bits")
-    sqrt_price_x96 = words.price & ((1 << 160) - 1)
-    tick = _int24(words.price >> 160)
-    if protocol == "v3":
-        v3_slots(words.price, words.after_price)
-        return V3State(sqrt_price_x96, tick, words.liquidity, words.ticks)
-    if words.price >> 232:
-        raise NotAPool(f"the pool's first word is {words.price:#066x}, and only 232 bits of it are used")
-    protocol_fee, lp_fee = words.price >> 184 & 0xFFFFFF, words.price >> 208 & 0xFFFFFF
-    return V4State(sqrt_price_x96, tick, words.liquidity, words.ticks, lp_fee, protocol_fee)
+    return words.price & UINT160_MASK, _int24(words.price >> 160), words.liquidity
 
 
 def _int24(value: int) -> int:

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from protocols.events import LiquidityChange
-from protocols.states import Tick
+from protocols.types import Event
 
 MIN_TICK = -887272
 MAX_TICK = 887272
@@ -35,6 +34,24 @@ _RATIO_FACTORS = (
     0x2216E584F5FA1EA926041BEDFE98,
     0x48A170391F7DC42444E8FA2,
 )
+
+
+class Tick(msgspec.Struct, frozen=True, array_like=True):
+    """One initialised tick; in JSON an array [tick, liquidity_gross, liquidity_net]."""
+
+    tick: int
+    liquidity_gross: int
+    liquidity_net: int
+    """What is added to the active liquidity when the price crosses the tick upwards."""
+
+
+class LiquidityChange(Event, frozen=True, tag="liquidity"):
+    """A position of `delta` over [tick_lower, tick_upper) comes or goes."""
+
+    tick_lower: int
+    tick_upper: int
+    delta: int
+    """Positive for a mint, negative for a burn, 0 for a poke."""
 
 
 class InvariantViolation(Exception):

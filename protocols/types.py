@@ -1,7 +1,7 @@
-"""What every protocol speaks of: pools, blocks and the raw logs of a node."""
+"""What every DEX has in common: pools, blocks, raw logs, and the bases of events and states."""
 
 import re
-from typing import Annotated, Literal, NewType
+from typing import Annotated, NewType
 
 import msgspec
 
@@ -23,13 +23,8 @@ def pool_id(text: str) -> PoolId | None:
     return PoolId(lower) if _POOL_ID.fullmatch(lower) else None
 
 
-ProtocolName = Literal["v2", "v3", "v4"]
-
-
-def can_be(pool: PoolId, protocol: ProtocolName) -> bool:
-    """By the id's length alone."""
-    return (len(pool) == POOL_ID_LENGTH) == (protocol == "v4")
-
+ProtocolName = str
+"""The name of a DEX in `protocols.registry`; what is read from outside is checked against the registry there."""
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A block's number, or a count; what is read and is neither is refused."""
@@ -72,3 +67,19 @@ class Log(msgspec.Struct, frozen=True):
     transaction_index: int
     log_index: int
     """Counts within the block, as the node numbers it."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What one log does to a pool. Each kind of event is tagged; `protocols.registry` has the union of them."""
+
+
+Int24 = Annotated[int, msgspec.Meta(description="int24")]
+"""A tick. Unlike an amount it is a number in JSON answers, for every reader holds it exactly."""
+
+
+class PriceState(msgspec.Struct, frozen=True):
+    """The small part of a pool's state, that nearly every block changes: all of it but the ticks."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """A pool's whole state at the end of a block, as a snapshot carries it; tagged with its protocol's name."""

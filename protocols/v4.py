@@ -3,20 +3,82 @@
 ProtocolFeeUpdated is no event here and a change of the dynamic LP fee emits no log: fees are as of a snapshot's block.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
-from protocols.abi import AbiMismatch, Declaration, declaration
-from protocols.events import Event, Initialize, LiquidityChange, Swap
-from protocols.types import Log, PoolId, ProtocolName
+from eth_typing import ABIEvent, ABIFunction
 
-NAME: ProtocolName = "v4"
+from protocols.abi import AbiMismatch, event_abi, function_abi
+from protocols.concentrated import MODEL, ConcentratedState, Initialize, Price, Swap
+from protocols.dex import Creation, Dex, Fees, GetterCall, Outputs, Reads, WireFinal, WireRows, WireUpdate
+from protocols.storage import Located, NotAPool, Slots, Words, mapping_slot, price_fields
+from protocols.ticks import LiquidityChange
+from protocols.types import PoolId, PoolMetadata, State
+
+INITIALIZE: ABIEvent = {
+    "type": "event",
+    "name": "Initialize",
+    "inputs": [
+        {"name": "id", "type": "bytes32", "indexed": True},
+        {"name": "currency0", "type": "address", "indexed": True},
+        {"name": "currency1", "type": "address", "indexed": True},
+        {"name": "fee", "type": "uint24", "indexed": False},
+        {"name": "tickSpacing", "type": "int24", "indexed": False},
+        {"name": "hooks", "type": "address", "indexed": False},
+        {"name": "sqrtPriceX96", "type": "uint160", "indexed": False},
+        {"name": "tick", "type": "int24", "indexed": False},
+    ],
+}
+SWAP: ABIEvent = {
+    "type": "event",
+    "name": "Swap",
+    "inputs": [
+        {"name": "id", "type": "bytes32", "indexed": True},
+        {"name": "sender", "type": "address", "indexed": True},
+        {"name": "amount0", "type": "int128", "indexed": False},
+        {"name": "amount1", "type": "int128", "indexed": False},
+        {"name": "sqrtPriceX96", "type": "uint160", "indexed": False},
+        {"name": "liquidity", "type": "uint128", "indexed": False},
+        {"name": "tick", "type": "int24", "indexed": False},
+        {"name": "fee", "type": "uint24", "indexed": False},
+    ],
+}
+MODIFY_LIQUIDITY: ABIEvent = {
+    "type": "event",
+    "name": "ModifyLiquidity",
+    "inputs": [
+        {"name": "id", "type": "bytes32", "indexed": True},
+        {"name": "sender", "type": "address", "indexed": True},
+        {"name": "tickLower", "type": "int24", "indexed": False},
+        {"name": "tickUpper", "type": "int24", "indexed": False},
+        {"name": "liquidityDelta", "type": "int256", "indexed": False},
+        {"name": "salt", "type": "bytes32", "indexed": False},
+    ],
+}
+EXTSLOAD: ABIFunction = {
+    "type": "function",
+    "name": "extsload",
+    "inputs": [{"name": "slot", "type": "bytes32"}],
+    "outputs": [{"name": "", "type": "bytes32"}],
+}
+EXTSLOAD_MANY: ABIFunction = {
+    "type": "function",
+    "name": "extsload",
+    "inputs": [{"name": "slots", "type": "bytes32[]"}],
+}
+_EXTSLOAD = function_abi(EXTSLOAD)
+
+POOLS_SLOT = 6
+"""Of the PoolManager's mapping from id to pool."""
 
 
-def pool_of(log: Log) -> PoolId:
-    """Raises AbiMismatch for a log that names no pool."""
-    if len(log.topics) < 2:
-        raise AbiMismatch("no topic1 to name the pool")
-    return PoolId("0x" + log.topics[1].hex())
+class V4State(ConcentratedState, frozen=True, tag="v4"):
+    lp_fee: int
+    protocol_fee: int
+
+
+def slots_of(pool: PoolId) -> Slots:
+    base = mapping_slot(int(pool, 16), POOLS_SLOT)
+    return Slots(price=base, liquidity=base + 3, ticks=base + 4, bitmap=base + 5)
 
 
 def _initialize(log: Mapping[str, int]) -> Initialize:
@@ -31,22 +93,78 @@ def _modify_liquidity(log: Mapping[str, int]) -> LiquidityChange:
     """The log has an int256, of which the PoolManager lets only an int128 pass."""
     delta = log["liquidityDelta"]
     if not -(1 << 127) <= delta < 1 << 127:
-        raise AbiMismatch(f"liquidityDelta is {delta}, no int128")
+        raise AbiMismatch(f"liquidityDelta is {delta}, not an int128")
     return LiquidityChange(log["tickLower"], log["tickUpper"], delta)
 
 
-INITIALIZE = declaration(
-    "event Initialize(bytes32 indexed id, address indexed currency0, address indexed currency1, uint24 fee, "
-    "int24 tickSpacing, address hooks, uint160 sqrtPriceX96, int24 tick)"
+def state_of(words: Words) -> V4State:
+    """Raises NotAPool for words that no pool can have."""
+    sqrt_price_x96, tick, liquidity = price_fields(words)
+    if words.price >> 232:
+        raise NotAPool(f"the pool's first word is {words.price:#066x}, and only 232 bits of it are used")
+    protocol_fee, lp_fee = words.price >> 184 & 0xFFFFFF, words.price >> 208 & 0xFFFFFF
+    return V4State(sqrt_price_x96, tick, liquidity, words.ticks, lp_fee, protocol_fee)
+
+
+def _price_calls(pool: PoolId, manager: str) -> Sequence[GetterCall]:
+    slots = slots_of(pool)
+    return [GetterCall(manager, _EXTSLOAD, (slot,)) for slot in (slots.price, slots.liquidity)]
+
+
+def _price(outputs: Outputs) -> Price:
+    (price,), (liquidity,) = outputs
+    state = state_of(Words(price, 0, liquidity, ()))
+    return Price(state.sqrt_price_x96, state.tick, state.liquidity)
+
+
+def _identity_calls(pool: PoolId, manager: str) -> Sequence[GetterCall]:
+    return [GetterCall(manager, _EXTSLOAD, (slots_of(pool).liquidity,))]
+
+
+def _identify(pool: PoolMetadata, outputs: Outputs) -> Located:
+    ((liquidity,),) = outputs
+    return Located(slots_of(pool.id), liquidity)
+
+
+def _fees(state: State, block: int) -> Fees:
+    assert isinstance(state, V4State)
+    return Fees(state.lp_fee, state.protocol_fee, block)
+
+
+DEX = Dex(
+    name="v4",
+    logs={
+        event_abi(INITIALIZE): _initialize,
+        event_abi(SWAP): _swap,
+        event_abi(MODIFY_LIQUIDITY): _modify_liquidity,
+    },
+    state=V4State,
+    model=MODEL,
+    reads=Reads(
+        price_calls=_price_calls,
+        price=_price,
+        identity_calls=_identity_calls,
+        identify=_identify,
+        state=state_of,
+        slots_getter=function_abi(EXTSLOAD_MANY),
+    ),
+    creation=Creation(
+        event_abi(INITIALIZE),
+        pool="id",
+        token0="currency0",
+        token1="currency1",
+        fee="fee",
+        tick_spacing="tickSpacing",
+        hooks="hooks",
+    ),
+    fees=_fees,
+    wire=WireRows(
+        protocol=2,
+        updates=(
+            WireUpdate(4, "V4Swap", ("swap",), Swap, "sqrt_price_x96:u256 liquidity:u128 tick:i24"),
+            WireUpdate(5, "V4Liquidity", ("mint", "burn"), LiquidityChange, "tick_lower:i24 tick_upper:i24 delta:i128"),
+        ),
+        final=WireFinal(0, "Slot0Final", "sqrt_price_x96:u256 liquidity:u128 tick:i24", has_protocol=True),
+    ),
+    is_singleton=True,
 )
-EVENTS: Mapping[Declaration, Callable[[Mapping[str, int]], Event]] = {
-    INITIALIZE: _initialize,
-    declaration(
-        "event Swap(bytes32 indexed id, address indexed sender, int128 amount0, int128 amount1, "
-        "uint160 sqrtPriceX96, uint128 liquidity, int24 tick, uint24 fee)"
-    ): _swap,
-    declaration(
-        "event ModifyLiquidity(bytes32 indexed id, address indexed sender, int24 tickLower, int24 tickUpper, "
-        "int256 liquidityDelta, bytes32 salt)"
-    ): _modify_liquidity,
-}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from protocols.events import Event
+from protocols.registry import Event
 from protocols.types import Block, PoolId
 from streams.kafka.records import Gap, Head, Header, Reorg, Update
 from tables.pool import Reason, WaitingKind

@@ -5,10 +5,9 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from protocols import concentrated
-from protocols.concentrated import Price
-from protocols.events import LiquidityChange
-from protocols.ticks import InvariantViolation, Ticks, change_end, changed, from_ticks, word_of
+from protocols import folding
+from protocols.dex import PoolState
+from protocols.ticks import InvariantViolation, LiquidityChange, Ticks, change_end, changed, from_ticks, word_of
 from protocols.types import PoolId
 from streams.kafka.records import Header
 from tables import rows
@@ -146,8 +145,7 @@ def _live(row: LiveRow, ticks: Ticks) -> Live:
     """`ticks` are those at the base. Raises InvariantViolation where they are not the pool's."""
     if len(ticks) != row.tick_count:
         raise InvariantViolation(f"{len(ticks)} of {row.tick_count} ticks are stored")
-    if isinstance(row.base_price, Price):
-        concentrated.check_whole(row.base_price, ticks)
+    folding.check(PoolState(row.base_price, ticks))
     head = ticks
     for change in _liquidity_changes(row.recent):
         head = changed(head, change)

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import msgspec
 
 from protocols import folding
-from protocols.events import Event
-from protocols.folding import Fees, PoolState, PriceState
+from protocols.dex import Fees, PoolState
+from protocols.registry import Event, PriceState
 from protocols.ticks import Ticks
 from protocols.types import Block
 

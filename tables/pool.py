@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from protocols import folding
-from protocols.events import Event
+from protocols.registry import Event
 from protocols.ticks import InvariantViolation
 from protocols.types import Block
 from streams.kafka.records import Listed, Snapshot

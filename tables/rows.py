@@ -16,9 +16,9 @@ from typing import Literal
 
 import msgspec
 
-from protocols.folding import Fees, PriceState
-from protocols.states import Tick
-from protocols.ticks import Liquidity
+from protocols.dex import Fees
+from protocols.registry import PriceState
+from protocols.ticks import Liquidity, Tick
 from protocols.types import Block, PoolId
 from streams.kafka.records import Header, Listed, Snapshot, Update
 from tables.chain import CanonicalChain

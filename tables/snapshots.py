@@ -5,8 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from protocols import folding
-from protocols.folding import Fees
-from protocols.states import V4State
+from protocols.dex import Fees
 from protocols.ticks import InvariantViolation
 from streams.kafka.records import Snapshot, Unreadable
 from tables.chain import CanonicalChain
@@ -64,7 +63,7 @@ def _adopt(pool: Pool, snapshot: Snapshot, later: Iterable[PendingBlock], head: 
         base=Base(snapshot.block, state.price, state.ticks),
         recent=(),
         ticks=state.ticks,
-        fees=_fees(snapshot),
+        fees=_fees(pool, snapshot),
         verified=snapshot.block,
         audit_from=head + AUDIT_AFTER_BLOCKS,
     )
@@ -100,7 +99,7 @@ def _audit(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int) -
         return _inconsistent(pool, f"of block {snapshot.block.number}: {violation}")
     story = msgspec.structs.replace(pool.story, audits=pool.story.audits + 1)
     if ours == chain:
-        return Pool(pool.listed, _verify(live, snapshot), pool.held, story)
+        return Pool(pool.listed, _verify(live, snapshot, _fees(pool, snapshot)), pool.held, story)
     difference = "; ".join(folding.differences(ours, chain)[:8])
     story = msgspec.structs.replace(
         story,
@@ -111,19 +110,18 @@ def _audit(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int) -
     return _adopt(Pool(pool.listed, live, pool.held, story), snapshot, later, head, memory)
 
 
-def _verify(live: Live, snapshot: Snapshot) -> Live:
+def _verify(live: Live, snapshot: Snapshot, fees: Fees | None) -> Live:
     newer = live.verified is None or live.verified.number < snapshot.block.number
     return msgspec.structs.replace(
         live,
         verified=snapshot.block if newer else live.verified,
-        fees=_newer(live.fees, _fees(snapshot)),
+        fees=_newer(live.fees, fees),
         audit_from=None,
     )
 
 
-def _fees(snapshot: Snapshot) -> Fees | None:
-    state = snapshot.state
-    return Fees(state.lp_fee, state.protocol_fee, snapshot.block.number) if isinstance(state, V4State) else None
+def _fees(pool: Pool, snapshot: Snapshot) -> Fees | None:
+    return folding.fees_of(pool.listed.pool, snapshot.state, snapshot.block.number)
 
 
 def _newer(held: Fees | None, read: Fees | None) -> Fees | None:

@@ -1,23 +1,24 @@
 """A pool's state as JSON-ready values, the same over HTTP and in a replay. Pure."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from protocols.concentrated import Price
-from protocols.folding import Fees, PriceState
-from protocols.states import Tick
+import msgspec
+
+from protocols.dex import Fees
+from protocols.registry import PriceState
+from protocols.ticks import Tick
+from protocols.types import Int24
 
 Json = dict[str, Any]
 
 
 def state_view(price: PriceState, fees: Fees | None) -> Json:
     """Big numbers are decimal strings; V4's fees are in it where they are known."""
-    if not isinstance(price, Price):
-        return {"reserve0": str(price.reserve0), "reserve1": str(price.reserve1)}
     view: Json = {
-        "sqrt_price_x96": str(price.sqrt_price_x96),
-        "tick": price.tick,
-        "liquidity": str(price.liquidity),
+        name: getattr(price, name) if is_small else str(getattr(price, name))
+        for name, is_small in _fields(type(price)).items()
     }
     if fees:
         view |= {"lp_fee": fees.lp_fee, "protocol_fee": fees.protocol_fee, "fees_block": fees.block}
@@ -33,3 +34,9 @@ def ticks_view(ticks: Iterable[Tick]) -> list[Json]:
         }
         for tick in ticks
     ]
+
+
+@cache
+def _fields(price: type[PriceState]) -> dict[str, bool]:
+    """The fields of a price, and whether a JSON number holds every value of each."""
+    return {field.name: field.type == Int24 for field in msgspec.structs.fields(price)}

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocols.folding import PoolState
+from protocols.dex import PoolState
 from protocols.types import Block
 from streams.kafka.records import Header
 from tables import state_view

@@ -29,7 +29,8 @@ from lab.devnet.chain.contracts import Contracts, Pool
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.many_pools import ANVIL_OPTIONS, Counts, make
 from lab.devnet.servers.anvil import Anvil
-from protocols.states import State, V2State
+from protocols.concentrated import ConcentratedState
+from protocols.registry import State
 from protocols.types import Block, PoolId
 from streams.node.client import connect
 
@@ -129,7 +130,7 @@ async def _read(scrape: Scrape, task: Task) -> Reading:
         states = await scrape(Subject(node, task.block, task.multicall), task.pools)
         seconds, cpu_seconds = time.monotonic() - began, time.process_time() - cpu_began
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    ticks = sum(len(state.ticks) for state in states.values() if not isinstance(state, V2State))
+    ticks = sum(len(state.ticks) for state in states.values() if isinstance(state, ConcentratedState))
     return Reading(seconds, cpu_seconds, peak_mib, ticks, {pool: _digest(state) for pool, state in states.items()})
 
 

@@ -12,19 +12,19 @@ import msgspec
 from lab.devnet.chain.contracts import Pool
 from lab.devnet.chain.evm import selector
 from lab.devnet.reference.reader import multicall_answers, multicall_data
-from protocols.states import State, Tick, V2State
+from protocols import v3, v4
+from protocols.registry import State, dex_of
 from protocols.storage import (
-    V3_UNISWAP,
     Slots,
     Words,
     bitmap_words,
     mapping_slot,
-    state_of,
     tick_of,
     ticks_in,
-    v4_slots,
 )
+from protocols.ticks import Tick
 from protocols.types import Block, PoolId
+from protocols.v2 import V2State
 from streams.node.client import Node
 from streams.node.pinned_state import Call, NodeCapabilities, PinnedState
 from streams.snapshots.pool_reader import read_pools
@@ -129,7 +129,7 @@ async def _by_slots(load: Load, pools: Sequence[Pool]) -> dict[PoolId, State]:
 
 async def _slots(pools: Sequence[Pool], load: Load) -> dict[PoolId, State]:
     """Price and liquidity, then the bitmap, then each initialised tick; many pools side by side."""
-    slots = {pool.id: v4_slots(pool.id) if pool.protocol == "v4" else V3_UNISWAP for pool in pools}
+    slots = {pool.id: v4.slots_of(pool.id) if pool.protocol == "v4" else v3.UNISWAP_SLOTS for pool in pools}
     firsts = await load([(pool.address, slot) for pool in pools for slot in _first_slots(slots[pool.id])])
     places = [(pool, word) for pool in pools for word in bitmap_words(pool.tick_spacing)]
     bitmaps = await load([(pool.address, mapping_slot(word, slots[pool.id].bitmap)) for pool, word in places])
@@ -154,7 +154,9 @@ def _found(places: Iterable[tuple[Pool, int]], bitmaps: Iterable[int]) -> list[t
 
 
 def _state(pool: Pool, price: int, after_price: int, liquidity: int, ticks: Sequence[Tick]) -> State:
-    return state_of(pool.protocol, Words(price, after_price, liquidity, tuple(ticks)))
+    read = dex_of(pool.protocol).reads.state
+    assert read is not None
+    return read(Words(price, after_price, liquidity, tuple(ticks)))
 
 
 def _slot0(answer: Sequence[int]) -> int:

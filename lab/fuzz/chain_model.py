@@ -6,12 +6,14 @@ from itertools import count
 from random import Random
 from typing import NamedTuple
 
-from protocols.concentrated import Price
-from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
-from protocols.folding import PoolState, PriceState
-from protocols.states import State, Tick, V2State, V3State, V4State
-from protocols.ticks import MAX_TICK, MIN_TICK, from_ticks, sqrt_ratio_at_tick
+from protocols.concentrated import Initialize, Price, Swap
+from protocols.dex import PoolState
+from protocols.registry import Event, PriceState, State
+from protocols.ticks import MAX_TICK, MIN_TICK, LiquidityChange, Tick, from_ticks, sqrt_ratio_at_tick
 from protocols.types import Block, PoolId, PoolMetadata, ProtocolName, Token
+from protocols.v2 import Sync, V2State
+from protocols.v3 import V3State
+from protocols.v4 import V4State
 from streams.kafka.records import Gap, Head, Header, Listed, Reorg, Snapshot, SnapshotRecord, Unreadable, Update
 from tables.chain import UndecodableUpdate
 

@@ -96,4 +96,4 @@ def _metadata(random: Random) -> PoolMetadata:
     spacing = None if protocol == "v2" else random.choice((1, 10, 60, 200))
     fee = None if protocol == "v2" else 500
     tokens = Token("0x" + "11" * 20, 18, "A"), Token("0x" + "22" * 20, 6, "B")
-    return PoolMetadata(PoolId(f"0x{random.getrandbits(digits * 4):0{digits}x}"), protocol, *tokens, fee, spacing)  # type: ignore[arg-type]
+    return PoolMetadata(PoolId(f"0x{random.getrandbits(digits * 4):0{digits}x}"), protocol, *tokens, fee, spacing)

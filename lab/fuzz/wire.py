@@ -15,12 +15,13 @@ from random import Random
 from lab.fuzz import mutation
 from lab.fuzz.chain_model import World
 from lab.fuzz.world import Topic, WorldNode, below, control_frames, follower, random_world
-from protocols.events import LiquidityChange, Swap
+from protocols.concentrated import Swap
+from protocols.ticks import LiquidityChange
 from streams.bridge.chain_follower import ChainFollower
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, SeedWire, Wire
 from streams.exex.assembly import FedBlock, Step
-from streams.exex.control_frames import BadFrame
+from streams.exex.bincode import BadFrame
 from streams.kafka.records import Gap, Head, Reorg, Update, decode_chain
 
 FRAMES = Path(__file__).parent.parent.parent / "tests" / "frames"

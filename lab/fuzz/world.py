@@ -8,13 +8,13 @@ import msgspec
 
 from lab.fuzz.chain_model import Node as Mined
 from lab.fuzz.chain_model import Plan, World
-from protocols.events import Initialize
+from protocols.concentrated import Initialize
 from streams.bridge.block import CompleteBlock, find_mismatches, headers_match
 from streams.bridge.chain_follower import ChainFollower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.exex import control as exex
 from streams.exex.assembly import FedBlock
-from streams.exex.control import PoolUpdate
+from streams.exex.control_encoder import encode
+from streams.exex.control_messages import PoolUpdate
 from streams.feed.blocks import FeedBlock, FeedMessage, block_messages, reorg_messages
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Head, Header
@@ -99,7 +99,7 @@ def random_world(random: Random) -> World:
 def control_frames(world: World) -> list[bytes]:
     """Every block and reorg as frames of the control protocol."""
     messages = [message for step in _steps(world) for message in step]
-    return [exex.encode(msgspec.structs.replace(each, stream_seq=seq)) for seq, each in enumerate(messages, 1)]
+    return [encode(msgspec.structs.replace(each, stream_seq=seq)) for seq, each in enumerate(messages, 1)]
 
 
 def _steps(world: World) -> Iterator[Sequence[FeedMessage]]:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from protocols.events import Event, Initialize
+from protocols.registry import Event
 from protocols.types import PoolId
 from streams.exex.assembly import FedBlock
+from streams.exex.control_layouts import is_on_wire
 from streams.kafka.records import Header
 from streams.node.blocks import NodeHeader
 
@@ -45,10 +46,10 @@ def headers_match(header: NodeHeader, fed: FedBlock) -> bool:
 
 
 def find_mismatches(from_feed: Updates, from_node: Updates, pools: Iterable[PoolId]) -> list[UpdateMismatch]:
-    """Initialize is on no wire, so it is not compared."""
+    """What is on no wire, such as Initialize, is not compared."""
     found = []
     for pool in pools:
-        fed, read = from_feed.get(pool, ()), without_initialize(from_node.get(pool, ()))
+        fed, read = from_feed.get(pool, ()), on_the_wire(from_node.get(pool, ()))
         if fed != read:
             found.append(UpdateMismatch(pool, fed, read))
     return found
@@ -60,8 +61,8 @@ def find_prefix_mismatches(from_feed: Updates, from_node: Updates, pools: Iterab
     return [each for each in mismatches if each.from_node[: len(each.from_feed)] != each.from_feed]
 
 
-def without_initialize(events: tuple[Event, ...]) -> tuple[Event, ...]:
-    return tuple(event for event in events if not isinstance(event, Initialize))
+def on_the_wire(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    return tuple(event for event in events if is_on_wire(event))
 
 
 def _at(events: tuple[Event, ...], position: int) -> str:

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 
 from protocols.decoding import UndecodableLog, decode_listed
-from protocols.events import Event
+from protocols.registry import Event
 from protocols.types import Log, PoolId
 from streams.bridge.block import CompleteBlock, find_mismatches, find_prefix_mismatches, headers_match
 from streams.bridge.metrics import DISAGREEMENTS
 from streams.bridge.pool_listing import PoolListing
+from streams.exex import seed
 from streams.exex.assembly import FedBlock
 from streams.kafka.records import Header
 from streams.node.blocks import NodeHeader
@@ -90,7 +91,7 @@ class BlockReader:
             for pool in {**fed.updates, **read}
             if pool in listed
             and listed[pool].from_block + self._margin <= fed.number
-            and (self._block_marks or listed[pool].pool.protocol == "v3")
+            and (self._block_marks or listed[pool].pool.protocol == seed.PROTOCOL)
         ]
 
 

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from streams.bridge.metrics import BUFFERED, CONNECTIONS, OVERFLOWS, VIOLATIONS
 from streams.exex.assembly import Assembly, Step
+from streams.exex.bincode import BadFrame
 from streams.exex.control import Decoder
-from streams.exex.control_frames import BadFrame
 from streams.exex.seed import Decoder as SeedDecoder
 from streams.exex.seed_assembly import SeedAssembly
 from streams.exex.violations import ProtocolViolation

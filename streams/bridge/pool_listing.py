@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
+from protocols.registry import is_singleton
 from protocols.types import PoolId, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.bridge.metrics import LISTED
@@ -73,7 +74,7 @@ class PoolListing:
             self.managers |= await self._managers_of(changed)
         except (NodeUnavailable, RpcError) as error:
             log.warning("%d pools are listed once the node gives their PoolManager: %s", len(changed), error)
-            changed = [pool for pool in changed if pool.protocol != "v4"]
+            changed = [pool for pool in changed if not is_singleton(pool.protocol)]
         added = [Listed(pool, self._from_block(pool, next_block)) for pool in changed if self._has_manager(pool)]
         await self._publish(added, removed)
         for pool_id in removed:
@@ -123,12 +124,12 @@ class PoolListing:
         return next_block + self._margin
 
     def _has_manager(self, pool: PoolMetadata) -> bool:
-        return pool.protocol != "v4" or pool.id in self.managers
+        return not is_singleton(pool.protocol) or pool.id in self.managers
 
     async def _managers_of(self, pools: Iterable[PoolMetadata]) -> dict[PoolId, str]:
         found = {}
         for pool in pools:
-            if pool.protocol != "v4":
+            if not is_singleton(pool.protocol):
                 continue
             manager = await pool_manager(self._node, pool, self._settings)
             if manager is None:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from protocols.events import Event, LiquidityChange
+from protocols.registry import Event
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
-from streams.exex.control import (
+from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
     Message,

@@ -8,10 +8,14 @@ import re
 
 import msgspec
 
-from protocols.events import LiquidityChange, Swap
+from protocols import v3
+from protocols.concentrated import Swap
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
-from streams.exex.control_frames import BadFrame
+from streams.exex.bincode import BadFrame
 
+PROTOCOL = v3.DEX.name
+"""The only DEX of this wire."""
 LEAST = 16
 """Bytes that tell what a message is; none is shorter."""
 RAW_ADDRESS, HEX_ADDRESS = 20, 42

@@ -4,7 +4,7 @@ A block is over when the next one begins, or when nothing came for a while (the 
 comes for it then is a further part. Of a reorg every reverted block is named, and the ancestor is below the lowest.
 """
 
-from protocols.events import Event
+from protocols.registry import Event
 from protocols.types import PoolId
 from streams.exex.assembly import FedBlock, FedReorg, Step
 from streams.exex.seed import PoolEvent, Reorg

@@ -8,26 +8,26 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from protocols.decoding import Decoded
-from protocols.events import Initialize, LiquidityChange, Swap, Sync
+from protocols.dex import UpdateType
+from protocols.registry import Event
+from protocols.ticks import LiquidityChange
 from protocols.types import Log
-from streams.exex.control import (
+from streams.exex.control_layouts import is_on_wire
+from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
+    PoolFinal,
     PoolUpdate,
     ReorgComplete,
     ReorgEpilogue,
     ReorgRange,
     ReorgStart,
-    Slot0Final,
-    UpdateType,
-    V2ReservesFinal,
 )
 from streams.node.blocks import NodeHeader
 
 LARGEST_I128 = 2**127 - 1
 SMALLEST_I128 = -(2**127)
 
-FinalState = Slot0Final | V2ReservesFinal
 FeedMessage = BeginBlock | PoolUpdate | EndBlock | ReorgStart | ReorgEpilogue | ReorgComplete
 """stream_seq is 0 until the server sends the message."""
 
@@ -50,8 +50,8 @@ def feed_block(header: NodeHeader, logs: Sequence[Log], relevant: Iterable[tuple
 
 
 def _update(header: NodeHeader, log: Log, log_index: int, decoded: Decoded) -> PoolUpdate | None:
-    event, update_type = decoded.event, _update_type(decoded)
-    if isinstance(event, Initialize):
+    event = decoded.event
+    if not is_on_wire(event):
         return None
     if isinstance(event, LiquidityChange):
         event = msgspec.structs.replace(event, delta=max(SMALLEST_I128, min(event.delta, LARGEST_I128)))
@@ -59,7 +59,7 @@ def _update(header: NodeHeader, log: Log, log_index: int, decoded: Decoded) -> P
         stream_seq=0,
         pool=decoded.pool,
         protocol=decoded.protocol,
-        update_type=update_type,
+        update_type=_update_type(decoded.event),
         block_number=header.number,
         block_timestamp=header.timestamp,
         tx_index=log.transaction_index,
@@ -69,12 +69,10 @@ def _update(header: NodeHeader, log: Log, log_index: int, decoded: Decoded) -> P
     )
 
 
-def _update_type(decoded: Decoded) -> UpdateType:
-    match decoded.event:
-        case LiquidityChange(delta=delta):
-            return "mint" if delta > 0 else "burn"
-        case Sync() | Swap() | Initialize():
-            return "swap"
+def _update_type(event: Event) -> UpdateType:
+    if not isinstance(event, LiquidityChange):
+        return "swap"
+    return "mint" if event.delta > 0 else "burn"
 
 
 def block_messages(block: FeedBlock, *, is_revert: bool = False) -> list[FeedMessage]:
@@ -87,7 +85,7 @@ def block_messages(block: FeedBlock, *, is_revert: bool = False) -> list[FeedMes
 
 
 def reorg_messages(
-    ancestor: NodeHeader, old: Sequence[FeedBlock], new: Sequence[FeedBlock], finals: Iterable[FinalState]
+    ancestor: NodeHeader, old: Sequence[FeedBlock], new: Sequence[FeedBlock], finals: Iterable[PoolFinal]
 ) -> list[FeedMessage]:
     """`old` and `new` ascend from the ancestor; `new` is empty where the chain got shorter."""
     tip = new[-1].header if new else ancestor

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import msgspec
 
+from protocols.registry import dex_of
 from protocols.types import PoolId, ProtocolName
 from settings import Settings
-from streams.exex.control import Decoder, PoolUpdate, encode
-from streams.exex.control_frames import BadFrame
+from streams.exex.bincode import BadFrame
+from streams.exex.control import Decoder
+from streams.exex.control_encoder import encode
+from streams.exex.control_messages import PoolUpdate
 from streams.feed.blocks import FeedBlock
 from streams.node.blocks import NodeHeader
 
@@ -47,6 +50,11 @@ class FilterSet(msgspec.Struct, frozen=True):
     """None: the whitelist does not say the protocol."""
     managers: dict[PoolId, str] = {}
     """V4 pools: the address of the PoolManager."""
+
+    def __post_init__(self) -> None:
+        """Raises UnknownProtocol, which msgspec turns into its ValidationError."""
+        for name in {name for name in self.pools.values() if name is not None}:
+            dex_of(name)
 
 
 class ActiveFilter(msgspec.Struct, frozen=True, rename={"filters": "watched"}):

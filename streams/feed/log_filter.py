@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 
+from protocols.registry import dex_of
 from protocols.types import NATIVE, PoolId, PoolMetadata, ProtocolName, Token
 from settings import Settings
 from streams.feed.journal import FilterSet
@@ -55,17 +56,19 @@ class LogFilter:
     async def _resolve(self) -> None:
         """Sets the filters twice: what is known at once, and with what had to be looked up."""
         pools = {**self._minimal.pools, **{pool: metadata.protocol for pool, metadata in self._full.pools.items()}}
-        v4_pools = [pool for pool, protocol in pools.items() if protocol == "v4"]
-        managers = {pool: self.filters.managers[pool] for pool in v4_pools if pool in self.filters.managers}
+        singletons = {pool: name for pool, name in pools.items() if name is not None and dex_of(name).is_singleton}
+        managers = {pool: self.filters.managers[pool] for pool in singletons if pool in self.filters.managers}
         self._set_filters(pools, managers)
         try:
-            for pool in (pool for pool in v4_pools if pool not in managers or pool in self._full.pools):
-                manager = await self._find_pool_manager(pool)
+            for pool, name in singletons.items():
+                if pool in managers and pool not in self._full.pools:
+                    continue
+                manager = await self._find_pool_manager(pool, name)
                 if manager is not None:
                     managers[pool] = manager
         finally:
             self._set_filters(pools, managers)
-        if len(managers) < len(v4_pools):
+        if len(managers) < len(singletons):
             asyncio.get_running_loop().call_later(NOT_FOUND_S, self._changed.set)
 
     def _apply(self, message: Received) -> None:
@@ -90,7 +93,7 @@ class LogFilter:
             log.info("The filter has %d pools and the PoolManagers of %d V4 pools", len(pools), len(managers))
         self.filters = filters
 
-    async def _find_pool_manager(self, pool: PoolId) -> str | None:
+    async def _find_pool_manager(self, pool: PoolId, protocol: ProtocolName) -> str | None:
         """None where the node does not know it yet. Raises NodeUnavailable, RpcError."""
-        metadata = self._full.pools.get(pool) or PoolMetadata(pool, "v4", NATIVE_TOKEN, NATIVE_TOKEN)
+        metadata = self._full.pools.get(pool) or PoolMetadata(pool, protocol, NATIVE_TOKEN, NATIVE_TOKEN)
         return await pool_manager(self._node, metadata, self._settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from streams.exex.control import encode
+from streams.exex.control_encoder import encode
 from streams.feed.blocks import FeedMessage
 
 log = logging.getLogger(__name__)

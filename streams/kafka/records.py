@@ -8,9 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from protocols.events import Event
-from protocols.states import State
-from protocols.types import ADDRESS, LARGEST_TICK_SPACING, Block, Natural, PoolId, PoolMetadata, can_be, pool_id
+from protocols.registry import Event, State, can_be, dex_of
+from protocols.types import ADDRESS, LARGEST_TICK_SPACING, Block, Natural, PoolId, PoolMetadata, pool_id
 from streams.json_input import InvalidJson, decode_json
 from streams.kafka.amounts import AmountOutOfBounds, check_amounts
 
@@ -28,6 +27,10 @@ class Listed(msgspec.Struct, frozen=True, tag="listed"):
     from_block: Natural
     """The first block from which the pool's events are sure to be on `chain`."""
 
+    def __post_init__(self) -> None:
+        """Raises UnknownProtocol, which msgspec turns into its ValidationError."""
+        dex_of(self.pool.protocol)
+
 
 AUDIT = "audit"
 """The reason of a snapshot request for a live pool."""
@@ -40,6 +43,10 @@ class SnapshotRequest(msgspec.Struct, frozen=True, tag="wanted"):
     reason: str
     not_before: Natural
     """The lowest block at which the snapshot may be taken."""
+
+    def __post_init__(self) -> None:
+        """Raises UnknownProtocol, which msgspec turns into its ValidationError."""
+        dex_of(self.pool.protocol)
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):

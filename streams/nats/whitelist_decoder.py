@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from protocols.types import LARGEST_TICK_SPACING, POOL_ID_LENGTH, PoolId, PoolMetadata, ProtocolName, Token, can_be
+from protocols.dex import SINGLETON_ID
+from protocols.registry import NAMES, can_be, dex_of, protocol_of_id
+from protocols.types import LARGEST_TICK_SPACING, PoolId, PoolMetadata, ProtocolName, Token
 from streams.json_input import decode_json
 
 HEX = re.compile(r"0[xX](?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})")
-PROTOCOLS: dict[str, ProtocolName] = {"v2": "v2", "v3": "v3", "v4": "v4"}
 LARGEST_UINT24 = 2**24 - 1
 
 SubjectKind = Literal["minimal", "full", "add", "remove"]
@@ -151,6 +152,7 @@ def decode_pool(entry: msgspec.Raw) -> PoolMetadata:
     except ValueError as error:
         raise Undecodable(str(error)) from error
     protocol = protocol_name(read.protocol)
+    creation = dex_of(protocol).creation
     tokens = (_token(read.token0, read.token0_decimals), _token(read.token1, read.token1_decimals))
     if tokens[0].address == tokens[1].address:
         raise Undecodable(f"both tokens are {tokens[0].address}")
@@ -159,9 +161,9 @@ def decode_pool(entry: msgspec.Raw) -> PoolMetadata:
         protocol=protocol,
         token0=tokens[0],
         token1=tokens[1],
-        fee=None if protocol == "v2" else _number("fee", read.fee, 0, LARGEST_UINT24, protocol),
+        fee=None if creation.fee is None else _number("fee", read.fee, 0, LARGEST_UINT24, protocol),
         tick_spacing=None
-        if protocol == "v2"
+        if creation.tick_spacing is None
         else _number("tick_spacing", read.tick_spacing, 1, LARGEST_TICK_SPACING, protocol),
         factory=None if not read.factory else _address(read.factory),
     )
@@ -179,15 +181,15 @@ def decode_pool_id(entry: msgspec.Raw) -> PoolId:
 def decode_protocol(pool: PoolId, name: object) -> ProtocolName | None:
     """A 64-digit id is a V4 pool even without `protocols`; None: unknown. Raises Undecodable."""
     if name is None:
-        return "v4" if len(pool) == POOL_ID_LENGTH else None
+        return protocol_of_id(pool)
     protocol = protocol_name(str(name))
     _fitting(pool, protocol)
     return protocol
 
 
 def protocol_name(name: str) -> ProtocolName:
-    protocol = PROTOCOLS.get(name.lower().replace("_", "").removeprefix("uniswap"))
-    if protocol is None:
+    protocol = name.lower().replace("_", "").removeprefix("uniswap")
+    if protocol not in NAMES:
         raise Undecodable(f"protocol {name!r} is not followed")
     return protocol
 
@@ -213,7 +215,7 @@ def _token(token: _Token | str, decimals: int | None) -> Token:
 
 
 def _address(text: str) -> str:
-    if not HEX.fullmatch(text) or len(text) == POOL_ID_LENGTH:
+    if not HEX.fullmatch(text) or len(text) == SINGLETON_ID:
         raise Undecodable(f"{text!r} is no address")
     return text.lower()
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from protocols.registry import is_singleton
 from protocols.types import PoolId, PoolMetadata
 
 ENVELOPE_BYTES = 512
@@ -89,7 +90,7 @@ def _minimal(action: Literal["full", "add"], entries: Sequence[_Entry]) -> dict[
 
 def _nested(pool: PoolMetadata) -> dict[str, Any]:
     nested = {"address": pool.id, "protocol": pool.protocol, "factory": pool.factory}
-    if pool.protocol == "v4":
+    if is_singleton(pool.protocol):
         nested["pool_id"] = pool.id
     optional = {"fee": pool.fee, "tick_spacing": pool.tick_spacing}
     tokens = {"token0": msgspec.to_builtins(pool.token0), "token1": msgspec.to_builtins(pool.token1)}

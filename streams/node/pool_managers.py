@@ -5,8 +5,8 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from protocols.types import PoolId, PoolMetadata
-from protocols.v4 import INITIALIZE
+from protocols.registry import dex_of, is_singleton
+from protocols.types import PoolId, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.node.client import Node
 from streams.node.errors import RpcError
@@ -44,7 +44,7 @@ async def pool_manager(node: Node, pool: PoolMetadata, settings: Settings) -> st
 
     Raises NodeUnavailable, RpcError.
     """
-    if pool.protocol != "v4":
+    if not is_singleton(pool.protocol):
         return None
     if named := pool.factory or settings.v4_pool_manager:
         return named.lower()
@@ -52,7 +52,7 @@ async def pool_manager(node: Node, pool: PoolMetadata, settings: Settings) -> st
     if not cache.chain_asked:
         cache.of_chain = await _well_known(node)
         cache.chain_asked = True
-    return cache.of_chain or cache.of_pools.get(pool.id) or await _emitter(node, pool.id, cache)
+    return cache.of_chain or cache.of_pools.get(pool.id) or await _emitter(node, pool.protocol, pool.id, cache)
 
 
 async def _well_known(node: Node) -> str | None:
@@ -62,8 +62,8 @@ async def _well_known(node: Node) -> str | None:
     return manager
 
 
-async def _emitter(node: Node, pool: PoolId, cache: ManagerCache) -> str | None:
-    topics = ["0x" + INITIALIZE.topic0.hex(), pool]
+async def _emitter(node: Node, protocol: ProtocolName, pool: PoolId, cache: ManagerCache) -> str | None:
+    topics = ["0x" + dex_of(protocol).creation.log.topic0.hex(), pool]
     try:
         logs = await node.call("eth_getLogs", [{"fromBlock": "0x0", "toBlock": "latest", "topics": topics}])
     except RpcError as error:

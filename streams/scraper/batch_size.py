@@ -6,8 +6,6 @@ from protocols.types import Block, PoolId, ProtocolName
 from settings import Pin, Settings
 from streams.snapshots.pool_reader import Phase
 
-PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
-
 LARGEST = 5_000
 GROWTH = 2.0
 """The largest factor from one batch to the next: few pools say little about many."""

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from msgspec.structs import replace
 
+from protocols.registry import NAMES
 from protocols.types import Block, PoolId, ProtocolName
 from settings import Settings
 from streams.kafka.records import AUDIT, SnapshotRequest
@@ -16,7 +17,7 @@ from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import BlockGone, NodeCapabilities, PinnedState, StateUnavailable, probe_capabilities
 from streams.node.pool_managers import pool_manager
 from streams.retry import Retries
-from streams.scraper.batch_size import PROTOCOLS, BatchConfig, BatchResult, BatchSizes
+from streams.scraper.batch_size import BatchConfig, BatchResult, BatchSizes
 from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGENCE, POOLS, RETRIES, WAITING
 from streams.scraper.reference_blocks import BatchMetadata, ReferenceBlockPublisher
 from streams.scraper.snapshot_publisher import SnapshotPublisher
@@ -46,7 +47,7 @@ class Scraper:
         self._publisher = publisher
         self._reference_blocks = reference_blocks
         self._requests = RequestQueue()
-        self._request_added = {protocol: asyncio.Event() for protocol in PROTOCOLS}
+        self._request_added = {protocol: asyncio.Event() for protocol in NAMES}
         self._retries = Retries("The node", (NodeUnavailable, RpcError), wait_max_s=WAIT_MAX_S)
         """One for all protocols: they read the same node."""
         self._capabilities: NodeCapabilities | None = None
@@ -159,12 +160,12 @@ class Scraper:
             POOLS.labels(protocol, type(outcome).__name__.lower()).inc()
         if duration_s > self._config.budget_s:
             log.warning("A batch of %d %s pools took %.1f s, most of a block", len(outcomes), protocol, duration_s)
-        if self._converging_since_s is not None and not any(map(self._requests.count, PROTOCOLS)):
+        if self._converging_since_s is not None and not any(map(self._requests.count, NAMES)):
             CONVERGENCE.observe(_now_s() - self._converging_since_s)
             self._converging_since_s = None
 
     def _batch_metadata(self, result: BatchResult) -> BatchMetadata:
-        left = sum(-(-self._requests.count(each) // self._sizes.next(each)) for each in PROTOCOLS)
+        left = sum(-(-self._requests.count(each) // self._sizes.next(each)) for each in NAMES)
         return BatchMetadata(result.batch_number, result.batch_number + left, result.protocol, result.pools_requested)
 
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer
 
+from protocols.registry import NAMES
 from settings import Settings
 from streams.kafka.clients import client_options, fetch_limits, producing
 from streams.kafka.groups import leave_group, raise_group_failure, run_until_first_exit
@@ -16,7 +17,7 @@ from streams.kafka.records import Undecodable, decode_snapshot_request
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
 from streams.node.client import connect
-from streams.scraper.batch_size import PROTOCOLS, BatchConfig, batch_config
+from streams.scraper.batch_size import BatchConfig, batch_config
 from streams.scraper.batches import Scraper
 from streams.scraper.metrics import UNDECODABLE_REQUESTS
 from streams.scraper.reference_blocks import reference_block_publisher
@@ -38,7 +39,7 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
         await run_until_first_exit(
             raise_group_failure(records),
             _read_requests(scraper, records, publisher),
-            *(scraper.run(protocol) for protocol in PROTOCOLS),
+            *(scraper.run(protocol) for protocol in NAMES),
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from protocols.states import State
+from protocols.registry import State
 from protocols.types import Block, PoolId
 from streams.kafka.records import (
     QUOTED_KEY_BYTES,

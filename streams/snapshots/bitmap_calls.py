@@ -6,32 +6,33 @@ from itertools import pairwise
 
 import msgspec
 
+from protocols.registry import dex_of
 from protocols.storage import Words
 from protocols.types import PoolId
 from streams.node.pinned_state import BlockGone, Call, CallResult, PinnedState
-from streams.snapshots.contract_checks import ReadFailed, Target
+from streams.snapshots.contract_checks import PoolStorage, ReadFailed
 from streams.snapshots.programs import READ, UnexpectedOutput, read_calldata, read_output
 
 log = logging.getLogger(__name__)
 
 
 class Part(msgspec.Struct, frozen=True):
-    target: Target
+    storage: PoolStorage
     words: range
 
 
-async def read_tick_bitmaps(pinned: PinnedState, targets: Sequence[Target]) -> dict[PoolId, Words | ReadFailed]:
+async def read_tick_bitmaps(pinned: PinnedState, storages: Sequence[PoolStorage]) -> dict[PoolId, Words | ReadFailed]:
     """Raises BlockGone where nothing of the block's state can be read any more."""
-    read: dict[PoolId, list[tuple[range, Words]]] = {target.pool.id: [] for target in targets}
+    read: dict[PoolId, list[tuple[range, Words]]] = {storage.pool.id: [] for storage in storages}
     failed: dict[PoolId, ReadFailed] = {}
-    waiting = [part for target in targets for part in _cut(target, pinned.capabilities.words_per_call)]
+    waiting = [part for storage in storages for part in _cut(storage, pinned.capabilities.words_per_call)]
     while waiting:
         answers = await pinned.batch([_request(pinned, part) for part in waiting])
         refused: list[tuple[Part, str]] = []
         for part, answer in zip(waiting, answers, strict=True):
             words = _output(answer)
             if isinstance(words, Words):
-                read[part.target.pool.id].append((part.words, words))
+                read[part.storage.pool.id].append((part.words, words))
                 pinned.capabilities.words_worked(len(part.words))
             else:
                 refused.append((part, words))
@@ -41,15 +42,16 @@ async def read_tick_bitmaps(pinned: PinnedState, targets: Sequence[Target]) -> d
     return {pool: failed.get(pool) or _joined(pool, parts) for pool, parts in read.items()}
 
 
-def _cut(target: Target, most: int) -> list[Part]:
-    words = target.words
-    return [Part(target, words[at : at + most]) for at in range(0, max(1, len(words)), most)]
+def _cut(storage: PoolStorage, most: int) -> list[Part]:
+    words = storage.words
+    return [Part(storage, words[at : at + most]) for at in range(0, max(1, len(words)), most)]
 
 
 def _request(pinned: PinnedState, part: Part) -> Call:
-    target = part.target
-    calldata = read_calldata(target.slots, part.words, target.tick_spacing, target.pool.protocol == "v3")
-    return pinned.call(target.address, calldata, READ)
+    storage = part.storage
+    has_fork_layout = dex_of(storage.pool.protocol).reads.has_fork_layout
+    calldata = read_calldata(storage.slots, part.words, storage.tick_spacing, has_fork_layout)
+    return pinned.call(storage.address, calldata, READ)
 
 
 def _output(answer: CallResult) -> Words | str:
@@ -63,7 +65,7 @@ def _output(answer: CallResult) -> Words | str:
 
 
 def _halves(pinned: PinnedState, part: Part, reason: str, failed: dict[PoolId, ReadFailed]) -> list[Part]:
-    pool, count = part.target.pool.id, len(part.words)
+    pool, count = part.storage.pool.id, len(part.words)
     if count <= 1:
         what = f"bitmap word {part.words.start}" if count else "price and liquidity"
         failed[pool] = ReadFailed(f"{what} of {pool}: {reason}")
@@ -71,7 +73,7 @@ def _halves(pinned: PinnedState, part: Part, reason: str, failed: dict[PoolId, R
         return []
     pinned.capabilities.words_failed(count)
     log.debug("%d bitmap words of %s in one call are too much for the node (%s), halving", count, pool, reason)
-    return [Part(part.target, part.words[: count // 2]), Part(part.target, part.words[count // 2 :])]
+    return [Part(part.storage, part.words[: count // 2]), Part(part.storage, part.words[count // 2 :])]
 
 
 def _joined(pool: PoolId, parts: list[tuple[range, Words]]) -> Words:

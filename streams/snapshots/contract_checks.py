@@ -1,22 +1,21 @@
-"""What contracts say of themselves when asked by their own getters: that they are pools, and of which kind."""
+"""What contracts answer to their own getters: whether they are the listed pools, and where their state is."""
 
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from protocols.states import V2State
-from protocols.storage import V3_UNISWAP, NotAPool, Slots, bitmap_words, v4_slots
+from protocols.abi import AbiMismatch, decode_outputs
+from protocols.dex import Dex, GetterCall
+from protocols.registry import State
+from protocols.storage import Located, NotAPool, Slots, bitmap_words
 from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node.errors import RpcError
 from streams.node.pinned_state import CallResult, PinnedState
 from streams.snapshots.multicall import multicall
 
-GET_RESERVES = bytes.fromhex("0902f1ac")
-TICK_SPACING = bytes.fromhex("d0c93a7c")
-LIQUIDITY = bytes.fromhex("1a686502")
-EXTSLOAD = bytes.fromhex("1e2eaeaf")
-THE_CONTRACTS_DOING = ("revert", "opcode", "stack", "jump", "out of gas", "outofgas", "vm execution error")
+CONTRACT_ERRORS = ("revert", "opcode", "stack", "jump", "out of gas", "outofgas", "vm execution error")
 """What nodes say where the contract's code, not the node, is why a call has no result."""
+UNKNOWN_MANAGER = "no PoolManager is known for the pool: name it in the list (factory) or in ARENA_V4_POOL_MANAGER"
 
 
 class NoState(msgspec.Struct, frozen=True):
@@ -31,16 +30,16 @@ class ReadFailed(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Target(msgspec.Struct, frozen=True):
+class PoolStorage(msgspec.Struct, frozen=True):
     """A pool with ticks, and where its storage is."""
 
     pool: PoolMetadata
     address: str
-    """The pool's own, or its PoolManager's."""
+    """The pool's own, or that of the singleton that keeps it."""
     slots: Slots
     tick_spacing: int
     liquidity: int
-    """As the contract has it."""
+    """As the contract's getter says."""
     with_ticks: bool = True
 
     @property
@@ -48,71 +47,56 @@ class Target(msgspec.Struct, frozen=True):
         return bitmap_words(self.tick_spacing) if self.with_ticks else range(0)
 
 
-async def v2_states(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, V2State | NoState | ReadFailed]:
-    """The getter tells all there is of a V2 pool, in whatever slot a fork keeps it."""
-    answers = await multicall(pinned, [(pool.id, GET_RESERVES) for pool in pools])
-    return {pool.id: await _v2_state(pinned, pool, answer) for pool, answer in zip(pools, answers, strict=True)}
+Identity = State | PoolStorage | NoState | ReadFailed
+"""All there is of the pool, or where it is, or why neither can be said."""
 
 
-async def _v2_state(pinned: PinnedState, pool: PoolMetadata, answer: CallResult) -> V2State | NoState | ReadFailed:
-    match integers(answer):
-        case [reserve0, reserve1, _] if not (reserve0 | reserve1) >> 112:
-            return V2State(reserve0, reserve1)
-    return await _no_pool(pinned, pool.id, "getReserves()", answer)
+async def identify_pools(
+    pinned: PinnedState, dex: Dex, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
+) -> dict[PoolId, Identity]:
+    """Pools of one DEX. Raises NodeUnavailable."""
+    emitters = {pool.id: _emitter(dex, pool, managers) for pool in pools}
+    known = [(pool, emitter) for pool in pools if (emitter := emitters[pool.id]) is not None]
+    calls = [dex.reads.identity_calls(pool.id, emitter) for pool, emitter in known]
+    results = iter(await multicall(pinned, [(call.address, call.calldata) for of_pool in calls for call in of_pool]))
+    identities: dict[PoolId, Identity] = {pool.id: NoState(UNKNOWN_MANAGER) for pool in pools}
+    for (pool, emitter), of_pool in zip(known, calls, strict=True):
+        answers = [(call, next(results)) for call in of_pool]
+        identities[pool.id] = await _identity(pinned, dex, pool, emitter, answers)
+    return identities
 
 
-async def v3_targets(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, Target | NoState | ReadFailed]:
-    answers = await multicall(pinned, [(pool.id, getter) for getter in (TICK_SPACING, LIQUIDITY) for pool in pools])
-    pairs = zip(answers[: len(pools)], answers[len(pools) :], strict=True)
-    return {pool.id: await _v3_target(pinned, pool, *pair) for pool, pair in zip(pools, pairs, strict=True)}
+def _emitter(dex: Dex, pool: PoolMetadata, managers: Mapping[PoolId, str | None]) -> str | None:
+    emitter = managers.get(pool.id) if dex.is_singleton else pool.id
+    return emitter if emitter and ADDRESS.fullmatch(emitter) else None
 
 
-async def _v3_target(
-    pinned: PinnedState, pool: PoolMetadata, spacing: CallResult, liquidity: CallResult
-) -> Target | NoState | ReadFailed:
-    match integers(spacing), integers(liquidity):
-        case [tick_spacing], [active]:
-            if tick_spacing == pool.tick_spacing:
-                return _target(pool, pool.id, V3_UNISWAP, active)
-            return NoState(f"the list says tick spacing {pool.tick_spacing}, the contract says {tick_spacing}")
-        case [_], _:
-            return await _no_pool(pinned, pool.id, "liquidity()", liquidity)
-    return await _no_pool(pinned, pool.id, "tickSpacing()", spacing)
-
-
-async def v4_targets(
-    pinned: PinnedState, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None]
-) -> dict[PoolId, Target | NoState | ReadFailed]:
-    known = [(pool, manager) for pool in pools if (manager := managers.get(pool.id)) and ADDRESS.fullmatch(manager)]
-    answers = await multicall(pinned, [(manager, _extsload(v4_slots(pool.id).liquidity)) for pool, manager in known])
-    unknown = "no PoolManager is known for the pool: name it in the list (factory) or in ARENA_V4_POOL_MANAGER"
-    targets: dict[PoolId, Target | NoState | ReadFailed] = {pool.id: NoState(unknown) for pool in pools}
-    for (pool, manager), answer in zip(known, answers, strict=True):
-        targets[pool.id] = await _v4_target(pinned, pool, manager, answer)
-    return targets
-
-
-async def _v4_target(
-    pinned: PinnedState, pool: PoolMetadata, manager: str, answer: CallResult
-) -> Target | NoState | ReadFailed:
-    match integers(answer):
-        case [liquidity]:
-            return _target(pool, manager, v4_slots(pool.id), liquidity)
-    return await _no_pool(pinned, manager, "extsload(bytes32)", answer)
-
-
-def _extsload(slot: int) -> bytes:
-    return EXTSLOAD + slot.to_bytes(32, "big")
-
-
-def _target(pool: PoolMetadata, address: str, slots: Slots, liquidity: int) -> Target | NoState:
-    if pool.tick_spacing is None:
-        return NoState("the list says no tick spacing")
+async def _identity(
+    pinned: PinnedState,
+    dex: Dex,
+    pool: PoolMetadata,
+    emitter: str,
+    answers: Sequence[tuple[GetterCall, CallResult]],
+) -> Identity:
+    outputs = []
+    for call, answer in answers:
+        values = decoded(call, answer)
+        if values is None:
+            return await _no_pool(pinned, call, answer)
+        outputs.append(values)
     try:
-        bitmap_words(pool.tick_spacing)
+        found = dex.reads.identify(pool, outputs)
+        return _pool_storage(pool, emitter, found) if isinstance(found, Located) else found
     except NotAPool as error:
         return NoState(str(error))
-    return Target(pool, address, slots, pool.tick_spacing, liquidity)
+
+
+def _pool_storage(pool: PoolMetadata, address: str, located: Located) -> PoolStorage:
+    """Raises NotAPool."""
+    if pool.tick_spacing is None:
+        raise NotAPool("the list says no tick spacing")
+    bitmap_words(pool.tick_spacing)
+    return PoolStorage(pool, address, located.slots, pool.tick_spacing, located.liquidity)
 
 
 def integers(answer: CallResult) -> list[int]:
@@ -125,8 +109,19 @@ def integers(answer: CallResult) -> list[int]:
         return []
 
 
-async def _no_pool(pinned: PinnedState, address: str, getter: str, answer: CallResult) -> NoState | ReadFailed:
-    if isinstance(answer, Exception) and not _is_the_contracts_doing(answer):
+def decoded(call: GetterCall, answer: CallResult) -> list[int] | None:
+    """The getter's outputs; None where the answer is an error, no hex, or not what the getter's ABI says."""
+    if not isinstance(answer, str):
+        return None
+    try:
+        return decode_outputs(call.function, bytes.fromhex(answer[2:]))
+    except (ValueError, AbiMismatch):
+        return None
+
+
+async def _no_pool(pinned: PinnedState, call: GetterCall, answer: CallResult) -> NoState | ReadFailed:
+    address, getter = call.address, call.function.signature
+    if isinstance(answer, Exception) and not _is_contract_error(answer):
         return ReadFailed(f"{address} was asked for {getter}: {answer}")
     (code,) = await pinned.batch([pinned.code(address)])
     if isinstance(code, Exception):
@@ -137,7 +132,7 @@ async def _no_pool(pinned: PinnedState, address: str, getter: str, answer: CallR
     return NoState(f"the contract at {address} is no such pool: asked for {getter} it says {said}")
 
 
-def _is_the_contracts_doing(error: Exception) -> bool:
+def _is_contract_error(error: Exception) -> bool:
     return isinstance(error, RpcError) and (
-        error.code == 3 or any(word in str(error).lower() for word in THE_CONTRACTS_DOING)
+        error.code == 3 or any(word in str(error).lower() for word in CONTRACT_ERRORS)
     )

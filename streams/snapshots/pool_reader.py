@@ -1,22 +1,20 @@
 """Pools' whole states, read from a node at one block, and what of that is fit to be published."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
 
+from protocols.dex import Dex
 from protocols.folding import from_snapshot
-from protocols.states import State
-from protocols.storage import NotAPool, Words, state_of
+from protocols.registry import State, can_be, dex_of
+from protocols.storage import NotAPool, Words
 from protocols.ticks import InvariantViolation
-from protocols.types import ADDRESS, PoolId, PoolMetadata
+from protocols.types import PoolId, PoolMetadata, pool_id
 from streams.node.pinned_state import PinnedState
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
-from streams.snapshots.contract_checks import NoState, ReadFailed, Target, v2_states, v3_targets, v4_targets
+from streams.snapshots.contract_checks import NoState, PoolStorage, ReadFailed, identify_pools
 from streams.snapshots.storage_slots import read_slots
-
-_ID = {"v2": ADDRESS, "v3": ADDRESS, "v4": re.compile("0x[0-9a-f]{64}")}
 
 Phase = Literal["filtering", "full_ticks"]
 """Filtering reads price and liquidity, full_ticks every initialised tick too; of a V2 pool there is only one state."""
@@ -33,7 +31,7 @@ async def read_pools(
 
     Raises BlockGone for a block that is replaced meanwhile, NodeUnavailable for a node that is away.
     """
-    named = [pool for pool in pools if _ID[pool.protocol].fullmatch(pool.id)]
+    named = [pool for pool in pools if pool_id(pool.id) == pool.id and can_be(pool.id, pool.protocol)]
     outcomes: dict[PoolId, Outcome] = {
         pool.id: NoState(f"{pool.id} is no id of a {pool.protocol} pool") for pool in pools
     }
@@ -50,38 +48,28 @@ async def read_pools(
 async def _outcomes(
     pinned: PinnedState, pools: Sequence[PoolMetadata], managers: Mapping[PoolId, str | None], phase: Phase
 ) -> dict[PoolId, Outcome]:
-    match pools[0].protocol:
-        case "v2":
-            return dict(await v2_states(pinned, pools))
-        case "v3":
-            return await _read_ticked(pinned, await v3_targets(pinned, pools), phase)
-        case "v4":
-            return await _read_ticked(pinned, await v4_targets(pinned, pools, managers), phase)
+    dex = dex_of(pools[0].protocol)
+    identities = await identify_pools(pinned, dex, pools, managers)
+    storages = [
+        replace(identity, with_ticks=phase == "full_ticks")
+        for identity in identities.values()
+        if isinstance(identity, PoolStorage)
+    ]
+    read = await (read_tick_bitmaps if pinned.capabilities.overrides else read_slots)(pinned, storages)
+    outcomes = {pool: identity for pool, identity in identities.items() if not isinstance(identity, PoolStorage)}
+    return outcomes | {storage.pool.id: _outcome(dex, storage, read[storage.pool.id]) for storage in storages}
 
 
-async def _read_ticked(
-    pinned: PinnedState, found: Mapping[PoolId, Target | NoState | ReadFailed], phase: Phase
-) -> dict[PoolId, Outcome]:
-    targets = {
-        pool: replace(target, with_ticks=phase == "full_ticks") if isinstance(target, Target) else target
-        for pool, target in found.items()
-    }
-    readable = [target for target in targets.values() if isinstance(target, Target)]
-    read = await (read_tick_bitmaps if pinned.capabilities.overrides else read_slots)(pinned, readable)
-    return {
-        pool: _outcome(target, read[pool]) if isinstance(target, Target) else target for pool, target in targets.items()
-    }
-
-
-def _outcome(target: Target, words: Words | ReadFailed) -> Outcome:
+def _outcome(dex: Dex, storage: PoolStorage, words: Words | ReadFailed) -> Outcome:
     if isinstance(words, ReadFailed):
         return words
-    if words.liquidity != target.liquidity:
-        return NoState(f"storage holds liquidity {words.liquidity}, the contract says {target.liquidity}")
+    if words.liquidity != storage.liquidity:
+        return NoState(f"storage holds liquidity {words.liquidity}, the contract says {storage.liquidity}")
+    assert dex.reads.state is not None
     try:
-        state = state_of(target.pool.protocol, words)
-        if target.with_ticks:
-            from_snapshot(target.pool, state)
+        state = dex.reads.state(words)
+        if storage.with_ticks:
+            from_snapshot(storage.pool, state)
     except (NotAPool, InvariantViolation) as error:
         return NoState(f"what is in storage is no pool's: {error}")
     return state

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from protocols.states import Tick
 from protocols.storage import Slots, Words, tick_of
+from protocols.ticks import Tick
 from streams.snapshots.assembler import assemble
 
 READ = assemble("""
@@ -88,10 +88,10 @@ class UnexpectedOutput(Exception):
     """What came back is not what the program returns: the node ran something else."""
 
 
-def read_calldata(slots: Slots, words: range, tick_spacing: int, detects_v3_layout: bool) -> bytes:
-    """`slots` are those of Uniswap V3 where the program is to detect the layout."""
+def read_calldata(slots: Slots, words: range, tick_spacing: int, has_fork_layout: bool) -> bytes:
+    """`has_fork_layout`: the program tells by the price word whether all other slots are one further."""
     arguments = (slots.price, slots.liquidity, slots.ticks, slots.bitmap, words.start, words.stop, tick_spacing)
-    return b"".join((value % (1 << 256)).to_bytes(32, "big") for value in (*arguments, int(detects_v3_layout)))
+    return b"".join((value % (1 << 256)).to_bytes(32, "big") for value in (*arguments, int(has_fork_layout)))
 
 
 def multicall_calldata(calls: Sequence[tuple[str, bytes]]) -> bytes:

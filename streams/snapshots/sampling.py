@@ -1,15 +1,16 @@
-"""Pools that a node's latest blocks speak of, for whoever has no whitelist at hand."""
+"""Pools whose logs are in a node's latest blocks, for a user without a whitelist."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from protocols.abi import AbiMismatch, decode_arguments
 from protocols.decoding import UndecodableLog, decode
+from protocols.dex import Dex, GetterCall
+from protocols.registry import DEXES, NAMES
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
-from protocols.v4 import INITIALIZE
 from streams.node.client import Node
 from streams.node.errors import RpcError
 from streams.node.pinned_state import PinnedState, probe_capabilities
-from streams.snapshots.contract_checks import TICK_SPACING, integers
+from streams.snapshots.contract_checks import decoded as decoded_outputs
 
 MOST_BLOCKS = 2_000
 COIN = Token(NATIVE)
@@ -23,7 +24,7 @@ async def sample(node: Node, count: int) -> list[PoolMetadata]:
     newest = await node.header("latest")
     if newest is None:
         return []
-    found: dict[ProtocolName, dict[PoolId, str]] = {"v2": {}, "v3": {}, "v4": {}}
+    found: dict[ProtocolName, dict[PoolId, str]] = {name: {} for name in NAMES}
     header = newest
     for _ in range(MOST_BLOCKS):
         for log in await node.logs(header.hash):
@@ -39,27 +40,37 @@ async def sample(node: Node, count: int) -> list[PoolMetadata]:
         header = parent
     block = Block(newest.number, newest.hash)
     pinned = PinnedState(node, block, await probe_capabilities(node, block))
-    v2 = [PoolMetadata(pool, "v2", COIN, COIN) for pool in found["v2"]]
-    v4 = [await _v4(node, pool, manager, newest.number) for pool, manager in found["v4"].items()]
-    return [*v2, *await _v3(pinned, list(found["v3"])), *(pool for pool in v4 if pool is not None)]
+    return [pool for dex in DEXES for pool in await _described(pinned, node, dex, found[dex.name])]
 
 
-async def _v3(pinned: PinnedState, pools: Sequence[PoolId]) -> list[PoolMetadata]:
-    answers = await pinned.batch([pinned.call(pool, TICK_SPACING) for pool in pools])
-    spacings = [integers(answer) for answer in answers]
+async def _described(pinned: PinnedState, node: Node, dex: Dex, emitters: Mapping[PoolId, str]) -> list[PoolMetadata]:
+    """As much as reading a state needs; without the pools of which the chain does not say it."""
+    if dex.is_singleton:
+        created = [await _created(node, dex, pool, at, pinned.block.number) for pool, at in emitters.items()]
+        return [pool for pool in created if pool is not None]
+    if dex.reads.tick_spacing is None:
+        return [PoolMetadata(pool, dex.name, COIN, COIN) for pool in emitters]
+    calls = [GetterCall(pool, dex.reads.tick_spacing) for pool in emitters]
+    answers = await pinned.batch([pinned.call(call.address, call.calldata) for call in calls])
     return [
-        PoolMetadata(pool, "v3", COIN, COIN, tick_spacing=said[0])
-        for pool, said in zip(pools, spacings, strict=True)
-        if len(said) == 1
+        PoolMetadata(PoolId(call.address), dex.name, COIN, COIN, tick_spacing=outputs[0])
+        for call, answer in zip(calls, answers, strict=True)
+        if (outputs := decoded_outputs(call, answer)) is not None
     ]
 
 
-async def _v4(node: Node, pool: PoolId, manager: str, last: int) -> PoolMetadata | None:
-    """None where the node does not tell the log of the pool's creation, which alone says its tick spacing."""
-    question = {"address": manager, "topics": ["0x" + INITIALIZE.topic0.hex(), pool]}
+async def _created(node: Node, dex: Dex, pool: PoolId, singleton: str, last: int) -> PoolMetadata | None:
+    """None where the node does not give the log of the pool's creation, which alone has its tick spacing."""
+    creation = dex.creation
+    topics = ["0x" + creation.log.topic0.hex(), pool]
     try:
-        (created,) = await node.logs_in_range(question, 0, last)
-        said = decode_arguments(INITIALIZE, created.log)
+        (found,) = await node.logs_in_range({"address": singleton, "topics": topics}, 0, last)
+        arguments = decode_arguments(creation.log, found.log)
     except (RpcError, AbiMismatch, ValueError):
         return None
-    return PoolMetadata(pool, "v4", COIN, COIN, said["fee"], said["tickSpacing"], manager)
+    fee, tick_spacing = (_argument(arguments, name) for name in (creation.fee, creation.tick_spacing))
+    return PoolMetadata(pool, dex.name, COIN, COIN, fee, tick_spacing, singleton)
+
+
+def _argument(arguments: Mapping[str, int], name: str | None) -> int | None:
+    return None if name is None else arguments[name]

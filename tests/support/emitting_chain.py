@@ -6,9 +6,12 @@ from itertools import count
 from typing import Any
 
 from protocols import v2, v3
+from protocols.concentrated import Swap
 from protocols.decoding import decode_listed
-from protocols.events import Event, LiquidityChange, Swap, Sync
+from protocols.registry import Event
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId, PoolMetadata, Token
+from protocols.v2 import Sync
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node, connect
 
@@ -49,7 +52,7 @@ def emission(event: Event) -> bytes:
 
 
 def _topic0(protocol: Any, name: str) -> int:
-    return int.from_bytes(next(declared.topic0 for declared in protocol.EVENTS if declared.name == name), "big")
+    return int.from_bytes(next(declared.topic0 for declared in protocol.DEX.logs if declared.name == name), "big")
 
 
 def _calldata(log_topics: list[int], data: list[int]) -> bytes:

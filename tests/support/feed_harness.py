@@ -16,13 +16,14 @@ from nats.aio.msg import Msg
 from lab.devnet.chain.contracts import Pool
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import World
+from protocols.concentrated import Initialize
 from protocols.decoding import decode
-from protocols.events import Event, Initialize
+from protocols.registry import Event
 from protocols.types import Log, PoolId, PoolMetadata
 from settings import Settings
-from streams.exex.control import (
+from streams.exex.control import Decoder
+from streams.exex.control_messages import (
     BeginBlock,
-    Decoder,
     EndBlock,
     Message,
     PoolUpdate,

@@ -2,9 +2,11 @@
 
 from lab.fuzz.chain_model import metadata
 from lab.fuzz.model_run import MemoryRows
-from protocols.events import Event, LiquidityChange
-from protocols.states import State, Tick, V3State, V4State
+from protocols.registry import Event, State
+from protocols.ticks import LiquidityChange, Tick
 from protocols.types import Block, PoolMetadata
+from protocols.v3 import V3State
+from protocols.v4 import V4State
 from streams.kafka.records import Head, Header, Listed, Snapshot, Update
 from tables import rows
 from tables.fold import fold_chain, fold_listing, fold_snapshot

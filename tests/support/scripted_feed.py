@@ -6,9 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from protocols.events import Event, Initialize, LiquidityChange, Sync
+from protocols.concentrated import Initialize
+from protocols.dex import UpdateType
+from protocols.registry import Event
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId, ProtocolName
-from streams.exex.control import (
+from protocols.v2 import Sync
+from streams.exex.control_encoder import encode
+from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
     Message,
@@ -17,8 +22,6 @@ from streams.exex.control import (
     ReorgRange,
     ReorgStart,
     Skipped,
-    UpdateType,
-    encode,
 )
 from streams.node.blocks import NodeHeader
 from tests.support.emitting_chain import Updates

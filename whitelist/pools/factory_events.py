@@ -1,21 +1,12 @@
-"""The events that create pools: PairCreated, PoolCreated, and Initialize of a V4 PoolManager. PURE."""
+"""The events that create pools, as each DEX declares its own. PURE."""
 
 from collections.abc import Mapping
 
 import msgspec
 
-from protocols import v4
-from protocols.abi import Declaration, declaration, decode_arguments
+from protocols.abi import decode_arguments
+from protocols.registry import dex_of
 from protocols.types import NATIVE, Log, PoolId, ProtocolName
-
-PAIR_CREATED = declaration(
-    "event PairCreated(address indexed token0, address indexed token1, address pair, uint256 pairs)"
-)
-POOL_CREATED = declaration(
-    "event PoolCreated(address indexed token0, address indexed token1, uint24 indexed fee, "
-    "int24 tickSpacing, address pool)"
-)
-CREATION_EVENTS: Mapping[ProtocolName, Declaration] = {"v2": PAIR_CREATED, "v3": POOL_CREATED, "v4": v4.INITIALIZE}
 
 
 class DiscoveredPool(msgspec.Struct, frozen=True):
@@ -32,19 +23,29 @@ class DiscoveredPool(msgspec.Struct, frozen=True):
     """0x00…00: none."""
 
 
+def creation_topic(protocol: ProtocolName) -> bytes:
+    """topic0 of the protocol's creation event."""
+    return dex_of(protocol).creation.log.topic0
+
+
 def decode_creation(protocol: ProtocolName, log: Log) -> DiscoveredPool:
     """Raises AbiMismatch where the log is not the protocol's creation event."""
-    event = decode_arguments(CREATION_EVENTS[protocol], log)
-    if protocol == "v2":
-        tokens = (_address(event["token0"]), _address(event["token1"]))
-        return DiscoveredPool(PoolId(_address(event["pair"])), protocol, log.address, *tokens)
-    if protocol == "v3":
-        tokens = (_address(event["token0"]), _address(event["token1"]))
-        pool = PoolId(_address(event["pool"]))
-        return DiscoveredPool(pool, protocol, log.address, *tokens, event["fee"], event["tickSpacing"])
-    tokens = (_address(event["currency0"]), _address(event["currency1"]))
-    numbers = (event["fee"], event["tickSpacing"])
-    return DiscoveredPool(v4.pool_of(log), protocol, log.address, *tokens, *numbers, _address(event["hooks"]))
+    dex = dex_of(protocol)
+    names, arguments = dex.creation, decode_arguments(dex.creation.log, log)
+    return DiscoveredPool(
+        id=PoolId(f"0x{arguments[names.pool]:0{dex.id_length - 2}x}"),
+        protocol=protocol,
+        factory=log.address,
+        token0=_address(arguments[names.token0]),
+        token1=_address(arguments[names.token1]),
+        fee=_optional(arguments, names.fee),
+        tick_spacing=_optional(arguments, names.tick_spacing),
+        hooks=_address(_optional(arguments, names.hooks) or 0),
+    )
+
+
+def _optional(arguments: Mapping[str, int], name: str | None) -> int | None:
+    return None if name is None else arguments[name]
 
 
 def _address(word: int) -> str:

@@ -17,7 +17,7 @@ from streams.node.client import Node
 from streams.node.pinned_state import BlockGone
 from streams.node.rate_limits import with_rate_limit_retry
 from whitelist.configuration import Factory
-from whitelist.pools.factory_events import CREATION_EVENTS, DiscoveredPool, decode_creation
+from whitelist.pools.factory_events import DiscoveredPool, creation_topic, decode_creation
 from whitelist.pools.log_ranges import RangeWidth, logs_in_range
 from whitelist.pools.pool_index import PoolIndex
 
@@ -52,7 +52,7 @@ class FactoryScanner(msgspec.Struct):
         await _check_canonical(self.node, head)
 
     async def _scan(self, factory: Factory, blocks: range) -> None:
-        query = {"address": factory.address, "topics": ["0x" + CREATION_EVENTS[factory.kind].topic0.hex()]}
+        query = {"address": factory.address, "topics": ["0x" + creation_topic(factory.kind).hex()]}
         at = blocks.start
         while at < blocks.stop:
             self.progress(factory.address, blocks, at)
@@ -69,7 +69,7 @@ class FactoryScanner(msgspec.Struct):
 def _pools(protocol: ProtocolName, factory: str, logs: Sequence[BlockLog]) -> list[tuple[int, DiscoveredPool]]:
     pools = []
     for placed in logs:
-        if placed.log.address != factory or placed.log.topics[:1] != (CREATION_EVENTS[protocol].topic0,):
+        if placed.log.address != factory or placed.log.topics[:1] != (creation_topic(protocol),):
             continue
         try:
             pools.append((placed.block, decode_creation(protocol, placed.log)))

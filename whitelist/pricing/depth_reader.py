@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from protocols.types import PoolId, PoolMetadata, ProtocolName
+from protocols.registry import NAMES
+from protocols.types import PoolId, PoolMetadata
 from streams.node.pinned_state import PinnedState
 from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import NoState, ReadFailed
@@ -13,7 +14,6 @@ from whitelist.pricing.depths import Depth, depth
 log = logging.getLogger(__name__)
 
 BATCH = 200
-PROTOCOLS: tuple[ProtocolName, ...] = ("v2", "v3", "v4")
 
 
 class PoolReadFailed(Exception):
@@ -23,7 +23,7 @@ class PoolReadFailed(Exception):
 async def read_depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Mapping[PoolId, Depth | NoState | None]:
     """None: no liquidity at its price. Raises PoolReadFailed, BlockGone, NodeUnavailable."""
     read: dict[PoolId, Depth | NoState | None] = {}
-    for protocol in PROTOCOLS:
+    for protocol in NAMES:
         some = [pool for pool in pools if pool.protocol == protocol]
         for at in range(0, len(some), BATCH):
             read |= await _batch(pinned, some[at : at + BATCH])

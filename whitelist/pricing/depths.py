@@ -9,7 +9,9 @@ from math import isqrt
 
 import msgspec
 
-from protocols.states import State, V2State
+from protocols.concentrated import ConcentratedState
+from protocols.registry import State
+from protocols.v2 import V2State
 
 _ONE = 10**24
 _UP = isqrt(_ONE * _ONE * 101 // 100)
@@ -26,9 +28,12 @@ class Depth(msgspec.Struct, frozen=True):
 
 def depth(state: State) -> Depth | None:
     """None for a pool without a price, or without liquidity at it."""
-    if isinstance(state, V2State):
-        return _reserves_depth(state.reserve0, state.reserve1)
-    return _active_depth(state.sqrt_price_x96, state.liquidity)
+    match state:
+        case V2State():
+            return _reserves_depth(state.reserve0, state.reserve1)
+        case ConcentratedState():
+            return _active_depth(state.sqrt_price_x96, state.liquidity)
+    return None
 
 
 def _reserves_depth(reserve0: int, reserve1: int) -> Depth | None:

@@ -7,7 +7,7 @@ import msgspec
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import CallResult, PinnedState
 from streams.node.rate_limits import with_rate_limit_retry
-from streams.snapshots.contract_checks import THE_CONTRACTS_DOING, integers
+from streams.snapshots.contract_checks import CONTRACT_ERRORS, integers
 from whitelist.tokens.chosen import NotAToken, TokenFacts
 
 DECIMALS = bytes.fromhex("313ce567")
@@ -81,7 +81,7 @@ def _facts(token: str, decimals: CallResult, symbol: CallResult) -> TokenFacts |
 def _is_contract_error(error: Exception) -> bool:
     if not isinstance(error, RpcError):
         return False
-    return error.code == 3 or any(word in str(error).lower() for word in THE_CONTRACTS_DOING)
+    return error.code == 3 or any(word in str(error).lower() for word in CONTRACT_ERRORS)
 
 
 def _symbol(answer: CallResult) -> str | None:

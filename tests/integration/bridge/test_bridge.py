@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from protocols.events import Sync
+from protocols.v2 import Sync
 from settings import Settings
-from streams.exex.control import EndBlock
+from streams.exex.control_messages import EndBlock
 from tests.support.bridge_harness import BridgeSystem, bridge_system
 from tests.support.emitting_chain import V2_POOLS
 from tests.support.scripted_feed import block_messages, reorg_messages

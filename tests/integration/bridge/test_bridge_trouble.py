@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lab.devnet.servers.kafka import Kafka
-from protocols.events import Sync
+from protocols.v2 import Sync
 from settings import Settings
-from streams.exex.control import BeginBlock, EndBlock
+from streams.exex.control_messages import BeginBlock, EndBlock
 from streams.kafka import publisher
 from streams.kafka.publisher import ProduceFailed
 from streams.kafka.topic_setup import KafkaUnreachable

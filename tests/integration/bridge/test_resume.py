@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from protocols.events import Sync
 from protocols.types import Block
+from protocols.v2 import Sync
 from settings import Settings
 from streams.bridge.block import CompleteBlock
 from streams.bridge.chain_publisher import SecondWriter, block_records

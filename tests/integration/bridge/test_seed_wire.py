@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from protocols.events import LiquidityChange, Swap, Sync
+from protocols.concentrated import Swap
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
+from protocols.v2 import Sync
 from settings import Settings
 from tests.support.bridge_harness import bridge_system
 from tests.support.emitting_chain import V2_POOLS, V3_POOLS, Updates

@@ -4,14 +4,16 @@ import socket as sockets
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import ReorgKind, World
 from protocols import v2
+from protocols.concentrated import Price
 from protocols.types import PoolId, PoolMetadata, Token
 from settings import Settings
-from streams.exex.control import Slot0Final, V2ReservesFinal
+from streams.exex.control_messages import PoolFinal
 from streams.nats.whitelist_encoder import OutgoingMessage, encode_add, encode_remove
 from tests.support.feed_harness import blocks_on_chain, client, envelope, feeding, mined, publisher
 from tests.support.rpc_proxy import Call, error, proxied
@@ -56,11 +58,10 @@ async def test_blocks_and_reorgs_of_every_depth_are_emitted_as_on_the_chain(sett
     assert sum(len(block.updates) for block in blocks) > 100
     assert len(listener.reorgs()) >= 10
     assert {
-        update.protocol for message in listener.epilogues() if isinstance(update := message.update, Slot0Final)
-    } == {
-        "v3",
-        "v4",
-    }
+        update.protocol
+        for message in listener.epilogues()
+        if isinstance(update := message.update, PoolFinal) and isinstance(update.price, Price)
+    } == {"v3", "v4"}
 
 
 async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Settings) -> None:
@@ -85,11 +86,9 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
     heads = world.reference.heads(world.pools, world.chain.tip.hash)
     for epilogue in listener.epilogues():
         final = epilogue.update
-        assert isinstance(final, Slot0Final | V2ReservesFinal)
-        names = (
-            ("reserve0", "reserve1") if isinstance(final, V2ReservesFinal) else ("sqrt_price_x96", "tick", "liquidity")
-        )
-        assert {name: getattr(final, name) for name in names} == {name: heads[final.pool][name] for name in names}
+        assert isinstance(final, PoolFinal)
+        price = msgspec.structs.asdict(final.price)
+        assert price == {name: heads[final.pool][name] for name in price}
 
 
 async def test_several_reorgs_between_two_looks_are_one_step(settings: Settings) -> None:
@@ -293,7 +292,7 @@ async def test_a_pool_created_in_reverted_blocks_has_no_epilogue(settings: Setti
             listener.chain()
 
     assert [pool.id for pool in gone] == [late.id]
-    finals = {message.update.pool for message in listener.epilogues()}
+    finals = {message.update.pool for message in listener.epilogues() if isinstance(message.update, PoolFinal)}
     assert late.id not in finals
     assert len(finals) > 5
 
@@ -318,4 +317,4 @@ async def test_a_listed_contracts_malformed_log_is_left_out_with_a_warning(
 
 
 def v2_sync_topic() -> str:
-    return next(declared.topic0.hex() for declared in v2.EVENTS if declared.name == "Sync")
+    return next(declared.topic0.hex() for declared in v2.DEX.logs if declared.name == "Sync")

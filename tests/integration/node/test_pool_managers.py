@@ -8,6 +8,7 @@ import pytest
 from lab.devnet.chain.blocks import Chain
 from lab.devnet.chain.contracts import NATIVE, Contracts, create_v4
 from lab.devnet.chain.evm import Rpc
+from protocols.abi import event_abi
 from protocols.types import PoolId, PoolMetadata, Token
 from protocols.v4 import INITIALIZE
 from settings import Settings
@@ -59,7 +60,7 @@ async def test_a_chain_that_cannot_tell_is_not_guessed_at(anvil: Callable[..., s
     def rule(call: Call) -> Call | None:
         if call["method"] != "eth_getLogs":
             return None
-        assert call["params"][0]["topics"] == ["0x" + INITIALIZE.topic0.hex(), "0x" + "01" * 32]
+        assert call["params"][0]["topics"] == ["0x" + event_abi(INITIALIZE).topic0.hex(), "0x" + "01" * 32]
         logs = [{"address": "0x" + each * 20} for each in ("01", "02")]
         return {"result": logs} if answer == "two emitters" else error("query returned more than 10000 results")
 

@@ -17,8 +17,8 @@ from lab.devnet.chain.blocks import TRADER, Chain, Transaction
 from lab.devnet.chain.contracts import Contracts, Pool, first_pools
 from lab.devnet.chain.evm import Rpc, calldata
 from lab.devnet.servers import start as servers
-from protocols.states import V2State
 from protocols.types import Block, PoolId
+from protocols.v2 import V2State
 from settings import Settings
 from streams.kafka.clients import producer
 from streams.kafka.records import (

@@ -6,15 +6,22 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from eth_typing import ABIFunction
 from msgspec.structs import replace
 
 from lab.devnet.chain.blocks import TRADER, Chain, Transaction
 from lab.devnet.chain.contracts import NATIVE, V4_KEY, Contracts, Pool, create_v2, create_v3, create_v4, first_pools
 from lab.devnet.chain.evm import Rpc, calldata, signed, words
 from lab.devnet.servers import start as servers
-from protocols.states import State, Tick, V2State, V3State, V4State
-from protocols.storage import V3_PANCAKE, V3_UNISWAP, Slots, mapping_slot, tick_of, v4_slots
+from protocols import v2, v3, v4
+from protocols.abi import call_data, function_abi
+from protocols.registry import State
+from protocols.storage import Slots, mapping_slot, tick_of
+from protocols.ticks import Tick
 from protocols.types import Block, PoolId, PoolMetadata, Token
+from protocols.v2 import V2State
+from protocols.v3 import V3State
+from protocols.v4 import V4State
 from streams.node.client import Node, connect
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import (
@@ -28,13 +35,9 @@ from streams.node.pinned_state import (
 from streams.snapshots.assembler import assemble
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import (
-    EXTSLOAD,
-    GET_RESERVES,
-    LIQUIDITY,
-    TICK_SPACING,
     NoState,
+    PoolStorage,
     ReadFailed,
-    Target,
 )
 from streams.snapshots.multicall import multicall
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
@@ -180,7 +183,7 @@ def chains_own(world: World, pool: Pool) -> State:
     if pool.protocol == "v3":
         price, tick, *_ = asked(world, pool.id, "slot0()")
         return V3State(price, signed(tick, 24), asked(world, pool.id, "liquidity()")[0], ticks)
-    slots = v4_slots(pool.id)
+    slots = v4.slots_of(pool.id)
     slot0, liquidity = (_extsload(world, pool, slot) for slot in (slots.price, slots.liquidity))
     price, tick = slot0 & ((1 << 160) - 1), signed(slot0 >> 160, 24)
     return V4State(price, tick, liquidity, ticks, slot0 >> 208, slot0 >> 184 & 0xFFFFFF)
@@ -190,7 +193,7 @@ def _tick(world: World, pool: Pool, tick: int) -> Tick:
     if pool.protocol == "v3":
         gross, net, *_ = asked(world, pool.id, "ticks(int24)", tick)
         return Tick(tick, gross, signed(net, 128))
-    return tick_of(tick, _extsload(world, pool, mapping_slot(tick, v4_slots(pool.id).ticks)))
+    return tick_of(tick, _extsload(world, pool, mapping_slot(tick, v4.slots_of(pool.id).ticks)))
 
 
 def _extsload(world: World, pool: Pool, slot: int) -> int:
@@ -351,10 +354,17 @@ async def test_an_error_for_one_pool_is_that_pools_alone(world: World, together:
 
 async def test_questions_to_many_contracts_have_the_answers_that_each_gives_alone(world: World) -> None:
     """Pools, a manager, accounts without code, getters that are not there, and a reply that is too long."""
-    words = [bytes(3) + bytes([selector]) for selector in range(3)]
-    getters = [GET_RESERVES, TICK_SPACING, LIQUIDITY, bytes.fromhex("95d89b41"), bytes.fromhex("3850c7bd"), *words]
+    words = [bytes(3) + bytes([number]) for number in range(3)]
+    getters = [
+        selector(v2.GET_RESERVES),
+        selector(v3.TICK_SPACING),
+        selector(v3.LIQUIDITY),
+        bytes.fromhex("95d89b41"),
+        bytes.fromhex("3850c7bd"),
+        *words,
+    ]
     addresses = [pool.address for pool in world.pools] + [world.contracts.tokens[0], "0x" + "de" * 20]
-    slots = [EXTSLOAD + slot.to_bytes(32, "big") for slot in range(3)]
+    slots = [call_data(function_abi(v4.EXTSLOAD), (slot,)) for slot in range(3)]
     questions = [(address, data) for address in addresses for data in [*getters, *slots]]
     async with node_of(world) as node:
         together = await multicall(
@@ -379,7 +389,7 @@ async def test_what_runs_out_of_gas_among_others_is_no_failure_of_the_contract(w
     code = assemble(f"{loads} PUSH 0x07 PUSH 0x00 MSTORE PUSH 0x20 PUSH 0x00 RETURN")
     world.rpc.call("anvil_setCode", greedy, "0x" + code.hex())
     tip = world.chain.mine()
-    questions = [(of(world, "v3")[0].address, TICK_SPACING), (greedy, LIQUIDITY)]
+    questions = [(of(world, "v3")[0].address, selector(v3.TICK_SPACING)), (greedy, selector(v3.LIQUIDITY))]
     for gas in range(25_000, 55_000, 2_000):
 
         def rule(call: Call, gas: int = gas) -> None:
@@ -623,14 +633,14 @@ async def test_a_node_that_asks_for_patience_is_not_asked_for_less(world: World)
             await read(node, world.block, [listed(world.pools[0])], NodeCapabilities(overrides=True, by_hash=True))
 
 
-@pytest.mark.parametrize("slots", [V3_UNISWAP, V3_PANCAKE], ids=["Uniswap", "PancakeSwap"])
+@pytest.mark.parametrize("slots", [v3.UNISWAP_SLOTS, v3.PANCAKE_SLOTS], ids=["Uniswap", "PancakeSwap"])
 async def test_any_bitmap_is_walked_as_slot_by_slot(world: World, slots: Slots) -> None:
     """Storage put there by hand, for no pool of positions has words as full as these."""
     pool, chance = PoolId(f"0xcafe{slots.liquidity:036x}"), random.Random(slots.liquidity)
     full, odd = (1 << 256) - 1, int("55" * 32, 16)
     bitmap = {-3466: 1 << 255, -3465: full, -1: 1, 0: odd, 1: 1 << 255 | 1, 700: 0xFF00FF << 100, 3465: 1 << 80}
     bitmap |= {word: chance.getrandbits(256) & chance.getrandbits(256) for word in chance.sample(range(2, 600), 5)}
-    put = {0: 1 << 96 if slots == V3_PANCAKE else 1 << 240 | 1 << 96, 1: 1 << 32, slots.liquidity: 77}
+    put = {0: 1 << 96 if slots == v3.PANCAKE_SLOTS else 1 << 240 | 1 << 96, 1: 1 << 32, slots.liquidity: 77}
     put |= {mapping_slot(word, slots.bitmap): bits for word, bits in bitmap.items()}
     expected = {}
     for word, bits in sorted(bitmap.items()):
@@ -642,7 +652,7 @@ async def test_any_bitmap_is_walked_as_slot_by_slot(world: World, slots: Slots) 
         [("anvil_setStorageAt", [pool, f"0x{slot:064x}", f"0x{content:064x}"]) for slot, content in put.items()]
     )
     world.chain.mine()
-    target = Target(PoolMetadata(pool, "v3", Token(NATIVE), Token(NATIVE), 100, 1), pool, V3_UNISWAP, 1, 77)
+    target = PoolStorage(PoolMetadata(pool, "v3", Token(NATIVE), Token(NATIVE), 100, 1), pool, v3.UNISWAP_SLOTS, 1, 77)
 
     async with node_of(world) as node:
         block = Block(world.chain.tip.number, world.chain.tip.hash)
@@ -656,3 +666,7 @@ async def test_any_bitmap_is_walked_as_slot_by_slot(world: World, slots: Slots) 
             assert read.liquidity == 77
             assert read.ticks == tuple(tick_of(tick, content) for tick, content in expected.items())
         assert await read_slots(PinnedState(node, block, NodeCapabilities(False, True)), [target]) == {pool: read}
+
+
+def selector(function: ABIFunction) -> bytes:
+    return call_data(function_abi(function))

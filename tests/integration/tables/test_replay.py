@@ -8,9 +8,13 @@ import pytest
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from protocols.decoding import decode_listed
-from protocols.folding import PoolState, apply, from_snapshot
-from protocols.states import State, V2State, V3State, V4State
+from protocols.dex import PoolState
+from protocols.folding import apply, from_snapshot
+from protocols.registry import State
 from protocols.types import Block, PoolId, PoolMetadata
+from protocols.v2 import V2State
+from protocols.v3 import V3State
+from protocols.v4 import V4State
 from streams.node.client import Node, connect
 from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
 from streams.snapshots.pool_reader import read_pools

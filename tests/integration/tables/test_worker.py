@@ -13,9 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from lab.devnet.servers.processes import Process, free_port
-from protocols.events import Sync
-from protocols.states import V2State
 from protocols.types import Block, PoolId, PoolMetadata, Token
+from protocols.v2 import Sync, V2State
 from settings import Settings
 from streams.kafka.clients import producer
 from streams.kafka.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, encode_record

@@ -1,8 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.events import Initialize, Swap, Sync
+from protocols.concentrated import Initialize, Swap
 from protocols.types import Block, PoolId
+from protocols.v2 import Sync
 from streams.bridge.block import find_mismatches, find_prefix_mismatches
 from streams.bridge.published_chain import PublishedChain, common_ancestor, have_same_end, replay_records
 from streams.kafka.records import ChainRecord, Gap, Head, Header, Reorg, Update

@@ -6,20 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.events import Event, LiquidityChange, Swap, Sync
+from protocols.concentrated import Swap
+from protocols.registry import Event
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
+from protocols.v2 import Sync, V2State
 from streams.exex.assembly import Assembly, FedBlock, FedReorg, Step
-from streams.exex.control import (
+from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
     Message,
+    PoolFinal,
     PoolUpdate,
     ReorgComplete,
     ReorgEpilogue,
     ReorgRange,
     ReorgStart,
     Skipped,
-    V2ReservesFinal,
 )
 from streams.exex.violations import (
     BlockNumberMismatch,
@@ -57,7 +60,7 @@ def reorg(old: list[tuple[int, Updates]], new: list[tuple[int, Updates]]) -> lis
         ReorgStart(0, span(old), span(new)),
         *(m for number, updates in reversed(old) for m in block(number, updates, reverted=True)),
         *(m for number, updates in new for m in block(number, updates)),
-        ReorgEpilogue(0, tip, 1000 + tip, V2ReservesFinal(POOLS[0], 1, 2)),
+        ReorgEpilogue(0, tip, 1000 + tip, PoolFinal(POOLS[0], "v2", V2State(1, 2))),
         ReorgComplete(0, tip),
     ]
 

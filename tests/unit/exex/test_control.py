@@ -7,29 +7,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protocols.events import LiquidityChange, Swap, Sync
+from protocols.concentrated import Price, Swap
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
-from streams.exex.control import (
-    LARGEST_FRAME,
+from protocols.v2 import Sync, V2State
+from streams.exex.bincode import BadFrame
+from streams.exex.control import LARGEST_FRAME, Decoder, decode
+from streams.exex.control_encoder import encode
+from streams.exex.control_messages import (
     BeginBlock,
-    Decoder,
     EndBlock,
-    FluidStateFinal,
     Message,
     Ping,
     Pong,
+    PoolFinal,
     PoolUpdate,
     ReorgComplete,
     ReorgEpilogue,
     ReorgRange,
     ReorgStart,
     Skipped,
-    Slot0Final,
-    V2ReservesFinal,
-    decode,
-    encode,
+    SkippedFinal,
 )
-from streams.exex.control_frames import BadFrame
 from tests.support.files import FRAMES as RECORDED
 
 GOLDEN = [json.loads(line) for line in (RECORDED / "control.jsonl").read_text().splitlines()]
@@ -92,16 +91,16 @@ def update_of(fields: dict[str, Any]) -> PoolUpdate | Skipped:
     return PoolUpdate(seq, fields["pool_id"], protocol, update_type, number, timestamp, tx, log, revert, event)
 
 
-def final_of(fields: dict[str, Any]) -> Slot0Final | V2ReservesFinal | FluidStateFinal:
+def final_of(fields: dict[str, Any]) -> PoolFinal | SkippedFinal:
     pool = PoolId(fields["pool_id"])
     match fields["update"]:
         case "Slot0Final":
-            price = numbers(fields, "sqrt_price_x96", "liquidity", "tick")
-            return Slot0Final(pool, fields["protocol"].lower(), *price)
+            price = Price(*numbers(fields, "sqrt_price_x96", "tick", "liquidity"))
+            return PoolFinal(pool, fields["protocol"].lower(), price)
         case "V2ReservesFinal":
-            return V2ReservesFinal(pool, *numbers(fields, "reserve0", "reserve1"))
+            return PoolFinal(pool, "v2", V2State(*numbers(fields, "reserve0", "reserve1")))
         case _:
-            return FluidStateFinal(pool)
+            return SkippedFinal(tag=1)
 
 
 @pytest.mark.parametrize("golden", [g for g in GOLDEN if g["name"] != RETIRED], ids=lambda golden: golden["name"])
@@ -192,7 +191,7 @@ def test_a_frame_with_one_changed_byte_is_refused_or_says_exactly_its_bytes(fram
     except BadFrame:
         return
 
-    if not isinstance(message, Skipped) and not isinstance(getattr(message, "update", None), FluidStateFinal):
+    if not isinstance(message, Skipped) and not isinstance(getattr(message, "update", None), SkippedFinal):
         assert encode(message) == changed
 
 
@@ -234,6 +233,8 @@ U64, U128, TICK = st.integers(0, 2**64 - 1), st.integers(0, 2**128 - 1), st.inte
 I128 = st.integers(-(2**127), 2**127 - 1)
 ADDRESS = st.binary(min_size=20, max_size=20).map(lambda address: "0x" + address.hex())
 POOL_ID = st.binary(min_size=32, max_size=32).map(lambda pool: "0x" + pool.hex())
+RESERVES = st.builds(V2State, U128, U128)
+PRICE = st.builds(Price, st.integers(0, 2**160 - 1), TICK, U128)
 SWAP = st.builds(Swap, st.integers(0, 2**160 - 1), U128, TICK)
 LIQUIDITY = st.builds(LiquidityChange, TICK, TICK, I128)
 PLACE = (U64, U64, U64, U64, st.booleans())
@@ -248,9 +249,11 @@ MESSAGES = st.one_of(
     st.builds(PoolUpdate, U64, POOL_ID, st.just("v4"), st.just("swap"), *PLACE, SWAP),
     st.builds(PoolUpdate, U64, ADDRESS, st.just("v3"), st.sampled_from(["mint", "burn"]), *PLACE, LIQUIDITY),
     st.builds(PoolUpdate, U64, POOL_ID, st.just("v4"), st.sampled_from(["mint", "burn"]), *PLACE, LIQUIDITY),
-    st.builds(ReorgEpilogue, U64, U64, U64, st.builds(V2ReservesFinal, ADDRESS, U128, U128)),
-    st.builds(ReorgEpilogue, U64, U64, U64, st.builds(Slot0Final, ADDRESS, st.just("v3"), U128, U128, TICK)),
-    st.builds(ReorgEpilogue, U64, U64, U64, st.builds(Slot0Final, POOL_ID, st.just("v4"), U128, U128, TICK)),
+    st.builds(
+        ReorgEpilogue, U64, U64, U64, st.builds(PoolFinal, ADDRESS, st.just("v2"), st.builds(V2State, U128, U128))
+    ),
+    st.builds(ReorgEpilogue, U64, U64, U64, st.builds(PoolFinal, ADDRESS, st.just("v3"), PRICE)),
+    st.builds(ReorgEpilogue, U64, U64, U64, st.builds(PoolFinal, POOL_ID, st.just("v4"), PRICE)),
 )
 
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.events import LiquidityChange, Swap
+from protocols.concentrated import Swap
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
-from streams.exex.control_frames import BadFrame
+from streams.exex.bincode import BadFrame
 from streams.exex.seed import Decoder, PoolEvent, Reorg, SeedMessage
 from tests.support.files import FRAMES as RECORDED
 

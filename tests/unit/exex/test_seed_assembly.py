@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.events import Event, Swap
+from protocols.concentrated import Swap
+from protocols.registry import Event
 from protocols.types import PoolId
 from streams.exex.assembly import FedBlock, FedReorg, Step
 from streams.exex.seed import PoolEvent, Reorg, SeedMessage

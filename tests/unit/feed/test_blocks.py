@@ -1,7 +1,9 @@
+from protocols.concentrated import Initialize
 from protocols.decoding import Decoded
-from protocols.events import Event, Initialize, LiquidityChange
+from protocols.registry import Event
+from protocols.ticks import LiquidityChange
 from protocols.types import Log, PoolId
-from streams.exex.control import encode
+from streams.exex.control_encoder import encode
 from streams.feed.blocks import feed_block
 from streams.node.blocks import NodeHeader
 

@@ -4,9 +4,13 @@ import json
 
 import pytest
 
-from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
-from protocols.states import State, Tick, V2State, V3State, V4State
+from protocols.concentrated import Initialize, Swap
+from protocols.registry import Event, State
+from protocols.ticks import LiquidityChange, Tick
 from protocols.types import Block, PoolId, PoolMetadata, Token
+from protocols.v2 import Sync, V2State
+from protocols.v3 import V3State
+from protocols.v4 import V4State
 from streams.kafka import records
 from streams.kafka.records import (
     Head,

@@ -7,11 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.fuzz.chain_model import Naive, metadata, something
-from protocols.concentrated import Price, apply, check_whole, compact
+from protocols.concentrated import Initialize, Price, Swap, apply, check_whole, compact
 from protocols.decoding import decode
-from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
-from protocols.states import Tick
-from protocols.ticks import MAX_TICK, MIN_TICK, UINT128, InvariantViolation, Ticks, from_ticks, sqrt_ratio_at_tick
+from protocols.registry import Event
+from protocols.ticks import (
+    MAX_TICK,
+    MIN_TICK,
+    UINT128,
+    InvariantViolation,
+    LiquidityChange,
+    Tick,
+    Ticks,
+    from_ticks,
+    sqrt_ratio_at_tick,
+)
+from protocols.v2 import Sync
 from tests.support.recorded_logs import logs
 
 EMPTY = Ticks(60, {})
@@ -81,7 +91,7 @@ def test_the_first_price_and_positions_of_a_new_pool_may_come_in_one_block() -> 
         (LiquidityChange(-60, 61, 1), "no range"),
         (LiquidityChange(-120, 120, UINT128 - 50), "active liquidity"),
         (Initialize(1 << 96, 0), "again"),
-        (Sync(1, 1), "V2 Sync"),
+        (Sync(1, 1), "cannot have a Sync"),
     ],
 )
 def test_what_cannot_follow_is_refused(event: Event, sentence: str) -> None:

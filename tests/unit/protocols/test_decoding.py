@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import v2, v3, v4
-from protocols.abi import declaration, decode_arguments
+from protocols.abi import decode_arguments, event_abi
+from protocols.concentrated import Initialize, Swap
 from protocols.decoding import TOPICS, Decoded, UndecodableLog, decode, decode_listed
-from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
-from protocols.ticks import check_fits
+from protocols.registry import Event
+from protocols.ticks import LiquidityChange, check_fits
 from protocols.types import Log, PoolId
+from protocols.v2 import Sync
 from tests.support.recorded_logs import logs, recorded
 
 POOL = "0x8ad599c3a0ff1de082011efddc58f1908eb6e6d8"
@@ -31,11 +33,21 @@ V4_SWAP = keccak(b"Swap(bytes32,address,int128,int128,uint160,uint128,int24,uint
 MODIFY_LIQUIDITY = keccak(b"ModifyLiquidity(bytes32,address,int24,int24,int256,bytes32)")
 V4_ID = bytes.fromhex(V4_POOL[2:])
 
-V2_SWAP = declaration(
-    "event Swap(address indexed sender, uint256 amount0In, uint256 amount1In, "
-    "uint256 amount0Out, uint256 amount1Out, address indexed to)"
+V2_SWAP = event_abi(
+    {
+        "type": "event",
+        "name": "Swap",
+        "inputs": [
+            {"name": "sender", "type": "address", "indexed": True},
+            {"name": "amount0In", "type": "uint256", "indexed": False},
+            {"name": "amount1In", "type": "uint256", "indexed": False},
+            {"name": "amount0Out", "type": "uint256", "indexed": False},
+            {"name": "amount1Out", "type": "uint256", "indexed": False},
+            {"name": "to", "type": "address", "indexed": True},
+        ],
+    }
 )
-V3_SWAP = next(declared for declared in v3.EVENTS if declared.topic0 == SWAP)
+V3_SWAP = event_abi(v3.SWAP)
 
 
 def word(value: int) -> bytes:
@@ -299,4 +311,4 @@ def test_real_reserves_change_by_what_swaps_bring_and_take() -> None:
 def test_each_protocol_names_its_pools() -> None:
     log = made([V4_SWAP, V4_ID], [], MANAGER)
 
-    assert (v2.pool_of(log), v3.pool_of(log), v4.pool_of(log)) == (MANAGER, MANAGER, V4_POOL)
+    assert (v2.DEX.pool_of(log), v3.DEX.pool_of(log), v4.DEX.pool_of(log)) == (MANAGER, MANAGER, V4_POOL)

@@ -3,11 +3,14 @@
 import pytest
 
 from lab.fuzz.chain_model import metadata
-from protocols.concentrated import Price
-from protocols.events import LiquidityChange, Swap, Sync
-from protocols.folding import PoolState, apply, compact, differences, from_snapshot, is_initialized
-from protocols.states import State, Tick, V2State, V3State, V4State
-from protocols.ticks import InvariantViolation, Ticks
+from protocols.concentrated import Price, Swap
+from protocols.dex import PoolState
+from protocols.folding import apply, compact, differences, from_snapshot, is_initialized
+from protocols.registry import State
+from protocols.ticks import InvariantViolation, LiquidityChange, Tick, Ticks
+from protocols.v2 import Sync, V2State
+from protocols.v3 import V3State
+from protocols.v4 import V4State
 
 V2, V3, V4 = metadata(0, "v2"), metadata(1, "v3"), metadata(2, "v4")
 TICKS = (Tick(-60, 5, 5), Tick(60, 5, -5))

@@ -5,36 +5,40 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.states import Tick, V3State, V4State
+from protocols.registry import State, dex_of
 from protocols.storage import (
-    V3_PANCAKE,
-    V3_UNISWAP,
     NotAPool,
     Words,
     bitmap_words,
     mapping_slot,
-    state_of,
     tick_of,
     ticks_in,
-    v3_slots,
-    v4_slots,
 )
+from protocols.ticks import Tick
 from protocols.types import PoolId
+from protocols.v3 import PANCAKE_SLOTS, UNISWAP_SLOTS, V3State, slots_by_layout
+from protocols.v4 import V4State, slots_of
 
 V4_POOL = PoolId("0xdce6394339af00981949f5f3baf27e3610c76326a700af57e4b3e3ae4977f78d")
 UNLOCKED = 1 << 240
 
 
+def state_of(protocol: str, words: Words) -> State:
+    state = dex_of(protocol).reads.state
+    assert state is not None
+    return state(words)
+
+
 def test_mapping_slots_are_those_of_solidity() -> None:
-    bitmap_slot = mapping_slot(-347, V3_UNISWAP.bitmap)
-    tick_slot = mapping_slot(193380, V3_UNISWAP.ticks)
+    bitmap_slot = mapping_slot(-347, UNISWAP_SLOTS.bitmap)
+    tick_slot = mapping_slot(193380, UNISWAP_SLOTS.ticks)
 
     assert bitmap_slot == 0x732EC05BC978D37A82AE1E9375717A24EC142A01625D66C457A12BE5FAC0AD3E
     assert tick_slot == 0xA17EB7567EB204E853D5DD4FCDC2F94D29FDEED2F5CAA49959F05BADFB282858
 
 
 def test_a_v4_pool_has_its_slots_after_one_hash_of_its_id() -> None:
-    slots = v4_slots(V4_POOL)
+    slots = slots_of(V4_POOL)
 
     assert slots.price == 0x7CED19E67A5796B90F206E133D76F6C105CB78D4F9F3E2074D49C272A8094B4E
     assert slots.liquidity == slots.price + 3
@@ -82,10 +86,10 @@ def test_a_tick_is_gross_below_and_signed_net_above(tick: int, gross: int, net: 
 def test_the_words_tell_the_layout_of_a_v3_pool() -> None:
     price = 1 << 96 | 5 << 160
 
-    assert v3_slots(price | UNLOCKED, 0) == V3_UNISWAP
-    assert v3_slots(price | 0x44 << 232 | UNLOCKED, 1 << 200) == V3_UNISWAP
-    assert v3_slots(price, 1 << 32) == V3_PANCAKE
-    assert v3_slots(price, 1 << 32 | 209718400) == V3_PANCAKE
+    assert slots_by_layout(UNISWAP_SLOTS, price | UNLOCKED, 0) == UNISWAP_SLOTS
+    assert slots_by_layout(UNISWAP_SLOTS, price | 0x44 << 232 | UNLOCKED, 1 << 200) == UNISWAP_SLOTS
+    assert slots_by_layout(UNISWAP_SLOTS, price, 1 << 32) == PANCAKE_SLOTS
+    assert slots_by_layout(UNISWAP_SLOTS, price, 1 << 32 | 209718400) == PANCAKE_SLOTS
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def test_the_words_tell_the_layout_of_a_v3_pool() -> None:
 )
 def test_words_of_another_contract_are_no_pools(price_word: int, next_word: int) -> None:
     with pytest.raises(NotAPool):
-        v3_slots(price_word, next_word)
+        slots_by_layout(UNISWAP_SLOTS, price_word, next_word)
 
 
 def test_a_v3_state_is_price_tick_and_liquidity() -> None:
@@ -134,4 +138,4 @@ def test_a_v4_state_has_its_fees() -> None:
 )
 def test_bits_where_a_pool_has_none_are_refused(protocol: str, words: Words) -> None:
     with pytest.raises(NotAPool):
-        state_of(protocol, words)  # type: ignore[arg-type]
+        state_of(protocol, words)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.events import LiquidityChange
-from protocols.states import Tick
 from protocols.ticks import (
     MAX_TICK,
     MIN_TICK,
     UINT128,
     InvariantViolation,
+    LiquidityChange,
+    Tick,
     Ticks,
     changed,
     check_fits,

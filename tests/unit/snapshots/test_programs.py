@@ -2,8 +2,9 @@
 
 import pytest
 
-from protocols.states import Tick
-from protocols.storage import V3_UNISWAP, Words
+from protocols.storage import Words
+from protocols.ticks import Tick
+from protocols.v3 import UNISWAP_SLOTS
 from streams.node.pinned_state import ECHO
 from streams.snapshots.assembler import assemble
 from streams.snapshots.programs import MULTICALL, READ, UnexpectedOutput, multicall_output, read_calldata, read_output
@@ -42,7 +43,7 @@ def test_a_wrong_source_is_refused(source: str, message: str) -> None:
 
 
 def test_negative_bitmap_words_are_sign_extended() -> None:
-    calldata = read_calldata(V3_UNISWAP, range(-347, -346), 60, detects_v3_layout=True)
+    calldata = read_calldata(UNISWAP_SLOTS, range(-347, -346), 60, has_fork_layout=True)
 
     words = [int.from_bytes(calldata[at : at + 32], "big", signed=True) for at in range(0, len(calldata), 32)]
     assert words == [0, 4, 5, 6, -347, -346, 60, 1]

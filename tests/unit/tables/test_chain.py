@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.fuzz.chain_model import ChainItem
-from protocols.events import Sync
 from protocols.types import Block, PoolId
+from protocols.v2 import Sync
 from streams.kafka.records import Gap, Head, Header, Reorg, Update
 from tables.chain import BlockCompleted, CanonicalChain, Invalidated, Rewound, Started, Step, UndecodableUpdate, follow
 from tables.pool import Reason, WaitingKind

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from lab.fuzz.chain_model import metadata
 from lab.fuzz.model_run import MemoryRows
-from protocols.events import LiquidityChange
-from protocols.states import Tick
+from protocols.ticks import LiquidityChange, Tick
 from streams.kafka.records import Head, Header, Listed
 from tables.fold import fold_chain, fold_listing
 from tables.live import Live, state_at

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from lab.fuzz.chain_model import ChainItem, Plan, World, metadata
 from lab.fuzz.model_run import MemoryRows, Run, live_through
-from protocols.events import Sync
-from protocols.states import V2State
 from protocols.types import Block, PoolMetadata
+from protocols.v2 import Sync, V2State
 from streams.kafka.records import Gap, Head, Header, Listed, Reorg, Snapshot, Update
 from tables.chain import CanonicalChain, UndecodableUpdate
 from tables.fold import fold_chain, fold_listing, fold_snapshot

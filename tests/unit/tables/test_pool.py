@@ -4,11 +4,14 @@ import msgspec
 import pytest
 
 from lab.fuzz.chain_model import metadata
-from protocols.events import Event, Initialize, LiquidityChange, Swap, Sync
-from protocols.folding import Fees
-from protocols.states import State, Tick, V2State, V3State, V4State
-from protocols.ticks import sqrt_ratio_at_tick
+from protocols.concentrated import Initialize, Swap
+from protocols.dex import Fees
+from protocols.registry import Event, State
+from protocols.ticks import LiquidityChange, Tick, sqrt_ratio_at_tick
 from protocols.types import Block, PoolMetadata
+from protocols.v2 import Sync, V2State
+from protocols.v3 import V3State
+from protocols.v4 import V4State
 from streams.kafka.records import Header, Listed, Snapshot, Unreadable
 from tables.chain import CanonicalChain
 from tables.live import Live, state_at

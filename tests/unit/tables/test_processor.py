@@ -7,9 +7,8 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from protocols.events import Sync
-from protocols.states import V2State
 from protocols.types import Block, PoolId, PoolMetadata, Token
+from protocols.v2 import Sync, V2State
 from streams.kafka.records import (
     DeadLetter,
     Head,

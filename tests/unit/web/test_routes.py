@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from protocols.events import LiquidityChange, Sync
-from protocols.states import Tick, V2State, V4State
-from protocols.ticks import sqrt_ratio_at_tick
+from protocols.ticks import LiquidityChange, Tick, sqrt_ratio_at_tick
 from protocols.types import Block, PoolId, PoolMetadata, Token
+from protocols.v2 import Sync, V2State
+from protocols.v4 import V4State
 from streams.kafka.records import Head, Header, Listed, Snapshot, Update
 from streams.kafka.topics import partition_of, topics
 from tables.fold import fold_chain, fold_listing, fold_snapshot

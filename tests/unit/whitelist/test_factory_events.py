@@ -5,7 +5,7 @@ from eth_abi.abi import encode
 
 from protocols.abi import AbiMismatch
 from protocols.types import Log, PoolId, ProtocolName
-from whitelist.pools.factory_events import CREATION_EVENTS, DiscoveredPool, decode_creation
+from whitelist.pools.factory_events import DiscoveredPool, creation_topic, decode_creation
 
 FACTORY, HOOKS = "0x" + "fa" * 20, "0x" + "0c" * 20
 USDC, WETH = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
@@ -29,7 +29,7 @@ def log(protocol: ProtocolName, *indexed: int | str, data: bytes) -> Log:
 
 @pytest.mark.parametrize("protocol", ["v2", "v3", "v4"])
 def test_the_topics_are_those_of_the_chain(protocol: ProtocolName) -> None:
-    assert CREATION_EVENTS[protocol].topic0.hex() == TOPICS[protocol]
+    assert creation_topic(protocol).hex() == TOPICS[protocol]
 
 
 def test_a_pair_is_its_own_address() -> None:

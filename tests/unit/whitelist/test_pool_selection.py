@@ -2,8 +2,8 @@
 
 import pytest
 
-from protocols.states import V2State
 from protocols.types import NATIVE, PoolId, ProtocolName
+from protocols.v2 import V2State
 from whitelist.configuration import Configuration, Factory, Thresholds
 from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.selection import Listed, Rejected, SelectionRules

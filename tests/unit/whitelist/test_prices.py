@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import pytest
 
-from protocols.states import V2State, V3State
 from protocols.ticks import sqrt_ratio_at_tick
 from protocols.types import PoolId
+from protocols.v2 import V2State
+from protocols.v3 import V3State
 from whitelist.pricing.depths import Depth, depth
 from whitelist.pricing.prices import MICRO, PRICE_BITS, Market, anchor_price, micro_usd, propagate_prices
 
