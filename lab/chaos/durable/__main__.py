@@ -12,7 +12,7 @@ from typing import get_args
 
 import click
 
-from lab.chaos.durable.storm import Mode, Plan, storm
+from lab.chaos.durable.fault_injector import Mode, Plan, run
 from lab.devnet.servers.kafka import Kafka
 from streams.kafka.log_throttle import throttle
 
@@ -30,7 +30,7 @@ def main(modes: tuple[Mode, ...], seeds: int, first_seed: int, seconds: float, p
         for mode in modes:
             directory = Path(tempfile.mkdtemp(prefix=f"durable-{mode}-{seed}-"))
             with Kafka() as kafka:
-                outcome = asyncio.run(storm(kafka, directory, Plan(mode, seed, seconds, per_s)))
+                outcome = asyncio.run(run(kafka, directory, Plan(mode, seed, seconds, per_s)))
             exact = exact and outcome.exact
             click.echo(f"{mode} seed {seed}: {outcome} ({directory})")
     sys.exit(0 if exact else 1)

@@ -4,14 +4,13 @@ Settings come from the environment: COUNT_KAFKA, COUNT_ID (prefix of the topics)
 Record values: `+` counts, `x` deletes the row (keys `d…`, topic `adds` alone), anything else on `names` is kept.
 """
 
-import json
 import logging
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import faust
+import msgspec
 from aiokafka.client import AIOKafkaClient
 from mode import CrashingSupervisor
 
@@ -36,11 +35,20 @@ if os.environ.get("COUNT_BROKERS") == "fenced":
     AIOKafkaClient.coordinator_lookup = no_coordinator
 
 
+class Row(msgspec.Struct):
+    n: int = 0
+    """Records counted."""
+    name: str = ""
+    """The last one."""
+    at: dict[str, int] = msgspec.field(default_factory=dict)
+    """Topic to the offset of its last record."""
+
+
 class Counts:
-    """The processor. A row: `n` records counted, last `name`, `at` the offset of the last record of each topic."""
+    """The processor."""
 
     def __init__(self) -> None:
-        self.cache: dict[int, dict[bytes, dict[str, Any]]] = {}
+        self.cache: dict[int, dict[bytes, Row]] = {}
 
     def recovered(self, partition: int, rows: Rows) -> None:
         assert partition not in self.cache
@@ -67,10 +75,10 @@ class Counts:
             row = cache.get(record.key)
             if row is None:
                 stored = written[record.key] if record.key in written else rows.get(record.key)
-                row = cache[record.key] = json.loads(stored) if stored else {"n": 0, "name": "", "at": {}}
-            if record.offset <= row["at"].get(chunk.topic, -1):
+                row = cache[record.key] = msgspec.json.decode(stored, type=Row) if stored else Row()
+            if record.offset <= row.at.get(chunk.topic, -1):
                 continue
-            row["at"][chunk.topic] = record.offset
+            row.at[chunk.topic] = record.offset
             if record.value == b"x":
                 del cache[record.key]
                 written.pop(record.key, None)
@@ -81,14 +89,14 @@ class Counts:
             if record.value == b"poison":
                 raise ValueError(f"poison at {record.offset}")
             if chunk.topic == NAMES:
-                row["name"] = record.value.decode()[:20]
+                row.name = record.value.decode()[:20]
             else:
-                row["n"] += 1
-                if row["n"] % SAID_EVERY == 0:
-                    sends.append((SAID, record.key, b"%d" % row["n"]))
+                row.n += 1
+                if row.n % SAID_EVERY == 0:
+                    sends.append((SAID, record.key, b"%d" % row.n))
             written[record.key] = b""
         rows_written = {
-            key: None if value is None else json.dumps(cache[key]).encode() for key, value in written.items()
+            key: None if value is None else msgspec.json.encode(cache[key]) for key, value in written.items()
         }
         return Folded(rows_written, sends)
 

@@ -1,4 +1,4 @@
-"""What feeds counting workers, and what says whether they counted right."""
+"""Feeds counting workers, and checks what they counted."""
 
 import asyncio
 import json
@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -19,6 +18,11 @@ from tables.durable.database import OWN, POSITION, Database, Stamped, read_posit
 
 PARTITIONS = 4
 LARGEST = str(32 * 2**20)
+
+Counted = tuple[int, str]
+"""Of a key: how many records, and the last name."""
+Difference = tuple[Counted | None, Counted | None]
+"""What is expected, and what is found."""
 
 
 async def create_topics(kafka: str, prefix: str) -> None:
@@ -60,7 +64,7 @@ class Feed:
         self.count: defaultdict[bytes, int] = defaultdict(int)
         self.name: defaultdict[bytes, str] = defaultdict(str)
         self.sent = 0
-        self._pending: list[Any] = []
+        self._pending: list[asyncio.Future[object]] = []
 
     async def some(self, records: int) -> None:
         for _ in range(records):
@@ -97,7 +101,7 @@ class Feed:
             await asyncio.sleep(0.02)
         await self.flushed()
 
-    def expected(self) -> dict[bytes, tuple[int, str]]:
+    def expected(self) -> dict[bytes, Counted]:
         keys = {key for key, n in self.count.items() if n} | {key for key, name in self.name.items() if name}
         return {key: (self.count[key], self.name[key]) for key in keys}
 
@@ -145,8 +149,8 @@ class Oracle:
     async def ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict(await self._consumer.end_offsets(places))
 
-    def differences(self, expected: dict[bytes, tuple[int, str]]) -> dict[bytes, Any]:
-        """By key: what is expected, what is found."""
+    def differences(self, expected: dict[bytes, Counted]) -> dict[bytes, Difference]:
+        """By key."""
         return compared(expected, decoded({k: s.value for each in self._rows.values() for k, s in each.items()}))
 
     def database_differences(self, workers: list[Worker]) -> dict[int, str]:
@@ -181,12 +185,12 @@ class Oracle:
                     self.outdated += 1
 
 
-def decoded(rows: dict[bytes, bytes | None]) -> dict[bytes, tuple[int, str]]:
+def decoded(rows: dict[bytes, bytes | None]) -> dict[bytes, Counted]:
     values = {key: json.loads(value) for key, value in rows.items() if value is not None and not key.startswith(OWN)}
     return {key: (value["n"], value["name"]) for key, value in values.items()}
 
 
-def compared(expected: dict[bytes, Any], found: dict[bytes, Any]) -> dict[bytes, Any]:
+def compared(expected: dict[bytes, Counted], found: dict[bytes, Counted]) -> dict[bytes, Difference]:
     return {
         key: (expected.get(key), found.get(key))
         for key in sorted(expected.keys() | found.keys())

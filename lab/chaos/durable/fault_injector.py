@@ -1,4 +1,4 @@
-"""Faults at random, at a seed: two workers and a broker are killed, frozen, wiped and stopped while records come."""
+"""Random faults from a seed: workers and a broker are killed, frozen, wiped and stopped while records arrive."""
 
 import asyncio
 import random
@@ -6,9 +6,9 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from lab.chaos.durable.oracle import Feed, Oracle, create_topics, producing
+from lab.chaos.durable.oracle import Difference, Feed, Oracle, create_topics, producing
 from lab.chaos.durable.workers import Worker
 from lab.devnet.servers.kafka import Kafka
 
@@ -22,7 +22,7 @@ FROZEN_S = 11.0
 class Outcome(NamedTuple):
     records: int
     events: Counter[str]
-    differences: dict[bytes, Any]
+    differences: dict[bytes, Difference]
     databases: dict[int, str]
     outdated: int
     """Records of the changelog that an older writer put behind newer ones."""
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
         return f"{verdict}; {counted}; settled after {self.settled_s:.1f} s"
 
 
-class Storm:
+class FaultInjector:
     def __init__(self, kafka: Kafka, prefix: str, directory: Path, seed: int) -> None:
         self.kafka = kafka
         self.prefix = prefix
@@ -50,7 +50,7 @@ class Storm:
         self.frozen: set[Worker] = set()
 
     async def keep_up(self) -> None:
-        """The process manager: what ends is started again."""
+        """As a process manager does: a worker that ends is started again."""
         while True:
             for worker in self.running - self.frozen:
                 if not worker.alive:
@@ -59,7 +59,7 @@ class Storm:
                     worker.start()
             await asyncio.sleep(0.2)
 
-    async def blow(self, mode: Mode, seconds: float) -> None:
+    async def inject(self, mode: Mode, seconds: float) -> None:
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             await asyncio.sleep(self.random.uniform(1.0, 6.0) if mode != "each" else EACH_S)
@@ -74,7 +74,7 @@ class Storm:
                     await self.next_fault()
 
     async def next_fault(self) -> None:
-        """Each in its turn, so that a short run meets all of them."""
+        """Each in its turn, so that a short run has all of them."""
         fault = FAULTS[sum(self.events.values()) % len(FAULTS)]
         match fault:
             case "broker kill -9" | "broker frozen":
@@ -140,30 +140,30 @@ class Plan(NamedTuple):
     """Records."""
 
 
-async def storm(kafka: Kafka, directory: Path, plan: Plan) -> Outcome:
+async def run(kafka: Kafka, directory: Path, plan: Plan) -> Outcome:
     prefix = f"{plan.mode}{plan.seed}-{uuid.uuid4().hex[:6]}"
     await create_topics(kafka.address, prefix)
-    weather = Storm(kafka, prefix, directory, plan.seed)
-    keeper = asyncio.create_task(weather.keep_up())
+    injector = FaultInjector(kafka, prefix, directory, plan.seed)
+    keeper = asyncio.create_task(injector.keep_up())
     try:
         async with producing(kafka.address) as producer:
             feed = Feed(producer, prefix, plan.seed)
-            await asyncio.gather(feed.at_rate(plan.per_s, plan.seconds), weather.blow(plan.mode, plan.seconds))
-            for worker in list(weather.frozen):
-                weather.thaw(worker)
+            await asyncio.gather(feed.at_rate(plan.per_s, plan.seconds), injector.inject(plan.mode, plan.seconds))
+            for worker in list(injector.frozen):
+                injector.thaw(worker)
             started = time.monotonic()
             async with Oracle(kafka.address, prefix) as oracle:
                 await oracle.caught_up(90)
                 settled_s = time.monotonic() - started
                 keeper.cancel()
-                for worker in weather.workers:
+                for worker in injector.workers:
                     if worker.alive:
                         await worker.stop()
                 await oracle.caught_up(30)
-                databases = oracle.database_differences(weather.workers)
+                databases = oracle.database_differences(injector.workers)
                 differences = oracle.differences(feed.expected())
-                return Outcome(feed.sent, weather.events, differences, databases, oracle.outdated, settled_s)
+                return Outcome(feed.sent, injector.events, differences, databases, oracle.outdated, settled_s)
     finally:
         keeper.cancel()
-        for worker in weather.workers:
+        for worker in injector.workers:
             worker.kill()
