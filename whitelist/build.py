@@ -10,8 +10,8 @@ import msgspec
 from protocols.types import NATIVE, Block
 from settings import Settings
 from streams.node.client import Node
-from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
-from streams.node.rate_limits import with_rate_limit_retry
+from streams.node.pinned_state import BlockGone, PinnedState
+from streams.node.probe import probe_capabilities
 from whitelist.configuration import Configuration, Sources
 from whitelist.metrics import STEP_SECONDS
 from whitelist.pools.decisions import Decisions, decide_pools, pool_metadata
@@ -100,7 +100,7 @@ class _Builder(msgspec.Struct, frozen=True):
                     return head
 
     async def _head(self) -> Block:
-        header = await with_rate_limit_retry(lambda: self.node.header("latest"))
+        header = await self.node.header("latest")
         if header is None:
             raise BlockGone("the node has no block at all")
         return Block(header.number, header.hash)

@@ -9,12 +9,12 @@ from streams.nats.jetstream import NotStored
 from streams.nats.whitelist_encoder import TooLarge
 from streams.node.client import connect
 from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.log_ranges import LogsRefused
 from streams.node.pinned_state import BlockGone
 from whitelist.build import BuildFailed, build
 from whitelist.configuration import Configuration
 from whitelist.configuration_file import load_configuration
 from whitelist.metrics import BUILDS, CHANGES, STEP_SECONDS, record_build
-from whitelist.pools.log_ranges import LogsRefused
 from whitelist.pools.pool_index import PoolIndexUnreadable
 from whitelist.pools.scan_progress import progress_display
 from whitelist.pricing.depth_reader import PoolReadFailed

@@ -17,9 +17,9 @@ from streams.node.transport.json_rpc import Calls, Response, Transport
 class Node:
     """Any number of requests at a time. A request while the node is away raises; the next one connects again."""
 
-    def __init__(self, rpc: str, transport: Transport) -> None:
+    def __init__(self, rpc: str, transport: Transport, requests_per_s: float | None = None) -> None:
         self.rpc = rpc
-        self._provider = NodeProvider(rpc, transport)
+        self._provider = NodeProvider(rpc, transport, requests_per_s)
 
     @cached_property
     def w3(self) -> AsyncWeb3[NodeProvider]:
@@ -89,9 +89,9 @@ class Node:
 
 
 @asynccontextmanager
-async def connect(rpc: str, timeout_s: float = 30.0) -> AsyncIterator[Node]:
+async def connect(rpc: str, timeout_s: float = 30.0, requests_per_s: float | None = None) -> AsyncIterator[Node]:
     """http(s)://, ws(s):// or the path of an IPC socket; connects at the first request."""
-    node = Node(rpc, transport(rpc, timeout_s))
+    node = Node(rpc, transport(rpc, timeout_s), requests_per_s)
     try:
         yield node
     finally:

@@ -1,4 +1,4 @@
-"""What can go wrong with a node: it gives no answer, or it answers with an error."""
+"""What can go wrong with a node: it gives no answer, it wants fewer requests, or it answers with an error."""
 
 
 class RpcError(Exception):
@@ -13,3 +13,11 @@ class RpcError(Exception):
 
 class NodeUnavailable(Exception):
     """No answer: connection refused or closed, HTTP 5xx, time-out, or an answer that is not one."""
+
+
+class RateLimited(NodeUnavailable):
+    """The node answers that it was asked too often; `retry_after_s` where it says when to come again."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

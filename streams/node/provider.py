@@ -1,34 +1,45 @@
 """web3's provider over our transports: AsyncWeb3 and the calls of every block share one connection."""
 
+import asyncio
 import sys
 from typing import Any, cast
 
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from streams.node.errors import NodeUnavailable
-from streams.node.metrics import CALLS, REQUESTS
+from streams.node.errors import NodeUnavailable, RateLimited
+from streams.node.metrics import CALLS, RATE_LIMITED, REQUESTS
+from streams.node.rate_limits import RequestCap, is_rate_limit, retry_after_s
 from streams.node.transport.http import HttpTransport
-from streams.node.transport.json_rpc import Calls, Response, Transport
+from streams.node.transport.json_rpc import Calls, Response, TooManyRequests, Transport
 from streams.node.transport.socket import SocketTransport
+from streams.retry import Retries
 
 sys.setrecursionlimit(1_000)
 """Python's own. py_ecc, which web3 imports, makes it 100,000, and msgspec then overflows the stack on nested JSON."""
+
+ATTEMPTS = 8
+WAIT_INITIAL_S = 0.5
+"""After the first refusal by a rate limit; the later ones are twice as long each."""
 
 
 class NodeProvider(AsyncJSONBaseProvider):
     """Raises NodeUnavailable at once where the node gives no answer: callers decide whether to try again.
 
-    web3's own HTTP provider retries five times, `eth_sendRawTransaction` too.
+    web3's own HTTP provider retries five times, `eth_sendRawTransaction` too. What a rate limit refuses, of a batch
+    each item by itself, was not done, so it is asked again here; meanwhile all other requests wait. RateLimited is
+    raised after ATTEMPTS.
     """
 
     global_ccip_read_enabled = False
     """A contract that is called could name URLs for this process to fetch."""
 
-    def __init__(self, rpc: str, transport: Transport) -> None:
+    def __init__(self, rpc: str, transport: Transport, requests_per_s: float | None = None) -> None:
         super().__init__()
         self.rpc = rpc
         self._transport = transport
+        self._cap = None if requests_per_s is None else RequestCap(requests_per_s)
+        self._while_limited = asyncio.Lock()
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         return cast(RPCResponse, (await self.exchange([(method, params)]))[0])
@@ -45,17 +56,72 @@ class NodeProvider(AsyncJSONBaseProvider):
 
     async def exchange(self, calls: Calls) -> list[Response]:
         """Answers in the order of the calls, errors among them; one answer if the node refuses the batch as such."""
+        largest = len(calls) if self._cap is None else self._cap.largest_batch
+        answers: list[Response] = []
+        for start in range(0, len(calls), largest):
+            part = calls[start : start + largest]
+            answered = await self._below_rate_limit(part)
+            if len(answered) != len(part):
+                return answered
+            answers += answered
+        return answers
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def _below_rate_limit(self, calls: Calls) -> list[Response]:
+        if self._while_limited.locked():
+            async with self._while_limited:
+                pass
+        answers: dict[int, Response] = {}
+        try:
+            return await self._ask(calls, answers)
+        except RateLimited as error:
+            async with self._while_limited:
+                return await self._ask_again(calls, answers, error)
+
+    async def _ask_again(self, calls: Calls, answers: dict[int, Response], first: RateLimited) -> list[Response]:
+        retries = Retries("The node's rate limit", RateLimited, attempts=ATTEMPTS, wait_initial_s=WAIT_INITIAL_S)
+        try:
+            async for attempt in retries:
+                with attempt:
+                    if attempt.num == 1:
+                        raise first
+                    return await self._ask(calls, answers)
+        except RateLimited as last:
+            raise RateLimited(f"{last}, {ATTEMPTS} times in a row", last.retry_after_s) from last
+        raise first
+
+    async def _ask(self, calls: Calls, answers: dict[int, Response]) -> list[Response]:
+        """Asks what `answers` lacks and adds it there. Raises RateLimited while the node refuses a part of it."""
+        left = [at for at in range(len(calls)) if at not in answers]
+        answered = await self._send([calls[at] for at in left])
+        limits = [error for answer in answered if (error := answer.get("error")) and is_rate_limit(error)]
+        if limits:
+            RATE_LIMITED.inc(len(limits))
+        if len(answered) == len(left):
+            pairs = zip(left, answered, strict=True)
+            answers.update((at, answer) for at, answer in pairs if answer.get("error") not in limits)
+        elif not limits:
+            return answered
+        if limits:
+            raise RateLimited(f"{self.rpc}: {_message(limits[0])}", retry_after_s(limits[0]))
+        return [answers[at] for at in range(len(calls))]
+
+    async def _send(self, calls: Calls) -> list[Response]:
+        if self._cap is not None:
+            await self._cap.wait(len(calls))
         CALLS.inc(len(calls))
         try:
             answers = await self._transport.exchange(calls)
+        except TooManyRequests as error:
+            REQUESTS.labels("rate limited").inc()
+            raise RateLimited(f"{self.rpc}: {error}", error.retry_after_s) from error
         except ConnectionError as error:
             REQUESTS.labels("failed").inc()
             raise NodeUnavailable(f"{self.rpc}: {error}") from error
         REQUESTS.labels("answered").inc()
         return answers
-
-    async def close(self) -> None:
-        await self._transport.close()
 
 
 def transport(rpc: str, timeout_s: float) -> Transport:
@@ -63,3 +129,7 @@ def transport(rpc: str, timeout_s: float) -> Transport:
     over: type[HttpTransport] | type[SocketTransport]
     over = HttpTransport if rpc.startswith(("http://", "https://")) else SocketTransport
     return over(rpc, timeout_s)
+
+
+def _message(error: Any) -> str:
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)

@@ -6,7 +6,6 @@ back to the last checkpoint whose block is canonical, and drops every pool found
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import msgspec
 
@@ -14,11 +13,10 @@ from protocols.abi import AbiMismatch
 from protocols.types import Block, ProtocolName
 from streams.node.blocks import BlockLog
 from streams.node.client import Node
+from streams.node.log_ranges import RangeWidth, logs_in_range
 from streams.node.pinned_state import BlockGone
-from streams.node.rate_limits import with_rate_limit_retry
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import DiscoveredPool, creation_topic, decode_creation
-from whitelist.pools.log_ranges import RangeWidth, logs_in_range
 from whitelist.pools.pool_index import PoolIndex
 
 log = logging.getLogger(__name__)
@@ -91,7 +89,7 @@ async def _last_canonical(node: Node, checkpoints: Sequence[Block]) -> int | Non
         # the newest one first: it nearly always is canonical
         middle = high - 1 if high == len(checkpoints) else (low + high) // 2
         checkpoint = checkpoints[middle]
-        header = await with_rate_limit_retry(partial(node.header, checkpoint.number))
+        header = await node.header(checkpoint.number)
         if header is not None and header.hash == checkpoint.hash:
             low = middle + 1
         else:
@@ -100,7 +98,7 @@ async def _last_canonical(node: Node, checkpoints: Sequence[Block]) -> int | Non
 
 
 async def _block(node: Node, number: int) -> Block:
-    header = await with_rate_limit_retry(lambda: node.header(number))
+    header = await node.header(number)
     if header is None:
         raise BlockGone(f"block {number} is no longer on the node's chain")
     return Block(header.number, header.hash)

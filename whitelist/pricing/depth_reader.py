@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from protocols.registry import NAMES
 from protocols.types import PoolId, PoolMetadata
 from streams.node.pinned_state import PinnedState
-from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import NoState, ReadFailed
 from streams.snapshots.pool_reader import read_pools
 from whitelist.pricing.depths import Depth, depth
@@ -33,7 +32,7 @@ async def read_depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Map
 async def _batch(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> dict[PoolId, Depth | NoState | None]:
     managers = {pool.id: pool.factory for pool in pools}
     read: dict[PoolId, Depth | NoState | None] = {}
-    outcomes = await with_rate_limit_retry(lambda: read_pools(pinned, pools, managers, phase="filtering"))
+    outcomes = await read_pools(pinned, pools, managers, phase="filtering")
     for pool, outcome in outcomes.items():
         if isinstance(outcome, ReadFailed):
             raise PoolReadFailed(f"pool {pool} cannot be read: {outcome.reason}")

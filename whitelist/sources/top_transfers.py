@@ -9,7 +9,7 @@ from eth_hash.auto import keccak
 from streams.json_input import InvalidJson, decode_json
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
-from whitelist.pools.log_ranges import LogsRefused, RangeWidth, logs_in_ranges
+from streams.node.log_ranges import LogsRefused, RangeWidth, logs_in_ranges
 from whitelist.sources.query import SourceFailed
 
 TRANSFER = keccak(b"Transfer(address,address,uint256)")

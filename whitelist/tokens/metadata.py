@@ -6,7 +6,6 @@ import msgspec
 
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import CallResult, PinnedState
-from streams.node.rate_limits import with_rate_limit_retry
 from streams.snapshots.contract_checks import CONTRACT_ERRORS, integers
 from whitelist.tokens.chosen import NotAToken, TokenFacts
 
@@ -61,7 +60,7 @@ def _check_some_succeeded(facts: Mapping[str, TokenFacts | NotAToken | _Ambiguou
 
 async def _read(pinned: PinnedState, tokens: Sequence[str]) -> dict[str, TokenFacts | NotAToken | _Ambiguous]:
     requests = [pinned.call(token, selector) for selector in (DECIMALS, SYMBOL) for token in tokens]
-    answers = await with_rate_limit_retry(lambda: pinned.batch(requests))
+    answers = await pinned.batch(requests)
     pairs = zip(answers[: len(tokens)], answers[len(tokens) :], strict=True)
     return {token: _facts(token, *pair) for token, pair in zip(tokens, pairs, strict=True)}
 

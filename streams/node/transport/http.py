@@ -5,10 +5,12 @@ import itertools
 import aiohttp
 
 from streams.node.metrics import RECEIVED, SENT
+from streams.node.rate_limits import retry_after_header_s
 from streams.node.transport.json_rpc import (
     MAX_ANSWER_BYTES,
     Calls,
     Response,
+    TooManyRequests,
     UnreadableAnswer,
     decode,
     encode,
@@ -27,13 +29,15 @@ class HttpTransport:
 
     async def exchange(self, calls: Calls) -> list[Response]:
         ids = [next(self._ids) for _ in calls]
-        status, body = await self._post(encode(ids, calls))
+        status, body, retry_after = await self._post(encode(ids, calls))
+        if status == 429:
+            raise TooManyRequests(f"HTTP 429: {body[:200]!r}", retry_after_header_s(retry_after))
         try:
             answers = decode(body)
             in_call_order = in_order(ids, answers)
         except UnreadableAnswer as error:
             raise ConnectionError(f"HTTP {status}: {error}") from error
-        if status >= 500 or status == 429 or not all(map(is_answer, answers)):
+        if status >= 500 or not all(map(is_answer, answers)):
             raise ConnectionError(f"HTTP {status}: {body[:200]!r}")
         return in_call_order
 
@@ -41,7 +45,8 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
 
-    async def _post(self, request: bytes) -> tuple[int, bytes]:
+    async def _post(self, request: bytes) -> tuple[int, bytes, str | None]:
+        """Status, body, and the header Retry-After."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers={"Content-Type": "application/json"})
         try:
@@ -49,7 +54,7 @@ class HttpTransport:
             async with self._session.post(self._url, data=request) as response:
                 body = await _limited(response)
                 RECEIVED.inc(len(body))
-                return response.status, body
+                return response.status, body, response.headers.get("Retry-After")
         except TimeoutError as error:
             raise ConnectionError(f"no answer within {self._timeout.total:g} s") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -26,6 +26,14 @@ class UnreadableAnswer(ConnectionError):
     """Bytes that are no JSON-RPC answer."""
 
 
+class TooManyRequests(ConnectionError):
+    """The server refuses the request as such by a rate limit."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 def encode(ids: Sequence[int], calls: Calls) -> bytes:
     requests = [
         {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}

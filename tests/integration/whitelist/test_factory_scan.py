@@ -11,14 +11,14 @@ from lab.devnet.chain.contracts import create_v2
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from protocols.types import Block, PoolId
-from streams.node import rate_limits as patience
+from streams.node import provider
 from streams.node.client import connect
 from streams.node.errors import NodeUnavailable
+from streams.node.log_ranges import LogsRefused, RangeWidth
 from streams.node.pinned_state import BlockGone
 from tests.support.rpc_proxy import Call, error, proxied
 from whitelist.configuration import Factory
 from whitelist.pools.factory_scan import UNSETTLED_BLOCKS, FactoryScanner
-from whitelist.pools.log_ranges import LogsRefused, RangeWidth
 from whitelist.pools.pool_index import PoolIndex, PoolIndexUnreadable, open_index
 
 pytestmark = pytest.mark.servers
@@ -160,8 +160,8 @@ async def test_a_factory_with_another_protocol_or_start_is_scanned_again(world: 
 
 
 async def test_a_rate_limited_request_is_retried(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "TRIES", 2)
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(provider, "ATTEMPTS", 2)
+    monkeypatch.setattr(provider, "WAIT_INITIAL_S", 0.01)
     times = 0
 
     def busy(call: Call) -> Call | None:
@@ -177,7 +177,7 @@ async def test_a_rate_limited_request_is_retried(world: World, tmp_path: Path, m
             await scanned(proxy.url, found, factories(world)[:1], tip(world))
         assert found.count([world.contracts.v2_factory]) == 3
         async with proxied(world.chain.rpc.url, always_busy) as proxy:
-            with pytest.raises(NodeUnavailable, match="asked for patience 2 times in a row"):
+            with pytest.raises(NodeUnavailable, match="Too Many Requests, 2 times in a row"):
                 await scanned(proxy.url, found, factories(world), tip(world))
 
 
@@ -185,7 +185,7 @@ async def test_a_node_that_limits_every_request_is_retried(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HTTP 429 to whatever is asked, as who sells access to nodes answers."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(provider, "WAIT_INITIAL_S", 0.01)
     with open_index(tmp_path / "pools.sqlite") as found:
         async with proxied(world.chain.rpc.url) as proxy:
             proxy.status = 429

@@ -10,10 +10,11 @@ from lab.devnet.chain.contracts import token_initcode
 from lab.devnet.chain.evm import Rpc
 from lab.devnet.servers import start as servers
 from protocols.types import Block
-from streams.node import rate_limits as patience
+from streams.node import provider
 from streams.node.client import connect
 from streams.node.errors import NodeUnavailable
-from streams.node.pinned_state import BlockGone, PinnedState, probe_capabilities
+from streams.node.pinned_state import BlockGone, PinnedState
+from streams.node.probe import probe_capabilities
 from tests.support.rpc_proxy import Call, Rule, error, proxied
 from whitelist.tokens.chosen import NotAToken, TokenFacts
 from whitelist.tokens.metadata import DECIMALS, SYMBOL, TokenReadFailed, read_tokens
@@ -165,8 +166,8 @@ async def test_a_node_that_fails_for_every_token_blames_no_token(chain: Chain, t
 
 
 async def test_a_rate_limited_read_is_retried(chain: Chain, tokens: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(patience, "TRIES", 3)
+    monkeypatch.setattr(provider, "WAIT_INITIAL_S", 0.01)
+    monkeypatch.setattr(provider, "ATTEMPTS", 3)
     left = 2
 
     def busy(call: Call) -> Call | None:
@@ -178,5 +179,5 @@ async def test_a_rate_limited_read_is_retried(chain: Chain, tokens: list[str], m
 
     assert (await read(chain, tokens, busy))[tokens[0]] == TokenFacts(6, "USDC")
     left = 100
-    with pytest.raises(NodeUnavailable, match="asked for patience 3 times in a row, last with: rate limit exceeded"):
+    with pytest.raises(NodeUnavailable, match="rate limit exceeded, 3 times in a row"):
         await read(chain, tokens, busy)

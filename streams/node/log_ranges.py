@@ -8,8 +8,7 @@ import msgspec
 
 from streams.node.blocks import BlockLog
 from streams.node.client import Node
-from streams.node.errors import NodeUnavailable, RpcError
-from streams.node.rate_limits import is_rate_limited, with_rate_limit_retry
+from streams.node.errors import NodeUnavailable, RateLimited, RpcError
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +56,11 @@ async def logs_in_ranges(
 
 async def logs_in_range(node: Node, query: LogQuery, first: int, last: int, width: RangeWidth) -> list[BlockLog] | None:
     """None where the node refuses so wide a range; `width` is then narrower. Raises LogsRefused, NodeUnavailable."""
-    return await with_rate_limit_retry(lambda: _request(node, query, first, last, width))
-
-
-async def _request(node: Node, query: LogQuery, first: int, last: int, width: RangeWidth) -> list[BlockLog] | None:
     try:
         logs = await node.logs_in_range(query, first, last)
+    except RateLimited:
+        raise
     except (RpcError, NodeUnavailable) as error:
-        if is_rate_limited(error):
-            raise
         await node.header("latest")
         _narrow(error, first, last, width)
         return None
