@@ -44,7 +44,7 @@ async def build(
 ) -> Build:
     """Saves the build too. `max_age_s`: up to this age the sources' cached answers are used.
 
-    Raises BuildFailed, NodeUnavailable, and what reading and scanning raise.
+    Raises BuildFailed, WrongChain, NodeUnavailable, and what reading and scanning raise.
     """
     store = WhitelistStore(settings)
     with open_index(store.pools) as index:
@@ -68,9 +68,10 @@ class _Builder(msgspec.Struct, frozen=True):
     scanner: FactoryScanner
 
     async def build(self, max_age_s: float) -> Build:
+        chain = chain_of(await self._chain_id(), self.configuration)
         head = await self._scan_factories()
         results, answers = await self._collect_sources(head, max_age_s)
-        selected = await self._select_tokens(results)
+        selected = select_tokens(results, self.configuration, chain)
         pinned = PinnedState(self.node, head, await probe_capabilities(self.node, head))
         tokens, unresolved = await self._read_tokens(pinned, selected)
         published = self.store.published()
@@ -110,9 +111,8 @@ class _Builder(msgspec.Struct, frozen=True):
         with STEP_SECONDS.labels("sources").time():
             return await SourceCollector(self.configuration, cache, self.node, head.number, max_age_s).collect()
 
-    async def _select_tokens(self, results: SourceResults) -> SelectedTokens:
-        chain_id = int(await self.node.call("eth_chainId", []), 16)
-        return select_tokens(results, self.configuration, chain_of(chain_id, self.configuration))
+    async def _chain_id(self) -> int:
+        return int(await self.node.call("eth_chainId", []), 16)
 
     async def _read_tokens(
         self, pinned: PinnedState, selected: SelectedTokens

@@ -97,12 +97,8 @@ class Trusted(_Table):
     symbol: str
     usd: Positive | None = None
     """Of one whole token; an anchor from which prices are propagated."""
-    wraps_native: bool | None = None
-    """Whether its price is the native coin's; None: where its symbol is WETH."""
-
-    @property
-    def is_wrapped_native(self) -> bool:
-        return self.symbol == "WETH" if self.wraps_native is None else self.wraps_native
+    wraps_native: bool = False
+    """Whether it is the wrapped native coin, so that both have one price."""
 
 
 class Factory(_Table):
@@ -137,6 +133,11 @@ class Thresholds(_Table):
 class Configuration(_Table):
     """Addresses are lower-case."""
 
+    chain_id: int | None = None
+    """None: that of the node."""
+    platform: str | None = None
+    """CoinGecko's name of the chain; None: that of the chain id, if it is known."""
+    native_symbol: str = "ETH"
     sources: Sources = Sources()
     trusted: Annotated[tuple[Trusted, ...], FromArray] = ()
     blocked: Annotated[tuple[AddressOrPoolId, ...], FromArray] = ()
@@ -148,7 +149,6 @@ class Configuration(_Table):
     price_depth_usd: NotNegative = 500
     price_tolerance: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0
     every_s: Positive = 3600
-    platform: str | None = None
 
     @field_validator("factories")
     @classmethod
@@ -157,6 +157,14 @@ class Configuration(_Table):
             raise ValueError("none is named, so there is nowhere to look for pools")
         _check_protocols(factories)
         return factories
+
+    @field_validator("trusted")
+    @classmethod
+    def _have_one_wrapped_native(cls, trusted: tuple[Trusted, ...]) -> tuple[Trusted, ...]:
+        wrapped = {token.address for token in trusted if token.wraps_native}
+        if len(wrapped) > 1:
+            raise ValueError(f"wraps_native is true for {len(wrapped)} tokens: {', '.join(sorted(wrapped))}")
+        return trusted
 
     def allows_hooks(self, hooks: str) -> bool:
         if isinstance(self.hooks, str):

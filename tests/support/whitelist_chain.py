@@ -146,6 +146,7 @@ def configuration(setup: WhitelistChain, directory: Path, sources: str = "", **c
     """A file as an operator writes it, with only the keys that are needed."""
     path = directory / "whitelist.toml"
     path.write_text(f"""
+platform = "ethereum"
 blocked = ["{setup.tokens["SCAM"]}"]
 hooks = {changes.get("hooks", '"none"')}
 {sources}
@@ -153,6 +154,7 @@ hooks = {changes.get("hooks", '"none"')}
 [[trusted]]
 address = "{setup.tokens["WETH"]}"
 symbol = "WETH"
+wraps_native = true
 
 [[trusted]]
 address = "{setup.tokens["USDC"]}"
@@ -183,7 +185,7 @@ from_block = 0
 
 
 def coins(setup: WhitelistChain) -> list[dict[str, Any]]:
-    """As CoinGecko lists them: LINK and UNI on two chains, PEPE on one, two coins named WBTC of which one is here."""
+    """As CoinGecko lists them: LINK and UNI on two chains, PEPE on one, and BTC on a chain of its own."""
     here = {name: {"ethereum": address} for name, address in setup.tokens.items()}
     elsewhere = {"base": "0x" + "ba" * 20}
     return [

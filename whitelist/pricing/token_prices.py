@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def token_prices(
     configuration: Configuration, markets: Sequence[Market], tokens: Mapping[str, ListedToken]
 ) -> dict[str, int]:
-    wrapped = {trusted.address for trusted in configuration.trusted if trusted.is_wrapped_native}
+    wrapped = {trusted.address for trusted in configuration.trusted if trusted.wraps_native}
     anchors = {
         _unwrapped(trusted.address, wrapped): anchor_price(trusted.usd, tokens[trusted.address].decimals)
         for trusted in configuration.trusted

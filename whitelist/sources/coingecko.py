@@ -42,6 +42,6 @@ def on_several_chains(coins: Sequence[Coin], chains: Collection[str], min_chains
     return [coin for coin in coins if sum(bool(coin.on(chain)) for chain in set(chains)) >= min_chains]
 
 
-def address_on(coin: Coin, platform: str) -> str | None:
+def address_on(coin: Coin, platform: str | None) -> str | None:
     """None where the coin has no address on `platform`, or one that no EVM chain can have."""
-    return parse_address(coin.on(platform) or "")
+    return None if platform is None else parse_address(coin.on(platform) or "")

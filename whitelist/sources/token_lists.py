@@ -1,5 +1,7 @@
 """Lists in the Uniswap token-list format. They are curated, so they may resolve a symbol to an address. PURE."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from streams.json_input import InvalidJson, decode_json
@@ -33,7 +35,7 @@ def parse(body: bytes) -> list[ListEntry]:
     return tokens
 
 
-def on_chain(tokens: list[ListEntry], chain_ids: frozenset[int]) -> dict[str, str]:
+def on_chain(tokens: Sequence[ListEntry], chain_ids: frozenset[int]) -> dict[str, str]:
     """Address to symbol of the entries on these chains; entries without an EVM address are left out."""
     return {
         address: token.symbol

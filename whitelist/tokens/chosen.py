@@ -10,7 +10,6 @@ from whitelist.configuration import Configuration
 from whitelist.tokens.selection import SelectedTokens
 
 NATIVE_DECIMALS = 18
-NATIVE_SYMBOL = "ETH"
 
 
 class TokenFacts(msgspec.Struct, frozen=True):
@@ -41,7 +40,7 @@ def chosen_tokens(
         if isinstance(fact, TokenFacts)
     }
     if NATIVE not in configuration.blocked:
-        tokens[NATIVE] = ListedToken(NATIVE, NATIVE_SYMBOL, NATIVE_DECIMALS, ())
+        tokens[NATIVE] = ListedToken(NATIVE, configuration.native_symbol, NATIVE_DECIMALS, ())
     return tokens
 
 

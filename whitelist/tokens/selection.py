@@ -1,7 +1,8 @@
-"""Which tokens are chosen, and by whom. PURE.
+"""Selects the tokens, each with the sources that chose it. PURE.
 
-A symbol is not an identity. It leads to an address only through who gives both, in this order: the operator
-([[trusted]]), token lists, coins on several chains, any coin; and there only if nothing else has the symbol too.
+A symbol is not an identity. It is resolved only by who gives symbol and address together, in this order: the operator
+([[trusted]]), token lists, CoinGecko; and there only if it is unambiguous. A blocked address keeps its symbol: it
+counts as a candidate, so blocking a token never lets another one take its name.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from whitelist.configuration import Configuration
 from whitelist.sources.coingecko import Coin, address_on, on_several_chains
 from whitelist.sources.token_lists import ListEntry, on_chain
 
-EVM_PLATFORMS: Mapping[int, str] = {
+COINGECKO_PLATFORMS: Mapping[int, str] = {
     1: "ethereum",
     10: "optimistic-ethereum",
     56: "binance-smart-chain",
@@ -21,11 +22,10 @@ EVM_PLATFORMS: Mapping[int, str] = {
     8453: "base",
     42161: "arbitrum-one",
 }
-"""CoinGecko's names."""
 
 
 class SourceResults(msgspec.Struct, frozen=True):
-    """What the sources say now, or said last; empty where there is nothing."""
+    """The answers in use of all sources; empty where there is none."""
 
     coins: Sequence[Coin] = ()
     listed: Sequence[ListEntry] = ()
@@ -36,50 +36,57 @@ class SourceResults(msgspec.Struct, frozen=True):
 
 class SelectedTokens(msgspec.Struct, frozen=True):
     tokens: Mapping[str, tuple[str, ...]]
-    """Address to the names of the sources that chose it."""
+    """Address to the sources that chose it."""
     unresolved: Mapping[str, str]
-    """A symbol that leads nowhere, and why."""
+    """Symbol to the reason why it has no address."""
 
 
 class ChainNames(msgspec.Struct, frozen=True):
-    platform: str
-    """CoinGecko's name of it."""
+    platform: str | None
+    """CoinGecko's name of the chain; None: unknown, so CoinGecko gives no address on it."""
     ids: frozenset[int]
-    """Under which token lists know it."""
+    """The chain ids under which token lists name it."""
+
+
+class WrongChain(Exception):
+    """The configuration is for another chain than the node's."""
 
 
 def chain_of(node_chain_id: int, configuration: Configuration) -> ChainNames:
-    """A chain that nobody knows, as one for tests, is taken for the platform that is configured, else for Ethereum."""
-    cross_chain = configuration.sources.cross_chain
-    named = cross_chain.chains if cross_chain is not None else ()
-    unknown = named[0] if named and "ethereum" not in named else "ethereum"
-    platform = configuration.platform or EVM_PLATFORMS.get(node_chain_id, unknown)
-    same = {chain_id for chain_id, name in EVM_PLATFORMS.items() if name == platform}
+    """Raises WrongChain. A chain of unknown id has only the platform that the configuration names."""
+    if configuration.chain_id not in (None, node_chain_id):
+        raise WrongChain(
+            f"the node's chain id is {node_chain_id}, the whitelist's configuration is for {configuration.chain_id} "
+            "(chain_id)"
+        )
+    platform = configuration.platform or COINGECKO_PLATFORMS.get(node_chain_id)
+    same = {chain_id for chain_id, name in COINGECKO_PLATFORMS.items() if name == platform}
     return ChainNames(platform, frozenset({node_chain_id} | same))
 
 
-def select_tokens(heard: SourceResults, configuration: Configuration, chain: ChainNames) -> SelectedTokens:
-    """Without what is blocked."""
+def select_tokens(results: SourceResults, configuration: Configuration, chain: ChainNames) -> SelectedTokens:
+    """Without blocked tokens."""
     sources = configuration.sources
     chosen: dict[str, list[str]] = {}
-    directory = SymbolDirectory(heard, configuration, chain)
+    directory = SymbolDirectory(results, configuration, chain)
 
     def add(source: str, addresses: Iterable[str]) -> None:
         for address in sorted(set(addresses) - set(configuration.blocked)):
             chosen.setdefault(address, []).append(source)
 
-    add("trusted", (each.address for each in configuration.trusted if each.address != NATIVE))
+    add("trusted", (trusted.address for trusted in configuration.trusted if trusted.address != NATIVE))
     if sources.cross_chain is not None and sources.cross_chain.enabled:
-        add("cross_chain", directory.cross_chain)
+        coins = on_several_chains(results.coins, sources.cross_chain.chains, sources.cross_chain.min_chains)
+        add("cross_chain", filter(None, (address_on(coin, chain.platform) for coin in coins)))
     if sources.token_lists is not None and sources.token_lists.enabled and sources.token_lists.choose:
-        add("token_lists", directory.listed)
+        add("token_lists", on_chain(results.listed, chain.ids))
     unresolved: dict[str, str] = {}
-    for source, symbols in (("hyperliquid", heard.hyperliquid), ("lighter", heard.lighter)):
-        found = {symbol: directory.address(symbol) for symbol in symbols}
-        add(source, (each.address for each in found.values() if isinstance(each, Resolved)))
-        unresolved |= {symbol: each.reason for symbol, each in found.items() if isinstance(each, Unresolved)}
+    for source, symbols in (("hyperliquid", results.hyperliquid), ("lighter", results.lighter)):
+        resolutions = {symbol: directory.resolve(symbol) for symbol in symbols}
+        add(source, (each.address for each in resolutions.values() if isinstance(each, Resolved)))
+        unresolved |= {symbol: each.reason for symbol, each in resolutions.items() if isinstance(each, Unresolved)}
     if sources.top_transfers is not None and sources.top_transfers.enabled:
-        add("top_transfers", list(heard.transfers)[: sources.top_transfers.count])
+        add("top_transfers", list(results.transfers)[: sources.top_transfers.count])
     return SelectedTokens({address: tuple(names) for address, names in chosen.items()}, unresolved)
 
 
@@ -92,44 +99,36 @@ class Unresolved(msgspec.Struct, frozen=True):
 
 
 class SymbolDirectory:
-    """Which address a symbol has, as those say who give both."""
+    """Resolves symbols to addresses."""
 
-    def __init__(self, heard: SourceResults, configuration: Configuration, chain: ChainNames) -> None:
-        cross_chain = configuration.sources.cross_chain
+    def __init__(self, results: SourceResults, configuration: Configuration, chain: ChainNames) -> None:
         self._platform = chain.platform
-        blocked = set(configuration.blocked)
-        coins = [coin for coin in heard.coins if address_on(coin, chain.platform) not in blocked]
-        listed = {
-            address: symbol
-            for address, symbol in on_chain(list(heard.listed), chain.ids).items()
-            if address not in blocked
-        }
-        self._trusted = _by_symbol((each.symbol, each.address) for each in configuration.trusted)
-        self._listed = _by_symbol((symbol, address) for address, symbol in listed.items())
-        several = (
-            on_several_chains(coins, cross_chain.chains, cross_chain.min_chains) if cross_chain is not None else []
-        )
-        self._several = {coin.id for coin in several}
+        self._blocked = frozenset(configuration.blocked)
+        self._trusted = _by_symbol((trusted.symbol, trusted.address) for trusted in configuration.trusted)
+        self._listed = _by_symbol((symbol, address) for address, symbol in on_chain(results.listed, chain.ids).items())
         self._coins: dict[str, list[Coin]] = {}
-        for coin in coins:
+        for coin in results.coins:
             self._coins.setdefault((coin.symbol or "").upper(), []).append(coin)
-        self.listed: Collection[str] = listed.keys()
-        self.cross_chain = {address for coin in several if (address := address_on(coin, chain.platform))}
 
-    def address(self, symbol: str) -> Resolved | Unresolved:
-        for who, known in (("[[trusted]]", self._trusted), ("token lists", self._listed)):
+    def resolve(self, symbol: str) -> Resolved | Unresolved:
+        resolution = self._resolve(symbol)
+        if isinstance(resolution, Resolved) and resolution.address in self._blocked:
+            return Unresolved(f"{symbol} is {resolution.address}, which is blocked")
+        return resolution
+
+    def _resolve(self, symbol: str) -> Resolved | Unresolved:
+        for authority, known in (("[[trusted]]", self._trusted), ("token lists", self._listed)):
             if addresses := known.get(symbol):
-                return _only(symbol, addresses, who)
+                return _only(symbol, addresses, authority)
         coins = self._coins.get(symbol, [])
         if not coins:
             return Unresolved(f"no source gives an address for {symbol}")
-        if len(coins) > 1 and not all(coin.has_address for coin in coins):
-            return Unresolved(f"{symbol} is {len(coins)} coins at CoinGecko, one of them with a chain of its own")
-        likely = [coin for coin in coins if coin.id in self._several] or coins
-        if len(likely) > 1:
-            return Unresolved(f"{symbol} is {len(likely)} coins at CoinGecko: {_some(coin.id for coin in likely)}")
-        address = address_on(likely[0], self._platform)
-        return Resolved(address) if address else Unresolved(f"{likely[0].id} has no address on {self._platform}")
+        if len(coins) > 1:
+            return Unresolved(f"{symbol} is {len(coins)} coins at CoinGecko: {_some(coin.id for coin in coins)}")
+        address = address_on(coins[0], self._platform)
+        if address is None:
+            return Unresolved(f"{coins[0].id} has no address on {self._platform or 'this chain'}")
+        return Resolved(address)
 
 
 def _by_symbol(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
@@ -139,9 +138,9 @@ def _by_symbol(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
     return known
 
 
-def _only(symbol: str, addresses: Collection[str], who: str) -> Resolved | Unresolved:
+def _only(symbol: str, addresses: Collection[str], authority: str) -> Resolved | Unresolved:
     if len(addresses) > 1:
-        return Unresolved(f"{symbol} is {len(addresses)} addresses in {who}: {_some(addresses)}")
+        return Unresolved(f"{symbol} is {len(addresses)} addresses in {authority}: {_some(addresses)}")
     return Resolved(next(iter(addresses)))
 
 

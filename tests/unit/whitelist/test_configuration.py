@@ -11,6 +11,10 @@ from whitelist.configuration_file import ETHEREUM, Misconfigured, load_configura
 
 FACTORY = '[[factories]]\nprotocol = "v2"\naddress = "0x5C69bEe701ef814a2B6a3EDD4B1652CB9cc5aA6f"\nfrom_block = 7\n'
 
+TWO_WRAPPED = "".join(
+    f"[[trusted]]\naddress = '0x{digits * 20}'\nsymbol = 'X'\nwraps_native = true\n" for digits in ("ab", "cd")
+)
+
 
 def written(directory: Path, text: str) -> Path:
     path = directory / "whitelist.toml"
@@ -20,13 +24,15 @@ def written(directory: Path, text: str) -> Path:
 
 def test_the_defaults_equal_the_file_that_is_shipped() -> None:
     found = read_configuration(ETHEREUM)
-    bare = Configuration(factories=found.factories, trusted=found.trusted, sources=found.sources)
+    bare = Configuration(
+        chain_id=1, platform="ethereum", factories=found.factories, trusted=found.trusted, sources=found.sources
+    )
 
     assert found == bare
     assert {factory.kind for factory in found.factories} == {"v2", "v3", "v4"}
     addresses = [factory.address for factory in found.factories] + [token.address for token in found.trusted]
     assert all(address == address.lower() for address in addresses)
-    assert [each.symbol for each in found.trusted if each.is_wrapped_native] == ["WETH"]
+    assert [each.symbol for each in found.trusted if each.wraps_native] == ["WETH"]
 
 
 def test_a_key_that_is_left_out_has_its_default(tmp_path: Path) -> None:
@@ -103,6 +109,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
             f"[sources.lighter]\nenabled = 'yes'\n{FACTORY}",
             "lighter.enabled is 'yes', and should be a",
         ),
+        (f"chain_id = 'one'\n{FACTORY}", "chain_id is 'one', and should be a valid integer"),
+        (FACTORY + TWO_WRAPPED, "trusted: wraps_native is true for 2 tokens"),
         ("factories = ", "is not TOML"),
     ],
 )

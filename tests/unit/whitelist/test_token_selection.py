@@ -1,6 +1,7 @@
 """Which tokens are chosen: by address, never by an equal ticker."""
 
 import pytest
+from msgspec.structs import replace
 
 from whitelist.configuration import (
     Configuration,
@@ -15,7 +16,7 @@ from whitelist.configuration import (
 )
 from whitelist.sources.coingecko import Coin
 from whitelist.sources.token_lists import ListEntry
-from whitelist.tokens.selection import ChainNames, SelectedTokens, SourceResults, chain_of, select_tokens
+from whitelist.tokens.selection import ChainNames, SelectedTokens, SourceResults, WrongChain, chain_of, select_tokens
 
 A, B, C = (f"0x{digit * 40}" for digit in "abc")
 ETHEREUM = ChainNames("ethereum", frozenset({1}))
@@ -71,7 +72,11 @@ def test_a_symbol_is_resolved_by_trusted_then_lists_then_coingecko() -> None:
     [
         ([], "no source gives an address for X"),
         ([Coin("one", "x", {"ethereum": A}), Coin("two", "x", {"ethereum": B})], "X is 2 coins at CoinGecko: one, two"),
-        ([Coin("own-chain", "x", {}), Coin("copy", "x", {"ethereum": A})], "one of them with a chain of its own"),
+        (
+            [Coin("own-chain", "x", {}), Coin("copy", "x", {"ethereum": A})],
+            "2 coins at CoinGecko: copy, own-chain",
+        ),
+        ([Coin("real", "x", EVERYWHERE), Coin("copy", "x", {"ethereum": B})], "X is 2 coins at CoinGecko: copy, real"),
         ([Coin("own-chain", "x", {})], "own-chain has no address on ethereum"),
         ([Coin("far", "x", {"base": A})], "far has no address on ethereum"),
     ],
@@ -79,14 +84,8 @@ def test_a_symbol_is_resolved_by_trusted_then_lists_then_coingecko() -> None:
 def test_an_ambiguous_symbol_is_unresolved(coins: list[Coin], reason: str) -> None:
     found = chosen(SourceResults(coins=coins, lighter=["X"]))
 
-    assert found.tokens == {}
+    assert not any("lighter" in sources for sources in found.tokens.values())
     assert reason in found.unresolved["X"]
-
-
-def test_of_several_coins_the_one_on_several_chains_is_meant() -> None:
-    coins = [Coin("real", "x", EVERYWHERE), Coin("copy", "x", {"ethereum": B})]
-
-    assert chosen(SourceResults(coins=coins, lighter=["X"])).tokens == {A: ("cross_chain", "lighter")}
 
 
 def test_a_blocked_token_is_chosen_by_no_source() -> None:
@@ -97,14 +96,53 @@ def test_a_blocked_token_is_chosen_by_no_source() -> None:
     assert A not in found.tokens
 
 
-def test_what_is_blocked_makes_no_symbol_doubtful() -> None:
-    coins = [Coin("real", "x", {"ethereum": A}), Coin("copy", "x", {"ethereum": B})]
+NAMES_OF_A_AND_B: list[tuple[list[Coin], list[ListEntry], tuple[Trusted, ...]]] = [
+    ([Coin("real", "x", {"ethereum": A}), Coin("fake", "x", {"ethereum": B})], [], ()),
+    ([Coin("real", "x", EVERYWHERE), Coin("fake", "x", {"ethereum": B})], [], ()),
+    ([Coin("fake", "x", {"ethereum": B})], [ListEntry(1, A, "X")], ()),
+    ([], [ListEntry(1, A, "x"), ListEntry(1, B, "X")], ()),
+    ([Coin("fake", "x", {"ethereum": B})], [], (Trusted(address=A, symbol="X"),)),
+    ([], [ListEntry(1, B, "X")], (Trusted(address=A, symbol="x"),)),
+]
+"""Sources for which A and B both have the symbol X."""
+
+
+@pytest.mark.parametrize(("coins", "listed", "trusted"), NAMES_OF_A_AND_B)
+@pytest.mark.parametrize("source", ["hyperliquid", "lighter"])
+def test_blocking_a_token_never_gives_its_symbol_to_another(
+    coins: list[Coin], listed: list[ListEntry], trusted: tuple[Trusted, ...], source: str
+) -> None:
+    results = replace(SourceResults(coins, listed), **{source: ["X"]})
+
+    found = chosen(results, blocked=(A,), trusted=trusted)
+
+    assert not any(source in sources for sources in found.tokens.values())
+    assert A not in found.tokens
+    assert "X" in found.unresolved
+
+
+def test_the_reason_names_the_blocked_address() -> None:
+    found = chosen(SourceResults(listed=[ListEntry(1, A, "X")], lighter=["X"]), blocked=(A,))
+
+    assert found.unresolved == {"X": f"X is {A}, which is blocked"}
+
+
+def test_an_ambiguous_symbol_stays_so_when_one_candidate_is_blocked() -> None:
+    coins = [Coin("real", "x", {"ethereum": A}), Coin("fake", "x", {"ethereum": B})]
     listed = [ListEntry(1, A, "Y"), ListEntry(1, B, "Y")]
 
     found = chosen(SourceResults(coins, listed, ["X", "Y"]), blocked=(B,))
 
-    assert found.tokens[A] == ("token_lists", "hyperliquid")
-    assert (set(found.tokens), found.unresolved) == ({A}, {})
+    assert found.tokens == {A: ("token_lists",)}
+    assert found.unresolved.keys() == {"X", "Y"}
+
+
+def test_a_trusted_symbol_resolves_what_other_sources_leave_ambiguous() -> None:
+    coins = [Coin("real", "x", {"ethereum": A}), Coin("fake", "x", {"ethereum": B})]
+
+    found = chosen(SourceResults(coins, hyperliquid=["X"]), blocked=(B,), trusted=(Trusted(address=A, symbol="X"),))
+
+    assert found.tokens == {A: ("trusted", "hyperliquid")}
 
 
 def test_the_most_transferred_tokens_are_limited_in_number() -> None:
@@ -113,9 +151,29 @@ def test_the_most_transferred_tokens_are_limited_in_number() -> None:
 
 @pytest.mark.parametrize(
     ("chain_id", "platform", "ids"),
-    [(1, "ethereum", {1}), (8453, "base", {8453}), (31337, "ethereum", {1, 31337})],
+    [(1, "ethereum", {1}), (8453, "base", {8453}), (31337, None, {31337})],
 )
-def test_a_chain_is_identified_by_its_id(chain_id: int, platform: str, ids: frozenset[int]) -> None:
+def test_a_chain_is_identified_by_its_id(chain_id: int, platform: str | None, ids: frozenset[int]) -> None:
     found = chain_of(chain_id, Configuration(factories=FACTORIES))
 
     assert (found.platform, found.ids) == (platform, ids)
+
+
+def test_an_unknown_chain_is_not_taken_for_ethereum() -> None:
+    results = SourceResults([Coin("a", "a", EVERYWHERE)], [ListEntry(1, A, "A"), ListEntry(31337, B, "B")], ["A"])
+    unknown = chain_of(31337, Configuration(factories=FACTORIES))
+    named = chain_of(31337, Configuration(factories=FACTORIES, platform="ethereum"))
+
+    assert chosen(results, unknown).tokens == {B: ("token_lists",)}
+    assert chosen(results, named).tokens == {
+        A: ("cross_chain", "token_lists", "hyperliquid"),
+        B: ("token_lists",),
+    }
+
+
+def test_a_node_of_another_chain_is_refused() -> None:
+    configuration = Configuration(factories=FACTORIES, chain_id=1)
+
+    assert chain_of(1, configuration).platform == "ethereum"
+    with pytest.raises(WrongChain, match=r"the node's chain id is 137, .* for 1 \(chain_id\)"):
+        chain_of(137, configuration)
