@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     bridge_verify: bool = True
     """The node's logs are read for every block and believed; else the feed is, where the node's header agrees."""
     bridge_patience_s: float = 30.0
-    """After so long without a block that the node ought to give, it is published as a Gap."""
+    """A block that the node answers for, but refuses for so long, becomes a Gap. A node that is away is waited for."""
     bridge_gap_blocks: int = 10_000
     """More missing blocks than these are published as a Gap instead of being read from the node."""
     bridge_silence_s: float = 15.0

@@ -1,8 +1,8 @@
 """Mutated socket bytes through all that the bridge does with them, its node a model of a chain.
 
 A stream is refused (BadFrame), or gives steps; whatever it gives, the topic must end with the node's own chain: every
-block with the node's own updates, none missing, none doubled, and a Gap only where the node did not answer. Any other
-exception is a finding, and so is a stream that takes longer than TIMEOUT_S.
+block with the node's own updates, none missing, none doubled, and a Gap only where the node answers with an error. Any
+other exception is a finding, and so is a stream that takes longer than TIMEOUT_S.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+
+import stamina
 
 from lab.fuzz import mutation
 from lab.fuzz.chain_model import World
@@ -26,6 +28,9 @@ from streams.kafka.records import Gap, Head, Reorg, Update, decode_chain
 
 FRAMES = Path(__file__).parent.parent.parent / "tests" / "frames"
 TIMEOUT_S = 30.0
+MOST_ATTEMPTS = 1_000_000
+NODE_FAULTS = ((0.0, 0.0), (0.0, 0.0), (0.1, 0.0), (0.5, 0.0), (0.0, 0.1), (0.0, 1.0), (0.2, 0.2))
+"""The shares of requests without an answer, and of those answered with an error."""
 
 
 class Finding(Exception):
@@ -66,15 +71,17 @@ async def stream(
         data = mutation.of_bytes(random, data, FOREIGN[wire])
     topic, node = Topic(), WorldNode(world)
     following, publisher = follower(world, node, topic)
-    node.absence = absence = random.choice((0.0, 0.0, 0.1, 1.0))
-    async with asyncio.timeout(TIMEOUT_S):
-        for step in _steps(random, wire, data, counts):
-            await _follow(following, publisher, step)
-            node.absence = absence if random.random() < 0.8 else 0.0
-        node.absence = 0.0
-        world.extend()
-        await following.catch_up(world.tip.block.number)
-    check(world, topic, gaps=absence > 0)
+    node.absence, node.refusal = absence, refusal = random.choice(NODE_FAULTS)
+    with stamina.set_testing(True, attempts=MOST_ATTEMPTS):  # no delays
+        async with asyncio.timeout(TIMEOUT_S):
+            for step in _steps(random, wire, data, counts):
+                await _follow(following, publisher, step)
+                is_faulty = random.random() < 0.8
+                node.absence, node.refusal = (absence, refusal) if is_faulty else (0.0, 0.0)
+            node.absence = node.refusal = 0.0
+            world.extend()
+            await following.catch_up(world.tip.block.number)
+    check(world, topic, gaps=refusal > 0)
 
 
 def _steps(

@@ -20,9 +20,9 @@ from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Head, Header
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
-from streams.node.errors import NodeUnavailable
+from streams.node.errors import NodeUnavailable, RpcError
 
-LIMITS = Limits(block_timeout_s=0.0, gap_blocks=64, reorg_timeout_s=0.0)
+LIMITS = Limits(refusal_timeout_s=0.0, gap_blocks=64, reorg_timeout_s=0.0)
 
 
 class WorldNode(Node):
@@ -34,7 +34,9 @@ class WorldNode(Node):
     def __init__(self, world: World) -> None:
         self._world = world
         self.absence = 0.0
-        """The share of requests that get no answer."""
+        """The share of requests that get no answer; below 1, for the bridge waits for a node that is away."""
+        self.refusal = 0.0
+        """The share of requests for a block by its number that the node answers with an error."""
 
     async def header(self, at: int | str) -> NodeHeader | None:
         if self.absence and self._world.random.random() < self.absence:
@@ -42,6 +44,8 @@ class WorldNode(Node):
         path = self._world.path
         if at == "latest":
             return header_of(path[-1])
+        if self.refusal and self._world.random.random() < self.refusal:
+            raise RpcError(-32000, "the node does not have it")
         if isinstance(at, int) and 0 <= at < path[0].block.number:
             return NodeHeader(at, below(self._world, at), below(self._world, at - 1), at, 7)
         found = [mined for mined in path if at in (mined.block.number, mined.block.hash)]

@@ -14,35 +14,21 @@ from typing import NamedTuple, Protocol
 from protocols.types import Block
 from streams.bridge.block import CompleteBlock, headers_match
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.bridge.metrics import NODE_FAILURES
+from streams.bridge.node_retry import LONGEST_DELAY_S, BlockUnknown, ChainChanged, NodeRetry, is_refusal
 from streams.bridge.published_chain import PublishedChain
 from streams.exex.assembly import FedBlock, FedReorg
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
-from streams.retry import Retries
 
 log = logging.getLogger(__name__)
 
-STRIDE = 32
-"""Blocks read and published at a time when several are missing; fewer than a worker can be rewound."""
-FIRST_DELAY_S = 0.02
-LONGEST_DELAY_S = 2.0
-QUIET_S = 2.0
-"""A feed is often a moment ahead of its node: only what takes longer is a warning."""
-
-
-class BlockUnknown(Exception):
-    """The node does not know a block that the feed sent."""
-
-
-class ChainChanged(Exception):
-    """The node's chain changed while it was read."""
+REORG_POLL_S = 0.02
 
 
 class Limits(NamedTuple):
-    block_timeout_s: float
-    """Time for the node to give a block."""
+    refusal_timeout_s: float
+    """A node that answers, but refuses a block for so long, does not have it."""
     gap_blocks: int
     """More missing blocks are not read from the node."""
     reorg_timeout_s: float
@@ -68,7 +54,7 @@ class ChainFollower:
         self._blocks = blocks
         self._publisher = publisher
         self._limits = limits
-        self._has_more_steps = has_more_steps
+        self._retry = NodeRetry(limits.refusal_timeout_s, has_more_steps)
 
     @property
     def _published(self) -> PublishedChain:
@@ -78,7 +64,7 @@ class ChainFollower:
         tip = fed.blocks[-1] if fed.blocks else None
         target = fed.ancestor if tip is None else tip.number
         error = await self._complete(lambda: self._rewind_replaced_head(tip, target))
-        if error is not None and not isinstance(error, BlockUnknown):
+        if is_refusal(error):
             reason = f"a reorg to block {target} could not be followed: {error}"
             return await self._publish_gap(fed.ancestor + 1, max(target, self._published.last or 0), reason)
         await self.catch_up(target, tip)
@@ -86,12 +72,13 @@ class ChainFollower:
     async def catch_up(self, target: int, fed: FedBlock | None = None) -> None:
         """Publishes the node's chain up to the target, or checks that a published target is still on that chain.
 
-        What the node cannot give in time becomes a Gap. `fed`: the target block as the feed sent it.
+        What a node that answers refuses to give becomes a Gap; a node that does not answer is waited for.
+        `fed`: the target block as the feed sent it.
         """
         error = await self._complete(lambda: self._advance(target, fed))
         if error is None:
             return
-        if isinstance(error, BlockUnknown) or self._published.last is None or self._published.last >= target:
+        if not is_refusal(error) or self._published.last is None or self._published.last >= target:
             log.error("block %d could not be checked: %s", target, error)
         else:
             await self._publish_gap(self._published.last + 1, target, str(error))
@@ -105,38 +92,17 @@ class ChainFollower:
             await self._publisher.publish_gap(first, last, reason)
 
     async def _complete(self, step: Callable[[], Awaitable[bool]]) -> Exception | None:
-        """Repeats the step until it returns True; returns the error if the node gives nothing for too long.
+        """The error is final: a node that refuses a block counts only if it answers for its head."""
+        while is_refusal(error := await self._retry.complete(step)) and not await self._answers_for_its_head():
+            log.warning("the node refuses everything, so no block is given up: %s", error)
+            await asyncio.sleep(LONGEST_DELAY_S)
+        return error
 
-        A block that the node does not know is no loss: it may be of a fork that is gone; if not, a later one names it.
-        """
-        loop = asyncio.get_running_loop()
-        since_s = loop.time()
-        retries = Retries(
-            "The node",
-            lambda error: self._is_retried(error, loop.time() - since_s),
-            wait_initial_s=FIRST_DELAY_S,
-            wait_max_s=LONGEST_DELAY_S,
-            quiet_s=QUIET_S,
-        )
+    async def _answers_for_its_head(self) -> bool:
         try:
-            async for attempt in retries:
-                with attempt:
-                    while not await step():
-                        since_s = loop.time()
-                        retries.reset()
-        except (NodeUnavailable, RpcError, BlockUnknown, ChainChanged) as error:
-            return None if self._is_overtaken(error) else error
-        return None
-
-    def _is_retried(self, error: Exception, failing_s: float) -> bool:
-        if not isinstance(error, NodeUnavailable | RpcError | BlockUnknown | ChainChanged):
+            return await self._node.header("latest") is not None
+        except (NodeUnavailable, RpcError):
             return False
-        NODE_FAILURES.labels(type(error).__name__).inc()
-        return not self._is_overtaken(error) and failing_s <= self._limits.block_timeout_s
-
-    def _is_overtaken(self, error: Exception) -> bool:
-        """The feed has moved on: its next step names the block that counts."""
-        return isinstance(error, BlockUnknown) and self._has_more_steps()
 
     async def _advance(self, target: int, fed: FedBlock | None) -> bool:
         """One stride towards the target; True when it is reached."""
@@ -149,7 +115,7 @@ class ChainFollower:
             reason = f"more than {self._limits.gap_blocks} blocks were missed"
             await self._publisher.publish_gap(first, target - 1, reason)
             return False
-        headers = await self._headers(range(first, min(target, first + STRIDE - 1) + 1))
+        headers = await self._headers(range(first, min(target, first + self._retry.stride - 1) + 1))
         if published.head is not None and headers[0].parent != published.head.hash:
             await self._rewind(target)
             return False
@@ -190,7 +156,7 @@ class ChainFollower:
                 break
             if loop.time() > deadline_s or (tip is not None and await self._has_block(tip)):
                 break
-            await asyncio.sleep(FIRST_DELAY_S)
+            await asyncio.sleep(REORG_POLL_S)
         return True
 
     async def _has_block(self, tip: FedBlock) -> bool:
@@ -212,8 +178,8 @@ class ChainFollower:
         """The highest published block that is on the node's chain; None: none of those remembered is."""
         published = list(self._published.descending())
         header: NodeHeader | None = None
-        for start in range(0, len(published), STRIDE):
-            blocks = published[start : start + STRIDE]
+        for start in range(0, len(published), self._retry.stride):
+            blocks = published[start : start + self._retry.stride]
             headers = await asyncio.gather(*(self._node.header(block.number) for block in blocks))
             for block, header in zip(blocks, headers, strict=True):
                 if header is not None and header.hash == block.hash:

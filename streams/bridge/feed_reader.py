@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from streams.bridge.metrics import BUFFERED, CONNECTIONS, OVERFLOWS, VIOLATIONS
-from streams.exex.assembly import Assembly, Step
+from streams.bridge.metrics import BUFFERED, CONNECTIONS, FEED_HEAD, OVERFLOWS, VIOLATIONS
+from streams.exex.assembly import Assembly, FedBlock, Step
 from streams.exex.bincode import BadFrame
 from streams.exex.control import Decoder
 from streams.exex.seed import Decoder as SeedDecoder
@@ -145,4 +145,6 @@ class FeedReader:
         for step in steps:
             self._steps.append(step)
             self._changed.set()
+            if isinstance(step, FedBlock):
+                FEED_HEAD.set(step.number)
         BUFFERED.set(len(self._steps))

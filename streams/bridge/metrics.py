@@ -13,4 +13,6 @@ CONNECTIONS = Counter("arena_bridge_feed_connections_total", "Connections to the
 OVERFLOWS = Counter("arena_bridge_feed_overflows_total", "Connections closed because the buffer was full")
 BUFFERED = Gauge("arena_bridge_buffered_steps", "Blocks and reorgs of the feed that wait to be published")
 NODE_FAILURES = Counter("arena_bridge_node_failures_total", "Requests to the node without a usable answer", ["kind"])
+NODE_AWAY = Gauge("arena_bridge_node_away", "1 while the node does not answer and the bridge waits for it")
+FEED_HEAD = Gauge("arena_bridge_feed_block", "Newest block that the feed sent; ahead of the head block, it is the lag")
 LISTED = Gauge("arena_bridge_listed_pools", "Pools on the topic whitelist")

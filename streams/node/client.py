@@ -9,7 +9,7 @@ from web3 import AsyncWeb3
 
 from protocols.types import Log
 from streams.node.blocks import BlockLog, NodeHeader, UnreadableBlock, decode_block_logs, decode_header, decode_logs
-from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.errors import RpcError, UnusableAnswer
 from streams.node.provider import NodeProvider, transport
 from streams.node.transport.json_rpc import Calls, Response, Transport
 
@@ -37,7 +37,7 @@ class Node:
         answers = await self._provider.exchange(calls)
         if len(answers) != len(calls):
             _result(answers[0])
-            raise NodeUnavailable(f"{self.rpc} gave {len(answers)} answers to {len(calls)} requests")
+            raise UnusableAnswer(f"{self.rpc} gave {len(answers)} answers to {len(calls)} requests")
         return [_result_or_error(answer) for answer in answers]
 
     async def header(self, at: int | str) -> NodeHeader | None:
@@ -53,7 +53,7 @@ class Node:
         try:
             return decode_logs(raw, block_hash)
         except UnreadableBlock as error:
-            raise NodeUnavailable(f"{self.rpc} gave {error}") from error
+            raise UnusableAnswer(f"{self.rpc} gave {error}") from error
 
     async def logs_in_range(self, log_filter: Mapping[str, Any], first: int, last: int) -> list[BlockLog]:
         """In order. `log_filter`: address and topics as `eth_getLogs` takes them. RpcError for too wide a range."""
@@ -61,14 +61,14 @@ class Node:
         try:
             return decode_block_logs(raw)
         except UnreadableBlock as error:
-            raise NodeUnavailable(f"{self.rpc} gave {error}") from error
+            raise UnusableAnswer(f"{self.rpc} gave {error}") from error
 
     def read_header(self, block: Any) -> NodeHeader:
         """What `eth_getBlockBy…` and `newHeads` give."""
         try:
             return decode_header(block)
         except UnreadableBlock as error:
-            raise NodeUnavailable(f"{self.rpc} gave {error}") from error
+            raise UnusableAnswer(f"{self.rpc} gave {error}") from error
 
     async def close(self) -> None:
         await self._provider.close()
@@ -85,7 +85,7 @@ class Node:
         if block is None:
             raise RpcError(-32000, f"unknown block {block_hash}")
         if int(block.get("logsBloom") or "0x0", 16):
-            raise NodeUnavailable(f"{self.rpc} has block {block_hash} but not its logs yet")
+            raise UnusableAnswer(f"{self.rpc} has block {block_hash} but not its logs yet")
 
 
 @asynccontextmanager

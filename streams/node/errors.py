@@ -21,3 +21,7 @@ class RateLimited(NodeUnavailable):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class UnusableAnswer(NodeUnavailable):
+    """The node answers, but what it gives cannot be used: it cannot be read, or the logs of the block are missing."""

@@ -4,12 +4,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.devnet.servers.kafka import Kafka
 from protocols.v2 import Sync
 from settings import Settings
+from streams.bridge import metrics
 from streams.exex.control_messages import BeginBlock, EndBlock
 from streams.kafka import publisher
 from streams.kafka.publisher import ProduceFailed
@@ -17,6 +19,7 @@ from streams.kafka.topic_setup import KafkaUnreachable
 from tests.support.bridge_harness import NodeLink, bridge_system, list_pools, running_bridge
 from tests.support.chain_topic import chain_topic
 from tests.support.emitting_chain import V2_POOLS, EmittingChain, emitting_chain
+from tests.support.rpc_proxy import error, proxied
 from tests.support.scripted_feed import ScriptedFeed, block_messages, reorg_messages
 
 pytestmark = pytest.mark.servers
@@ -66,20 +69,89 @@ async def test_a_node_that_is_away_for_a_moment_costs_nothing(
         assert system.topic.gaps == []
 
 
-async def test_a_node_that_stays_away_leaves_a_gap(settings: Settings, rpc: str, node_link: NodeLink) -> None:
+async def test_a_node_that_stays_away_is_waited_for_and_leaves_no_gap(
+    settings: Settings, rpc: str, node_link: NodeLink, caplog: pytest.LogCaptureFixture
+) -> None:
     async with bridge_system(settings, rpc) as system:
-        _, last = await system.feed_blocks(2)
+        first, *_ = await system.feed_blocks(2)
         node_link.close()
+        for header in await system.chain.mine_busy(3):
+            await system.feed.send_block(header, await system.chain.updates(header))
+        await asyncio.sleep(3 * settings.bridge_patience_s)
+        assert metrics.NODE_AWAY._value.get() == 1
+        assert "The node: " in caplog.text
+        await node_link.open()
+
+        await system.feed_blocks()
+
+        await system.assert_topic_is_chain(first.number)
+        assert system.topic.gaps == []
+        assert metrics.NODE_AWAY._value.get() == 0
+
+
+async def test_a_node_that_answers_and_refuses_a_block_leaves_a_gap(settings: Settings, rpc: str) -> None:
+    refused: list[str] = []
+    async with (
+        proxied(
+            rpc, lambda call: error("history pruned", 4444) if refused and refused[0] in str(call) else None
+        ) as node,
+        bridge_system(settings.model_copy(update={"rpc": node.url}), rpc) as system,
+    ):
+        _, last = await system.feed_blocks(2)
         (lost,) = await system.chain.mine_busy(1)
+        refused.append(lost.hash)
         await system.feed.send_block(lost, await system.chain.updates(lost))
 
         gap = await system.topic.until_gap()
-        await node_link.open()
         first, *_ = await system.feed_blocks(2)
 
         assert (gap.first, gap.last) == (last.number + 1, lost.number)
-        assert "127.0.0.1" in gap.reason
+        assert "history pruned" in gap.reason
         await system.assert_topic_is_chain(first.number)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error("too many requests", 429),
+        error("daily request count exceeded, request rate limited", -32005),
+        error("no", -32601),
+    ],
+)
+async def test_a_node_that_refuses_everything_is_waited_for(
+    settings: Settings, rpc: str, answer: dict[str, Any]
+) -> None:
+    refusing = False
+    async with (
+        proxied(rpc, lambda call: answer if refusing else None) as node,
+        bridge_system(settings.model_copy(update={"rpc": node.url}), rpc) as system,
+    ):
+        first, *_ = await system.feed_blocks(2)
+        refusing = True
+        for header in await system.chain.mine_busy(3):
+            await system.feed.send_block(header, await system.chain.updates(header))
+        await asyncio.sleep(2.5 * settings.bridge_patience_s)
+        refusing = False
+
+        await system.feed_blocks()
+
+        await system.assert_topic_is_chain(first.number)
+        assert system.topic.gaps == []
+
+
+async def test_a_node_that_drops_every_fifth_request_costs_nothing(settings: Settings, rpc: str) -> None:
+    dice = random.Random(5)
+    async with (
+        proxied(rpc, lambda _: error("rate limit exceeded", -32005) if dice.random() < 0.2 else None) as node,
+        bridge_system(settings.model_copy(update={"rpc": node.url}), rpc) as system,
+    ):
+        first, *_ = await system.feed_blocks(2)
+        await system.chain.mine_busy(60)
+
+        await system.feed_blocks()
+
+        await system.assert_topic_is_chain(first.number)
+        assert system.topic.gaps == []
 
 
 async def test_a_feed_ahead_of_its_node_is_waited_for(settings: Settings, rpc: str) -> None:
