@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from protocols.concentrated import ConcentratedState
-from protocols.registry import NAMES
+from protocols.registry import NAMES, dex_of
 from protocols.types import Block, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.node.capabilities import NodeCapabilities
@@ -69,11 +69,11 @@ class Meter:
         self._capabilities: NodeCapabilities | None = None
 
     def batches(self, pools: Sequence[PoolMetadata]) -> list[tuple[Phase, Sequence[PoolMetadata]]]:
-        """Of one round. V2 has one phase only, for there is one state only."""
+        """Of one round. Pools without ticks are read whole in the first phase."""
         found: list[tuple[Phase, Sequence[PoolMetadata]]] = []
         for protocol in NAMES:
             some = [pool for pool in pools if pool.protocol == protocol]
-            for phase in PHASES[:1] if protocol == "v2" else PHASES:
+            for phase in PHASES if dex_of(protocol).has_ticks else PHASES[:1]:
                 size = self._config.size(protocol, phase)
                 found += [(phase, some[at : at + size]) for at in range(0, len(some), size)]
         return found

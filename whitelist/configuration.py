@@ -127,7 +127,9 @@ class Thresholds(_Table):
     v4: NotNegative = 1000
 
     def of(self, protocol: ProtocolName) -> float:
-        return {"v2": self.v2, "v3": self.v3, "v4": self.v4}[protocol]
+        """A protocol without a threshold of its own has the highest of the others."""
+        by_name = {"v2": self.v2, "v3": self.v3, "v4": self.v4}
+        return by_name.get(protocol, max(by_name.values()))
 
 
 class Configuration(_Table):

@@ -6,11 +6,12 @@ import click
 
 from commands.output import json_option, print_json, print_table
 from commands.queries.worker_client import ask
+from protocols.registry import NAMES
 from settings import settings
 
 
 @click.command(epilog="Example: ./arena pools --status waiting")
-@click.option("--protocol", type=click.Choice(["v2", "v3", "v4"]))
+@click.option("--protocol", type=click.Choice(NAMES))
 @click.option("--status", type=click.Choice(["live", "waiting"]))
 @click.option("--token", help="Address of either token.")
 @json_option

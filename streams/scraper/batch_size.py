@@ -2,6 +2,7 @@
 
 import msgspec
 
+from protocols.registry import dex_of
 from protocols.types import Block, PoolId, ProtocolName
 from settings import Pin, Settings
 from streams.snapshots.pool_reader import Phase
@@ -36,7 +37,8 @@ class BatchConfig(msgspec.Struct, frozen=True):
         return self.block_time_seconds * self.safety_margin
 
     def size(self, protocol: ProtocolName, phase: Phase = "full_ticks") -> int:
-        if protocol == "v2":
+        """A protocol without sizes of its own has the smallest of the others."""
+        if not dex_of(protocol).has_ticks:
             return self.v2_batch_size
         sizes = {
             ("v3", "filtering"): self.v3_slot0_batch_size,
@@ -44,7 +46,7 @@ class BatchConfig(msgspec.Struct, frozen=True):
             ("v3", "full_ticks"): self.v3_full_ticks_batch_size,
             ("v4", "full_ticks"): self.v4_full_ticks_batch_size,
         }
-        return sizes[protocol, phase]
+        return sizes.get((protocol, phase), min(sizes.values()))
 
 
 class BatchResult(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from protocols.registry import is_singleton
 from protocols.types import NATIVE
 from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.selection import Listed, Rejected
@@ -55,7 +56,7 @@ def _listed(listed: Listed) -> dict[str, Any]:
         "liquidity_usd": round(listed.liquidity_micro_usd / MICRO, 2),
         "reason": listed.reason,
     }
-    if listed.pool.protocol == "v4":
+    if is_singleton(listed.pool.protocol):
         pool["hooks"] = None if listed.pool.hooks == NATIVE else listed.pool.hooks
     return pool
 
