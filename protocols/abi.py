@@ -12,7 +12,7 @@ WORD_BYTES = 32
 
 
 class AbiMismatch(Exception):
-    """A log's topics or data, or a contract's answer, are not what the ABI says."""
+    """A log's topics or data, or a contract's answer, do not fit the ABI."""
 
 
 class Value(NamedTuple):

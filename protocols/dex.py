@@ -65,7 +65,7 @@ Outputs = Sequence[Sequence[int]]
 
 
 class Reads(msgspec.Struct, frozen=True):
-    """How a pool's state is read. `emitter` is the contract whose logs tell of it: itself, or the singleton."""
+    """How a pool's state is read. `emitter` is the contract that emits its logs: itself, or the singleton."""
 
     price_calls: Callable[[PoolId, str], Sequence[GetterCall]]
     price: Callable[[Outputs], PriceState]
@@ -74,13 +74,13 @@ class Reads(msgspec.Struct, frozen=True):
     identify: Callable[[PoolMetadata, Outputs], State | Located]
     """From the answers to `identity_calls`: all there is, or where the rest is. Raises NotAPool."""
     state: Callable[[Words], State] | None = None
-    """From what was read where `identify` says. Raises NotAPool."""
+    """From the words that `identify` locates. Raises NotAPool."""
     slots: Callable[[Slots, int, int], Slots] = lambda slots, _price, _after_price: slots
     """The slots by what stands in those of the price and after it. Raises NotAPool."""
     has_fork_layout: bool = False
-    """Whether the reading program has to tell two layouts apart, as `slots` does."""
+    """Whether the reading program has to choose between two layouts, as `slots` does."""
     tick_spacing: FunctionAbi | None = None
-    """A getter of the pool's own that says it."""
+    """The pool's own getter of it."""
     slots_getter: FunctionAbi | None = None
     """`extsload(bytes32[])` or the like: reads many slots in one call."""
 

@@ -13,7 +13,7 @@ UINT160_MASK = (1 << 160) - 1
 
 
 class NotAPool(Exception):
-    """What a contract answers or keeps in storage is not what such a pool would; the message says what."""
+    """A contract's answers or storage are not those of such a pool; the message has the difference."""
 
 
 class Slots(msgspec.Struct, frozen=True):
@@ -30,13 +30,13 @@ class Words(msgspec.Struct, frozen=True):
 
     price: int
     after_price: int
-    """The word after that of the price: it tells layouts of forks apart."""
+    """The word after that of the price: the layouts of forks differ in it."""
     liquidity: int
     ticks: tuple[Tick, ...]
 
 
 class Located(msgspec.Struct, frozen=True):
-    """Where a pool's words are, and what the contract's getter says of one of them."""
+    """Where a pool's words are, and its active liquidity as the contract's getter has it."""
 
     slots: Slots
     liquidity: int

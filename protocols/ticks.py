@@ -55,7 +55,7 @@ class LiquidityChange(Event, frozen=True, tag="liquidity"):
 
 
 class InvariantViolation(Exception):
-    """A pool's state and what is said to have happened to it cannot both be true."""
+    """A pool's state, or an event that should follow it, is impossible on chain."""
 
 
 class Liquidity(NamedTuple):

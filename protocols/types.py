@@ -44,7 +44,7 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PoolMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a whitelist says of a pool; it does not change with the chain."""
+    """A pool as a whitelist describes it; nothing of it changes with the chain."""
 
     id: PoolId
     protocol: ProtocolName

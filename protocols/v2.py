@@ -1,4 +1,4 @@
-"""Uniswap V2 and its forks: Sync alone tells the reserves; Swap, Mint and Burn come with a Sync of their own."""
+"""Uniswap V2 and its forks: Sync alone has the reserves; Swap, Mint and Burn come with a Sync of their own."""
 
 from collections.abc import Mapping, Sequence
 
@@ -94,7 +94,7 @@ def _is_initialized(_: PriceState) -> bool:
 
 
 def _get_reserves(pool: PoolId, _emitter: str) -> Sequence[GetterCall]:
-    """The getter tells all there is of a pair, in whatever slot a fork keeps it."""
+    """The getter has a pair's whole state, in whatever slot a fork keeps it."""
     return [GetterCall(pool, _GET_RESERVES)]
 
 

@@ -135,7 +135,7 @@ def _burn(log: Mapping[str, int]) -> LiquidityChange:
 
 
 def slots_by_layout(_: Slots, price_word: int, next_word: int) -> Slots:
-    """Told apart by where `unlocked` (1 between transactions) stands. Raises NotAPool where it is in neither place.
+    """By where `unlocked` (1 between transactions) is set. Raises NotAPool where it is set in neither layout.
 
     An uninitialised pool has nothing to find in either layout.
     """

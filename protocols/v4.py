@@ -1,4 +1,4 @@
-"""Uniswap V4: one PoolManager speaks for all pools and names each by its id in topic1.
+"""Uniswap V4: one PoolManager emits the logs of all pools and names each by its id in topic1.
 
 ProtocolFeeUpdated is no event here and a change of the dynamic LP fee emits no log: fees are as of a snapshot's block.
 """

@@ -22,7 +22,7 @@ from protocols.ticks import LiquidityChange
 from streams.bridge.chain_follower import ChainFollower
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, SeedWire, Wire
-from streams.exex.assembly import FedBlock, Step
+from streams.exex.assembly import AssembledBlock, Step
 from streams.exex.bincode import BadFrame
 from streams.kafka.records import Gap, Head, Reorg, Update, decode_chain
 
@@ -104,7 +104,7 @@ def _steps(
 
 async def _follow(following: ChainFollower, publisher: ChainPublisher, step: Step) -> None:
     """As Bridge does."""
-    if isinstance(step, FedBlock):
+    if isinstance(step, AssembledBlock):
         await following.catch_up(step.number, step)
     elif publisher.published.last is not None or step.blocks:
         await following.follow_reorg(step)

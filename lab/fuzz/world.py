@@ -12,7 +12,7 @@ from protocols.concentrated import Initialize
 from streams.bridge.block import CompleteBlock, find_mismatches, headers_match
 from streams.bridge.chain_follower import ChainFollower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.exex.assembly import FedBlock
+from streams.exex.assembly import AssembledBlock
 from streams.exex.control_encoder import encode
 from streams.exex.control_messages import PoolUpdate
 from streams.feed.blocks import FeedBlock, FeedMessage, block_messages, reorg_messages
@@ -59,7 +59,7 @@ class WorldReader:
         self._world = world
         self.disagreements = 0
 
-    async def read(self, header: NodeHeader, fed: FedBlock | None) -> CompleteBlock:
+    async def read(self, header: NodeHeader, fed: AssembledBlock | None) -> CompleteBlock:
         mined = self._world.nodes.get(header.hash)
         if mined is None:
             return CompleteBlock(Header(header.number, header.hash, header.parent, header.timestamp), {})

@@ -6,7 +6,7 @@ import msgspec
 
 from protocols.registry import Event
 from protocols.types import PoolId
-from streams.exex.assembly import FedBlock
+from streams.exex.assembly import AssembledBlock
 from streams.exex.control_layouts import is_on_wire
 from streams.kafka.records import Header
 from streams.node.blocks import NodeHeader
@@ -35,7 +35,7 @@ class UpdateMismatch(msgspec.Struct, frozen=True):
         return f"{self.pool} at its event {position}: feed {fed}, node {read}"
 
 
-def headers_match(header: NodeHeader, fed: FedBlock) -> bool:
+def headers_match(header: NodeHeader, fed: AssembledBlock) -> bool:
     """The wire has no hashes, so timestamp and base fee are compared.
 
     Sibling blocks can have both in common, so the updates are compared as well.

@@ -10,7 +10,7 @@ from streams.bridge.block import CompleteBlock, find_mismatches, find_prefix_mis
 from streams.bridge.metrics import DISAGREEMENTS
 from streams.bridge.pool_listing import PoolListing
 from streams.exex import seed
-from streams.exex.assembly import FedBlock
+from streams.exex.assembly import AssembledBlock
 from streams.kafka.records import Header
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
@@ -27,7 +27,7 @@ class BlockReader:
         self._block_marks = block_marks
         self._margin = margin
 
-    async def read(self, header: NodeHeader, fed: FedBlock | None) -> CompleteBlock:
+    async def read(self, header: NodeHeader, fed: AssembledBlock | None) -> CompleteBlock:
         """Raises NodeUnavailable, RpcError."""
         fed = self._matching(header, fed)
         if fed is not None and not self._verify:
@@ -38,7 +38,7 @@ class BlockReader:
             self._compare(fed, updates)
         return CompleteBlock(_header(header), updates)
 
-    def _matching(self, header: NodeHeader, fed: FedBlock | None) -> FedBlock | None:
+    def _matching(self, header: NodeHeader, fed: AssembledBlock | None) -> AssembledBlock | None:
         """None where the feed sent nothing of this block, or was on another fork."""
         if fed is None or fed.number != header.number or fed.part != 0:
             return None
@@ -76,14 +76,14 @@ class BlockReader:
                 found[pool] = error
         return found
 
-    def _compare(self, fed: FedBlock, read: dict[PoolId, tuple[Event, ...]]) -> None:
+    def _compare(self, fed: AssembledBlock, read: dict[PoolId, tuple[Event, ...]]) -> None:
         compare = find_mismatches if self._block_marks else find_prefix_mismatches
         found = compare(fed.updates, read, self._comparable(fed, read))
         if found:
             DISAGREEMENTS.labels("updates").inc()
             log.warning("block %d: feed and node differ on %d pools, first on %s", fed.number, len(found), found[0])
 
-    def _comparable(self, fed: FedBlock, read: dict[PoolId, tuple[Event, ...]]) -> list[PoolId]:
+    def _comparable(self, fed: AssembledBlock, read: dict[PoolId, tuple[Event, ...]]) -> list[PoolId]:
         """Pools listed long enough that the feed must forward them: it does not say when it applied a list."""
         listed = self._listing.listed
         return [

@@ -16,7 +16,7 @@ from streams.bridge.block import CompleteBlock, headers_match
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.node_retry import LONGEST_DELAY_S, BlockUnknown, ChainChanged, NodeRetry, is_refusal
 from streams.bridge.published_chain import PublishedChain
-from streams.exex.assembly import FedBlock, FedReorg
+from streams.exex.assembly import AssembledBlock, AssembledReorg
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
@@ -36,7 +36,7 @@ class Limits(NamedTuple):
 
 
 class BlockSource(Protocol):
-    async def read(self, header: NodeHeader, fed: FedBlock | None) -> CompleteBlock: ...
+    async def read(self, header: NodeHeader, fed: AssembledBlock | None) -> CompleteBlock: ...
 
 
 class ChainFollower:
@@ -60,7 +60,7 @@ class ChainFollower:
     def _published(self) -> PublishedChain:
         return self._publisher.published
 
-    async def follow_reorg(self, fed: FedReorg) -> None:
+    async def follow_reorg(self, fed: AssembledReorg) -> None:
         tip = fed.blocks[-1] if fed.blocks else None
         target = fed.ancestor if tip is None else tip.number
         error = await self._complete(lambda: self._rewind_replaced_head(tip, target))
@@ -69,7 +69,7 @@ class ChainFollower:
             return await self._publish_gap(fed.ancestor + 1, max(target, self._published.last or 0), reason)
         await self.catch_up(target, tip)
 
-    async def catch_up(self, target: int, fed: FedBlock | None = None) -> None:
+    async def catch_up(self, target: int, fed: AssembledBlock | None = None) -> None:
         """Publishes the node's chain up to the target, or checks that a published target is still on that chain.
 
         What a node that answers refuses to give becomes a Gap; a node that does not answer is waited for.
@@ -104,7 +104,7 @@ class ChainFollower:
         except (NodeUnavailable, RpcError):
             return False
 
-    async def _advance(self, target: int, fed: FedBlock | None) -> bool:
+    async def _advance(self, target: int, fed: AssembledBlock | None) -> bool:
         """One stride towards the target; True when it is reached."""
         published = self._published
         if published.last is not None and published.last >= target:
@@ -142,7 +142,7 @@ class ChainFollower:
         log.warning("block %d is far behind block %s, the last that was published", number, last)
         return True
 
-    async def _rewind_replaced_head(self, tip: FedBlock | None, target: int) -> bool:
+    async def _rewind_replaced_head(self, tip: AssembledBlock | None, target: int) -> bool:
         """The feed sent a reorg: if it replaces the head, the topic is rewound, even if no block takes its place yet.
 
         A node that still has our head may lag behind its feed, so it is asked again for a while.
@@ -159,7 +159,7 @@ class ChainFollower:
             await asyncio.sleep(REORG_POLL_S)
         return True
 
-    async def _has_block(self, tip: FedBlock) -> bool:
+    async def _has_block(self, tip: AssembledBlock) -> bool:
         header = await self._node.header(tip.number)
         return header is not None and headers_match(header, tip)
 

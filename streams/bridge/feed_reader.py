@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from streams.bridge.metrics import BUFFERED, CONNECTIONS, FEED_HEAD, OVERFLOWS, VIOLATIONS
-from streams.exex.assembly import Assembly, FedBlock, Step
+from streams.exex.assembly import AssembledBlock, Assembly, Step
 from streams.exex.bincode import BadFrame
 from streams.exex.control import Decoder
 from streams.exex.seed import Decoder as SeedDecoder
@@ -145,6 +145,6 @@ class FeedReader:
         for step in steps:
             self._steps.append(step)
             self._changed.set()
-            if isinstance(step, FedBlock):
+            if isinstance(step, AssembledBlock):
                 FEED_HEAD.set(step.number)
         BUFFERED.set(len(self._steps))

@@ -15,7 +15,7 @@ from streams.bridge.feed_reader import ControlWire, FeedReader, SeedWire
 from streams.bridge.leader_election import elected
 from streams.bridge.pool_listing import PoolListing, read_listed
 from streams.bridge.resume import highest_term, read_partition_ends, resume
-from streams.exex.assembly import FedBlock, FedReorg, Step
+from streams.exex.assembly import AssembledBlock, AssembledReorg, Step
 from streams.kafka.clients import producing
 from streams.kafka.groups import run_until_first_exit
 from streams.kafka.publisher import Publisher
@@ -132,9 +132,9 @@ class Bridge:
 
     async def _follow(self, step: Step) -> None:
         match step:
-            case FedBlock():
+            case AssembledBlock():
                 await self._follower.catch_up(step.number, step)
-            case FedReorg() if self._chain.published.last is not None or step.blocks:
+            case AssembledReorg() if self._chain.published.last is not None or step.blocks:
                 await self._follower.follow_reorg(step)
 
     async def _publish_list(self) -> None:

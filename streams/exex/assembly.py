@@ -1,7 +1,7 @@
 """Messages of the control protocol become whole steps of the chain: a block, or a reorg with all its new blocks.
 
-PURE. What a feed promises is checked here; a broken promise raises and carries the facts. Whoever catches it goes on
-with a new Assembly, which joins the stream again at the next whole step, and gets what is missing from the node.
+PURE. What a feed promises is checked here; a broken promise raises and carries the facts. The caller then goes on
+with a new Assembly, which joins the stream at the next whole step, and reads what is missing from the node.
 """
 
 from collections.abc import Iterable
@@ -36,26 +36,26 @@ LARGEST_I128 = 2**127 - 1
 SMALLEST_I128 = -(2**127)
 
 
-class FedBlock(msgspec.Struct, frozen=True):
+class AssembledBlock(msgspec.Struct, frozen=True):
     number: int
     timestamp: int | None
-    """Seconds since the epoch; None: the wire does not say it."""
+    """Seconds since the epoch; None: not on the wire."""
     base_fee: int | None
-    """Wei per gas; None: the wire does not say it."""
+    """Wei per gas; None: not on the wire."""
     updates: dict[PoolId, tuple[Event, ...]]
     """In log order per pool."""
     part: int = 0
     """Above 0 where a wire without block marks went silent in the middle of the block."""
 
 
-class FedReorg(msgspec.Struct, frozen=True):
+class AssembledReorg(msgspec.Struct, frozen=True):
     ancestor: int
     """The highest block that stays."""
-    blocks: tuple[FedBlock, ...]
+    blocks: tuple[AssembledBlock, ...]
     """The new blocks, ascending; empty where the chain got shorter or the wire sends them as blocks of their own."""
 
 
-Step = FedBlock | FedReorg
+Step = AssembledBlock | AssembledReorg
 
 
 class Assembly:
@@ -66,7 +66,7 @@ class Assembly:
         self._joined = False
         self._in_reorg_unseen = False
         self._reorg: ReorgStart | None = None
-        self._blocks: list[FedBlock] = []
+        self._blocks: list[AssembledBlock] = []
         self._begin: BeginBlock | None = None
         self._updates: dict[PoolId, list[Event]] = {}
         self._count = 0
@@ -136,7 +136,7 @@ class Assembly:
         self._last_key = key
         self._updates.setdefault(message.pool, []).append(message.event)
 
-    def _end_block(self, message: EndBlock) -> FedBlock | None:
+    def _end_block(self, message: EndBlock) -> AssembledBlock | None:
         begin = self._begin
         if begin is None:
             raise UnexpectedMessage(f"block {message.block_number} ended", "without having begun")
@@ -164,16 +164,16 @@ class Assembly:
         if self._begin is not None:
             raise UnexpectedMessage("the end of a reorg", f"came before block {self._begin.block_number} ended")
 
-    def _complete_reorg(self, message: ReorgComplete) -> FedReorg:
+    def _complete_reorg(self, message: ReorgComplete) -> AssembledReorg:
         self._check_epilogue(message.final_tip_block)
         assert self._reorg is not None
         reorg, self._reorg = self._reorg, None
         _check_range(reorg, self._blocks)
-        return FedReorg(_ancestor(reorg, message), tuple(self._blocks))
+        return AssembledReorg(_ancestor(reorg, message), tuple(self._blocks))
 
 
-def _fed_block(begin: BeginBlock, updates: dict[PoolId, list[Event]]) -> FedBlock:
-    return FedBlock(
+def _fed_block(begin: BeginBlock, updates: dict[PoolId, list[Event]]) -> AssembledBlock:
+    return AssembledBlock(
         number=begin.block_number,
         timestamp=begin.block_timestamp,
         base_fee=begin.base_fee_per_gas,
@@ -181,7 +181,7 @@ def _fed_block(begin: BeginBlock, updates: dict[PoolId, list[Event]]) -> FedBloc
     )
 
 
-def _check_range(reorg: ReorgStart, blocks: Iterable[FedBlock]) -> None:
+def _check_range(reorg: ReorgStart, blocks: Iterable[AssembledBlock]) -> None:
     first, last, count = announced = (reorg.new.first, reorg.new.last, reorg.new.count)
     received = tuple(block.number for block in blocks)
     expected = range(0)

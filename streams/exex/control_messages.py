@@ -87,14 +87,14 @@ class ReorgComplete(msgspec.Struct, frozen=True):
 
 
 class Ping(msgspec.Struct, frozen=True):
-    """Says nothing; the decoder drops it."""
+    """Carries nothing; the decoder drops it."""
 
 
 class Pong(msgspec.Struct, frozen=True):
-    """Says nothing; the decoder drops it."""
+    """Carries nothing; the decoder drops it."""
 
 
 Message = BeginBlock | PoolUpdate | Skipped | EndBlock | ReorgStart | ReorgEpilogue | ReorgComplete
 
 Sent = BeginBlock | PoolUpdate | EndBlock | ReorgStart | ReorgEpilogue | ReorgComplete | Ping | Pong
-"""What a feed can say; a Skipped or SkippedFinal is only read."""
+"""What a feed can send; Skipped and SkippedFinal are only received."""

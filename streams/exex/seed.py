@@ -1,6 +1,6 @@
 """The seed document's wire: PoolEvent in bincode without framing, in the spellings of alloy and of ethers.
 
-PURE. Addresses, hashes and U256 are bytes (alloy) or hex strings (ethers), as the length before them tells; a reorg may
+PURE. Addresses, hashes and U256 are bytes (alloy) or hex strings (ethers), by the length before them; a reorg may
 come as a bare struct without its tag. The protocol carries no version, so the decoder refuses on the first doubt.
 """
 
@@ -17,7 +17,7 @@ from streams.exex.bincode import BadFrame
 PROTOCOL = v3.DEX.name
 """The only DEX of this wire."""
 LEAST = 16
-"""Bytes that tell what a message is; none is shorter."""
+"""Enough bytes to recognise a message; none is shorter."""
 RAW_ADDRESS, HEX_ADDRESS = 20, 42
 RAW_WORD, HEX_WORD = 32, 66
 ADDRESS_DIGITS = re.compile(rb"0x[0-9a-f]{40}")
@@ -127,7 +127,7 @@ def _swap(cursor: _Cursor) -> PoolEvent:
 
 
 def _address(cursor: _Cursor) -> tuple[PoolId, bool]:
-    """The pool, and whether the message writes its words in hex: the length of a number alone does not tell."""
+    """The pool, and whether the message writes its words in hex, which the length of a number alone would not show."""
     length = cursor.unsigned(8)
     if length == RAW_ADDRESS:
         return PoolId("0x" + cursor.take(length).hex()), False

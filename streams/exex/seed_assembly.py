@@ -6,7 +6,7 @@ comes for it then is a further part. Of a reorg every reverted block is named, a
 
 from protocols.registry import Event
 from protocols.types import PoolId
-from streams.exex.assembly import FedBlock, FedReorg, Step
+from streams.exex.assembly import AssembledBlock, AssembledReorg, Step
 from streams.exex.seed import PoolEvent, Reorg
 
 
@@ -38,12 +38,12 @@ class SeedAssembly:
         if not self._updates or self._number is None:
             return []
         updates = {pool: tuple(events) for pool, events in self._updates.items()}
-        block = FedBlock(self._number, timestamp=None, base_fee=None, updates=updates, part=self._part)
+        block = AssembledBlock(self._number, timestamp=None, base_fee=None, updates=updates, part=self._part)
         self._updates, self._part = {}, self._part + 1
         return [block]
 
     def _end_reorg(self) -> list[Step]:
         if self._lowest is None:
             return []
-        reorg, self._lowest = FedReorg(self._lowest - 1, ()), None
+        reorg, self._lowest = AssembledReorg(self._lowest - 1, ()), None
         return [reorg]

@@ -38,8 +38,8 @@ async def read_tick_bitmaps(pinned: PinnedState, storages: Sequence[PoolStorage]
                 refused.append((part, words))
         if refused:
             await pinned.check_state()
-        waiting = [half for part, reason in refused for half in _halves(pinned, part, reason, failed)]
-    return {pool: failed.get(pool) or _joined(pool, parts) for pool, parts in read.items()}
+        waiting = [half for part, reason in refused for half in _split(pinned, part, reason, failed)]
+    return {pool: failed.get(pool) or _merge(pool, parts) for pool, parts in read.items()}
 
 
 def _cut(storage: PoolStorage, most: int) -> list[Part]:
@@ -64,7 +64,7 @@ def _output(answer: CallResult) -> Words | str:
         return str(error)
 
 
-def _halves(pinned: PinnedState, part: Part, reason: str, failed: dict[PoolId, ReadFailed]) -> list[Part]:
+def _split(pinned: PinnedState, part: Part, reason: str, failed: dict[PoolId, ReadFailed]) -> list[Part]:
     pool, count = part.storage.pool.id, len(part.words)
     if count <= 1:
         what = f"bitmap word {part.words.start}" if count else "price and liquidity"
@@ -76,7 +76,7 @@ def _halves(pinned: PinnedState, part: Part, reason: str, failed: dict[PoolId, R
     return [Part(part.storage, part.words[: count // 2]), Part(part.storage, part.words[count // 2 :])]
 
 
-def _joined(pool: PoolId, parts: list[tuple[range, Words]]) -> Words:
+def _merge(pool: PoolId, parts: list[tuple[range, Words]]) -> Words:
     parts.sort(key=lambda part: part[0].start)
     for (_, before), (_, after) in pairwise(parts):
         if (before.price, before.after_price, before.liquidity) != (after.price, after.after_price, after.liquidity):

@@ -14,7 +14,7 @@ from streams.node.pinned_state import CallResult, PinnedState
 from streams.snapshots.multicall import multicall
 
 CONTRACT_ERRORS = ("revert", "opcode", "stack", "jump", "out of gas", "outofgas", "vm execution error")
-"""What nodes say where the contract's code, not the node, is why a call has no result."""
+"""Parts of a node's error message when the contract's code, not the node, made the call fail."""
 UNKNOWN_MANAGER = "no PoolManager is known for the pool: name it in the list (factory) or in ARENA_V4_POOL_MANAGER"
 
 
@@ -39,7 +39,7 @@ class PoolStorage(msgspec.Struct, frozen=True):
     slots: Slots
     tick_spacing: int
     liquidity: int
-    """As the contract's getter says."""
+    """As the contract's getter answers."""
     with_ticks: bool = True
 
     @property
@@ -48,7 +48,7 @@ class PoolStorage(msgspec.Struct, frozen=True):
 
 
 Identity = State | PoolStorage | NoState | ReadFailed
-"""All there is of the pool, or where it is, or why neither can be said."""
+"""The pool's whole state, or where to read it, or why it cannot be read."""
 
 
 async def identify_pools(
@@ -110,7 +110,7 @@ def integers(answer: CallResult) -> list[int]:
 
 
 def decoded(call: GetterCall, answer: CallResult) -> list[int] | None:
-    """The getter's outputs; None where the answer is an error, no hex, or not what the getter's ABI says."""
+    """The getter's outputs; None where the answer is an error, no hex, or does not fit the getter's ABI."""
     if not isinstance(answer, str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What contracts' getters say at one block: many in one call, where the node runs a program of ours."""
+"""Calls many contracts' getters at one block in one eth_call, where the node supports state overrides."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ ContractCall = tuple[str, bytes]
 async def multicall(pinned: PinnedState, calls: Sequence[ContractCall]) -> list[CallResult]:
     """In order. Raises NodeUnavailable.
 
-    What failed or said too much is asked again by a call of its own: the last one may just have run out of gas.
+    A call that failed or returned too much is repeated alone: it may just have run out of gas.
     """
     answers: dict[int, CallResult] = {}
     if pinned.capabilities.overrides:
@@ -33,8 +33,8 @@ async def _in_one_call(pinned: PinnedState, calls: Sequence[ContractCall]) -> di
         pinned.call(NO_CODE_ADDRESS, multicall_calldata(calls[chunk.start : chunk.stop]), MULTICALL) for chunk in chunks
     ]
     answers: dict[int, CallResult] = {}
-    for chunk, said in zip(chunks, await pinned.batch(requests), strict=True):
-        replies = _replies(said, len(chunk))
+    for chunk, result in zip(chunks, await pinned.batch(requests), strict=True):
+        replies = _replies(result, len(chunk))
         if isinstance(replies, str):
             pinned.capabilities.multicall_failed(len(chunk))
             log.info("%d calls in one call are too many for the node (%s), trying fewer", len(chunk), replies)
@@ -46,11 +46,11 @@ async def _in_one_call(pinned: PinnedState, calls: Sequence[ContractCall]) -> di
     return answers
 
 
-def _replies(said: CallResult, calls: int) -> list[Reply] | str:
+def _replies(result: CallResult, calls: int) -> list[Reply] | str:
     """Or why there are none."""
-    if isinstance(said, Exception):
-        return str(said)
+    if isinstance(result, Exception):
+        return str(result)
     try:
-        return multicall_output(bytes.fromhex(said[2:]), calls)
+        return multicall_output(bytes.fromhex(result[2:]), calls)
     except (UnexpectedOutput, ValueError) as error:
         return str(error)

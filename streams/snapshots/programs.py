@@ -81,7 +81,7 @@ LARGEST_REPLY = 3 * 32
 class Reply(msgspec.Struct, frozen=True):
     success: bool
     data: bytes | None
-    """None where the contract said more than there is room for."""
+    """None where the contract returned more than there is room for."""
 
 
 class UnexpectedOutput(Exception):
@@ -89,7 +89,7 @@ class UnexpectedOutput(Exception):
 
 
 def read_calldata(slots: Slots, words: range, tick_spacing: int, has_fork_layout: bool) -> bytes:
-    """`has_fork_layout`: the program tells by the price word whether all other slots are one further."""
+    """`has_fork_layout`: the program decides by the price word whether all other slots are one further."""
     arguments = (slots.price, slots.liquidity, slots.ticks, slots.bitmap, words.start, words.stop, tick_spacing)
     return b"".join((value % (1 << 256)).to_bytes(32, "big") for value in (*arguments, int(has_fork_layout)))
 
@@ -109,9 +109,9 @@ def multicall_output(output: bytes, calls: int) -> list[Reply]:
     return [_reply(output[at : at + REPLY_BYTES]) for at in range(0, len(output), REPLY_BYTES)]
 
 
-def _reply(said: bytes) -> Reply:
-    size, success = divmod(int.from_bytes(said[:32], "big"), 2)
-    return Reply(bool(success), said[32 : 32 + size] if size <= LARGEST_REPLY else None)
+def _reply(reply: bytes) -> Reply:
+    size, success = divmod(int.from_bytes(reply[:32], "big"), 2)
+    return Reply(bool(success), reply[32 : 32 + size] if size <= LARGEST_REPLY else None)
 
 
 def read_output(output: bytes) -> Words:

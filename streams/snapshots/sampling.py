@@ -45,7 +45,7 @@ async def sample(node: Node, count: int) -> list[PoolMetadata]:
 
 
 async def _described(pinned: PinnedState, node: Node, dex: Dex, emitters: Mapping[PoolId, str]) -> list[PoolMetadata]:
-    """As much as reading a state needs; without the pools of which the chain does not say it."""
+    """With what reading a state needs; pools whose tick spacing the chain does not give are left out."""
     if dex.is_singleton:
         created = [await _created(node, dex, pool, at, pinned.block.number) for pool, at in emitters.items()]
         return [pool for pool in created if pool is not None]

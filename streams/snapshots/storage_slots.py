@@ -12,12 +12,12 @@ from streams.snapshots.contract_checks import PoolStorage, ReadFailed
 SLOTS_PER_CALL = 500
 
 
-class SlotUnread(Exception):
-    """The node did not tell a slot."""
+class SlotReadFailed(Exception):
+    """The node did not answer for a slot."""
 
 
 async def read_slots(pinned: PinnedState, storages: Sequence[PoolStorage]) -> dict[PoolId, Words | ReadFailed]:
-    """A layout that is no pool's is left to whoever makes a state of the words."""
+    """Words of an unknown layout are returned without ticks; the caller's conversion to a state rejects them."""
     return {storage.pool.id: await _read(pinned, storage) for storage in storages}
 
 
@@ -36,7 +36,7 @@ async def _read(pinned: PinnedState, storage: PoolStorage) -> Words | ReadFailed
             for tick in ticks_in(word, bits, storage.tick_spacing)
         ]
         words = await _load(pinned, storage, [mapping_slot(tick, slots.ticks) for tick in ticks])
-    except SlotUnread as error:
+    except SlotReadFailed as error:
         return ReadFailed(str(error))
     return Words(price, after_price, liquidity, tuple(map(tick_of, ticks, words)))
 
@@ -69,23 +69,23 @@ def _slots_call(pinned: PinnedState, address: str, getter: FunctionAbi, slots: S
 
 def _word(storage: PoolStorage, answer: CallResult) -> int:
     if isinstance(answer, Exception):
-        raise SlotUnread(f"{storage.address} was asked for its storage: {answer}") from answer
+        raise SlotReadFailed(f"{storage.address} was asked for its storage: {answer}") from answer
     try:
         return int(answer, 16)
     except ValueError as error:
-        raise SlotUnread(f"{storage.address} was asked for its storage: {answer[:80]!r}") from error
+        raise SlotReadFailed(f"{storage.address} was asked for its storage: {answer[:80]!r}") from error
 
 
 def _array(storage: PoolStorage, getter: FunctionAbi, answer: CallResult, length: int) -> list[int]:
     """An ABI-encoded bytes32[]: offset, length, words."""
     asked = f"{storage.address} was asked for {getter.signature}"
     if isinstance(answer, Exception):
-        raise SlotUnread(f"{asked}: {answer}") from answer
+        raise SlotReadFailed(f"{asked}: {answer}") from answer
     try:
         data = bytes.fromhex(answer[2:])
     except ValueError as error:
-        raise SlotUnread(f"{asked}: {answer[:80]!r}") from error
+        raise SlotReadFailed(f"{asked}: {answer[:80]!r}") from error
     words = [int.from_bytes(data[at : at + WORD_BYTES], "big") for at in range(0, len(data), WORD_BYTES)]
     if words[:2] != [WORD_BYTES, length] or len(data) != (length + 2) * WORD_BYTES:
-        raise SlotUnread(f"{asked} and gave {len(data)} bytes instead of {(length + 2) * WORD_BYTES}")
+        raise SlotReadFailed(f"{asked} and gave {len(data)} bytes instead of {(length + 2) * WORD_BYTES}")
     return words[2:]

@@ -11,7 +11,7 @@ from protocols.registry import Event
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
 from protocols.v2 import Sync, V2State
-from streams.exex.assembly import Assembly, FedBlock, FedReorg, Step
+from streams.exex.assembly import AssembledBlock, AssembledReorg, Assembly, Step
 from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
@@ -69,11 +69,11 @@ def span(blocks: list[tuple[int, Updates]]) -> ReorgRange:
     return ReorgRange(blocks[0][0], blocks[-1][0], len(blocks)) if blocks else ReorgRange(None, None, 0)
 
 
-def fed(number: int, updates: Updates) -> FedBlock:
+def fed(number: int, updates: Updates) -> AssembledBlock:
     grouped: dict[PoolId, tuple[Event, ...]] = {}
     for pool, event in updates:
         grouped[pool] = (*grouped.get(pool, ()), event)
-    return FedBlock(number, 1000 + number, 7, grouped)
+    return AssembledBlock(number, 1000 + number, 7, grouped)
 
 
 def assembled(messages: Iterable[Message]) -> list[Step]:
@@ -123,7 +123,7 @@ def scripts(draw: st.DrawFn) -> tuple[list[list[Message]], list[Step]]:
         new = [(old[0][0] + step, draw(updates_of_a_block)) for step in range(length)]
         chain += new
         told.append(reorg(old, new))
-        meant.append(FedReorg(old[0][0] - 1, tuple(fed(*each) for each in new)))
+        meant.append(AssembledReorg(old[0][0] - 1, tuple(fed(*each) for each in new)))
     return told, meant
 
 
@@ -150,8 +150,8 @@ def test_any_lost_message_is_noticed_and_costs_only_the_steps_around_it(
 
     assert isinstance(broken[0], SequenceGap)
     assert (broken[0].expected, broken[0].received) == (lost + 1, lost + 2)
-    blocks = {each.number for step in meant for each in (step.blocks if isinstance(step, FedReorg) else [step])}
-    assert all(step in meant or (isinstance(step, FedBlock) and step.number in blocks) for step in steps)
+    blocks = {each.number for step in meant for each in (step.blocks if isinstance(step, AssembledReorg) else [step])}
+    assert all(step in meant or (isinstance(step, AssembledBlock) and step.number in blocks) for step in steps)
 
 
 @given(scripts(), st.data())
@@ -164,7 +164,9 @@ def test_joining_anywhere_gives_whole_steps_only(
 
     steps, broken = survived(messages[joined:])
 
-    wholes = [each for step in meant for each in ((step, *step.blocks) if isinstance(step, FedReorg) else (step,))]
+    wholes = [
+        each for step in meant for each in ((step, *step.blocks) if isinstance(step, AssembledReorg) else (step,))
+    ]
     assert all(step in wholes for step in steps)
     assert all(isinstance(error, ReorgStartMissing | UnexpectedMessage) for error in broken)
     ends = [len(flat(told[: index + 1])) for index in range(len(told))]
@@ -264,7 +266,7 @@ def test_a_shorter_chain_is_a_reorg_without_blocks() -> None:
     assert assembled(numbered([*block(4, []), *block(5, []), *reorg([(4, []), (5, [])], [])])) == [
         fed(4, []),
         fed(5, []),
-        FedReorg(3, ()),
+        AssembledReorg(3, ()),
     ]
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from protocols.concentrated import Swap
 from protocols.registry import Event
 from protocols.types import PoolId
-from streams.exex.assembly import FedBlock, FedReorg, Step
+from streams.exex.assembly import AssembledBlock, AssembledReorg, Step
 from streams.exex.seed import PoolEvent, Reorg, SeedMessage
 from streams.exex.seed_assembly import SeedAssembly
 
@@ -17,11 +17,11 @@ def event(number: int, pool: PoolId = POOL, liquidity: int = 1) -> PoolEvent:
     return PoolEvent(pool, number, Swap(2**96, liquidity, 0))
 
 
-def block(number: int, *events: PoolEvent, part: int = 0) -> FedBlock:
+def block(number: int, *events: PoolEvent, part: int = 0) -> AssembledBlock:
     updates: Updates = {}
     for told in events:
         updates[told.pool] = (*updates.get(told.pool, ()), told.event)
-    return FedBlock(number, None, None, updates, part)
+    return AssembledBlock(number, None, None, updates, part)
 
 
 def assembled(messages: list[SeedMessage]) -> list[Step]:
@@ -51,7 +51,7 @@ def test_a_block_that_silence_cut_has_further_parts() -> None:
 def test_the_ancestor_is_the_block_before_the_lowest_that_is_named() -> None:
     messages: list[SeedMessage] = [event(9), Reorg(9, HASH), Reorg(7, HASH), Reorg(8, HASH), event(7)]
 
-    assert assembled(messages) == [block(9, event(9)), FedReorg(6, ()), block(7, event(7))]
+    assert assembled(messages) == [block(9, event(9)), AssembledReorg(6, ()), block(7, event(7))]
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=30))
@@ -65,6 +65,6 @@ def test_no_event_is_lost_or_told_twice(steps: list[tuple[int, bool]]) -> None:
             seen += assembly.flush()
     seen += assembly.flush()
 
-    blocks = [step for step in seen if isinstance(step, FedBlock)]
+    blocks = [step for step in seen if isinstance(step, AssembledBlock)]
     assert [e for b in blocks for e in b.updates[POOL]] == [e.event for e in told]
     assert len({(b.number, b.part) for b in blocks}) == len(blocks)
