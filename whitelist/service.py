@@ -17,6 +17,7 @@ from whitelist.configuration_file import load_configuration
 from whitelist.metrics import BUILDS, CHANGES, STEP_SECONDS, record_build
 from whitelist.pools.pool_index import PoolIndexUnreadable
 from whitelist.pools.scan_progress import progress_display
+from whitelist.pricing.balances import BalanceReadFailed
 from whitelist.pricing.depth_reader import PoolReadFailed
 from whitelist.publication.messages import (
     ListChange,
@@ -43,7 +44,16 @@ class EmptyList(Exception):
 
 FAILURES = (
     *(StoreLocked, StoreUnreadable, PoolIndexUnreadable, OSError),
-    *(BuildFailed, BlockGone, NodeUnavailable, RpcError, LogsRefused, PoolReadFailed, TokenReadFailed),
+    *(
+        BuildFailed,
+        BlockGone,
+        NodeUnavailable,
+        RpcError,
+        LogsRefused,
+        PoolReadFailed,
+        BalanceReadFailed,
+        TokenReadFailed,
+    ),
     *(NotStored, NatsUnavailable, EmptyList, TooLarge, TooManyRemoved),
 )
 """Expected failures of the world outside: logged as one sentence, and tried again."""

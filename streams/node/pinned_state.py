@@ -50,6 +50,10 @@ class PinnedState:
     def storage(self, address: str, slot: int) -> Call:
         return "eth_getStorageAt", [address, hex(slot), self._at]
 
+    def balance(self, address: str) -> Call:
+        """Of the native coin, as a hex quantity."""
+        return "eth_getBalance", [address, self._at]
+
     def code(self, address: str) -> Call:
         return "eth_getCode", [address, self._at]
 

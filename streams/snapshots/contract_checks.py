@@ -121,7 +121,7 @@ def decoded(call: GetterCall, answer: CallResult) -> list[int] | None:
 
 async def _no_pool(pinned: PinnedState, call: GetterCall, answer: CallResult) -> NoState | ReadFailed:
     address, getter = call.address, call.function.signature
-    if isinstance(answer, Exception) and not _is_contract_error(answer):
+    if isinstance(answer, Exception) and not is_contract_error(answer):
         return ReadFailed(f"{address} was asked for {getter}: {answer}")
     (code,) = await pinned.batch([pinned.code(address)])
     if isinstance(code, Exception):
@@ -132,7 +132,7 @@ async def _no_pool(pinned: PinnedState, call: GetterCall, answer: CallResult) ->
     return NoState(f"the contract at {address} is no such pool: asked for {getter} it says {said}")
 
 
-def _is_contract_error(error: Exception) -> bool:
+def is_contract_error(error: Exception) -> bool:
     return isinstance(error, RpcError) and (
         error.code == 3 or any(word in str(error).lower() for word in CONTRACT_ERRORS)
     )

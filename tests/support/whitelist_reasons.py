@@ -10,7 +10,8 @@ REJECTED = {
     "fake": r"no source chose 0x[0-9a-f]{40}",
     "of nobody": r"no source chose 0x[0-9a-f]{40}",
     "blocked token": r"0x[0-9a-f]{40} is blocked",
-    "hardly anything": r"UNI has no price: no pool of it has a liquidity of 500 USD, this one 99 USD|.* 100 USD",
+    "hardly anything": "UNI has no price: no pool that trades it both ways holds 500 USD of a priced token, "
+    r"this one holds (49|50) USD",
     "shallow": r"its liquidity is (49|50) USD, 2,000 USD are needed",
     "at the threshold": r"its liquidity is 1,(799|800) USD, 2,000 USD are needed",
     "abandoned": r"its price is \d+\.\d times off that of deeper pools",

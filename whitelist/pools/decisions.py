@@ -15,6 +15,10 @@ from whitelist.pricing.prices import Market, Prices
 from whitelist.pricing.token_prices import token_prices
 from whitelist.tokens.chosen import ListedToken
 
+MAX_PRICING_FEE = 50_000
+"""Hundredths of a basis point: 5 %."""
+DYNAMIC_FEE_FLAG = 0x800000
+
 
 class Decisions(msgspec.Struct, frozen=True):
     listed: Sequence[Listed]
@@ -49,12 +53,18 @@ def _decide(
 
 
 def _markets(pools: Sequence[DiscoveredPool], depths: Mapping[PoolId, Depth | NoState | None]) -> list[Market]:
-    """Without pools that have hooks: hooks can make any price."""
+    """The pools that may set prices, because trades would correct a wrong one."""
     return [
         Market(pool.id, (pool.token0, pool.token1), depth)
         for pool in pools
-        if pool.hooks == NATIVE and isinstance(depth := depths[pool.id], Depth)
+        if _is_open_to_trades(pool) and isinstance(depth := depths[pool.id], Depth)
     ]
+
+
+def _is_open_to_trades(pool: DiscoveredPool) -> bool:
+    """Hooks can make any price, and a high fee keeps trades from a wrong one. A dynamic fee needs hooks."""
+    fee = pool.fee or 0
+    return pool.hooks == NATIVE and (fee <= MAX_PRICING_FEE or bool(fee & DYNAMIC_FEE_FLAG))
 
 
 def pool_metadata(pool: DiscoveredPool, tokens: Mapping[str, ListedToken]) -> PoolMetadata:

@@ -52,7 +52,7 @@ class SelectionRules(msgspec.Struct, frozen=True):
         if unpriced:
             return self._half_priced(pool, depth, prices, unpriced[0])
         worth = (prices[tokens[0]], prices[tokens[1]])
-        liquidity = sum(micro_usd(amount, price) for amount, price in zip(depth.whole, worth, strict=True))
+        liquidity = sum(micro_usd(amount, price) for amount, price in zip(depth.counted, worth, strict=True))
         if liquidity < needed:
             return Rejected(pool, f"its liquidity is {usd(liquidity)}, {usd(needed)} {purpose}")
         if factor := self._price_deviation(depth, worth):
@@ -66,11 +66,12 @@ class SelectionRules(msgspec.Struct, frozen=True):
 
     def _half_priced(self, pool: DiscoveredPool, depth: Depth, prices: Prices, token: str) -> Rejected:
         known = 1 if token == pool.token0 else 0
-        amount = micro_usd(depth.whole[known], prices[(pool.token0, pool.token1)[known]])
+        amount = micro_usd(depth.counted[known], prices[(pool.token0, pool.token1)[known]])
         least = usd(int(self.configuration.price_depth_usd * MICRO))
         return Rejected(
             pool,
-            f"{self._name(token)} has no price: no pool of it has a liquidity of {least}, this one {usd(2 * amount)}",
+            f"{self._name(token)} has no price: no pool that trades it both ways holds {least} of a priced token, "
+            f"this one holds {usd(amount)}",
         )
 
     def _needed(self, pool: DiscoveredPool) -> tuple[int, str]:

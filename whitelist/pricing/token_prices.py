@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from protocols.types import NATIVE
 from whitelist.configuration import Configuration
-from whitelist.pricing.prices import MICRO, Market, anchor_price, propagate_prices
+from whitelist.pricing.prices import MICRO, Market, anchor_price, derive_prices
 from whitelist.tokens.chosen import ListedToken
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def token_prices(
         replace(market, tokens=(_unwrapped(market.tokens[0], wrapped), _unwrapped(market.tokens[1], wrapped)))
         for market in markets
     ]
-    prices = propagate_prices(anchors, unwrapped, int(configuration.price_depth_usd * MICRO))
+    prices = derive_prices(anchors, unwrapped, int(configuration.price_depth_usd * MICRO))
     return prices | {token: prices[NATIVE] for token in wrapped if NATIVE in prices}
 
 

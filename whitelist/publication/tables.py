@@ -3,13 +3,12 @@
 from rich.table import Table
 from rich.text import Text
 
+from whitelist.pools.decisions import DYNAMIC_FEE_FLAG
 from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.publication.json_report import concerns
 from whitelist.publication.messages import ListChange
 from whitelist.publication.store import Build
 from whitelist.sources.cache import age_text
-
-DYNAMIC_FEE_FLAG = 0x800000
 
 
 def summary(build: Build) -> list[str | Table]:

@@ -6,7 +6,7 @@ import msgspec
 
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.pinned_state import CallResult, PinnedState
-from streams.snapshots.contract_checks import CONTRACT_ERRORS, integers
+from streams.snapshots.contract_checks import integers, is_contract_error
 from whitelist.tokens.chosen import NotAToken, TokenFacts
 
 DECIMALS = bytes.fromhex("313ce567")
@@ -66,21 +66,15 @@ async def _read(pinned: PinnedState, tokens: Sequence[str]) -> dict[str, TokenFa
 
 
 def _facts(token: str, decimals: CallResult, symbol: CallResult) -> TokenFacts | NotAToken | _Ambiguous:
-    if isinstance(decimals, Exception) and not _is_contract_error(decimals):
+    if isinstance(decimals, Exception) and not is_contract_error(decimals):
         return _Ambiguous(decimals, NotAToken(f"the node answers decimals() of {token} with {decimals}"))
     match integers(decimals):
         case [number] if number <= MAX_DECIMALS:
-            if isinstance(symbol, Exception) and not _is_contract_error(symbol):
+            if isinstance(symbol, Exception) and not is_contract_error(symbol):
                 return _Ambiguous(symbol, TokenFacts(number, None))
             return TokenFacts(number, _symbol(symbol))
     shown = "nothing" if isinstance(decimals, Exception) or decimals == "0x" else decimals[:80]
     return NotAToken(f"{token} answers decimals() with {shown}")
-
-
-def _is_contract_error(error: Exception) -> bool:
-    if not isinstance(error, RpcError):
-        return False
-    return error.code == 3 or any(word in str(error).lower() for word in CONTRACT_ERRORS)
 
 
 def _symbol(answer: CallResult) -> str | None:

@@ -3,11 +3,10 @@
 import pytest
 
 from protocols.types import NATIVE, PoolId, ProtocolName
-from protocols.v2 import V2State
 from whitelist.configuration import Configuration, Factory, Thresholds
 from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.selection import Listed, Rejected, SelectionRules
-from whitelist.pricing.depths import Depth, depth
+from whitelist.pricing.depths import Depth, reserves_depth
 from whitelist.pricing.prices import MICRO, anchor_price
 
 USDC, WETH, LINK, HOOKS, OTHER = (f"0x{digit * 40}" for digit in "abcde")
@@ -30,7 +29,7 @@ def pool(protocol: ProtocolName = "v2", tokens: tuple[str, str] = (USDC, WETH), 
 
 def worth(usd: float, price: float = 3000) -> Depth:
     """Both reserves together; `price` is of one WETH. A cent more, for what rounding takes."""
-    found = depth(V2State(int((usd + 0.01) / 2 * 10**6), int((usd + 0.01) / 2 / price * 10**18)))
+    found = reserves_depth(int((usd + 0.01) / 2 * 10**6), int((usd + 0.01) / 2 / price * 10**18))
     assert found is not None
     return found
 
@@ -58,7 +57,7 @@ def test_a_pool_enters_at_the_threshold_and_leaves_below_the_hysteresis(
 def test_the_threshold_itself_is_enough() -> None:
     """Of tokens without decimals, whose prices are exact."""
     one_usd = anchor_price(1, 0)
-    found = depth(V2State(1000, 1000))
+    found = reserves_depth(1000, 1000)
 
     decision = rules().decide(pool(), found, {USDC: one_usd, WETH: one_usd})
 
@@ -117,7 +116,9 @@ def test_unpriced_tokens_are_named_by_symbol_or_address() -> None:
 
     half = pool(tokens=(LINK, WETH))
     assert decide(half, worth(800), {WETH: PRICES[WETH]}) == Rejected(
-        half, f"{LINK} has no price: no pool of it has a liquidity of 500 USD, this one 800 USD"
+        half,
+        f"{LINK} has no price: no pool that trades it both ways holds 500 USD of a priced token, "
+        "this one holds 400 USD",
     )
     assert decide(pool(), worth(800), {}) == Rejected(pool(), "neither USDC nor WETH has a price")
 
