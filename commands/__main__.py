@@ -4,11 +4,11 @@ import importlib
 import logging
 import os
 import sys
-import tomllib
 
 import click
 
 from commands import errors
+from commands.version import version
 
 MODULES = {
     "up": "commands.processes.up",
@@ -21,6 +21,7 @@ MODULES = {
     "pool": "commands.queries.pool",
     "pools": "commands.queries.pools",
     "status": "commands.queries.status",
+    "replay": "commands.replay",
     "profile": "commands.profile",
     "config": "commands.config",
     "dead-letters": "commands.dead_letters",
@@ -45,8 +46,7 @@ class Commands(click.Group):
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        project = tomllib.loads((errors.ROOT / "pyproject.toml").read_text())["project"]
-        click.echo(f"{project['name']} {project['version']}")
+        click.echo(f"pool-state-arena {version()}")
         context.exit()
 
 

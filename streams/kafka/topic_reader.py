@@ -1,7 +1,7 @@
 """Reads a whole topic, or a range of offsets of one partition, outside any consumer group."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -46,18 +46,24 @@ async def reading_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer
 
 async def read_range(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[ConsumerRecord]:
     """Records with offsets from `start` up to `end`. Raises Stalled."""
+    return [record async for batch in read_batches(consumer, tp, start, end) for record in batch]
+
+
+async def read_batches(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int
+) -> AsyncGenerator[list[ConsumerRecord]]:
+    """The same records as Kafka gives them, so that a long range need not fit in memory. Raises Stalled."""
     if start >= end:
-        return []
+        return
     loop = asyncio.get_running_loop()
     consumer.assign([tp])
     consumer.seek(tp, start)
-    records: list[ConsumerRecord] = []
     deadline_s, before = loop.time() + STALL_S, start
     while (position := await consumer.position(tp)) < end:
         if position > before:
             deadline_s, before = loop.time() + STALL_S, position
         if loop.time() > deadline_s:
             raise Stalled(tp, position, end)
-        chunk = await consumer.getmany(tp, timeout_ms=200)
-        records += [record for record in chunk.get(tp, []) if record.offset < end]
-    return records
+        fetched = await consumer.getmany(tp, timeout_ms=200)
+        if records := [record for record in fetched.get(tp, []) if record.offset < end]:
+            yield records

@@ -1,0 +1,190 @@
+"""`arena replay`: the exact state of every pool at a block, from the topics alone."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from commands.output import json_option, print_fields, print_json
+from commands.queries.worker_client import ask
+from commands.version import version
+from protocols.types import Block, PoolId, pool_id
+from replay import parquet
+from replay.pool_line import encode_line
+from replay.run import Replayed, Task, count_records, replay_topics
+from replay.target import target_block
+from replay.verify import differences
+from settings import Settings, settings
+from streams.kafka.topics import topics
+
+
+class Options(msgspec.Struct, frozen=True):
+    until: str
+    first: int | None
+    pools: str | None
+    out: str | None
+    form: str | None
+    name: str | None
+    verify: bool
+    hex_strings: bool
+    dry: bool
+    overwrite: bool
+    as_json: bool
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.form == "parquet" or (self.form is None and self.out not in (None, "-"))
+
+    def topics(self, chain: str) -> str:
+        return chain if self.name is None else f"{chain}-backfill-{self.name}"
+
+
+@click.command(epilog="Example: ./arena replay --until 21234567 --out - --format jsonl")
+@click.option("--until", default="latest", show_default=True, metavar="BLOCK|latest", help="The state at its end.")
+@click.option("--from", "first", type=click.IntRange(min=0), help="Parquet: every change from this block on, too.")
+@click.option("--pools", metavar="ID,ID,…", help="Only these.")
+@click.option("--out", metavar="FILE.parquet|DIR|-", help="Standard output is -. Without it: a summary.")
+@click.option("--format", "form", type=click.Choice(["jsonl", "parquet"]), help="jsonl for -, else parquet.")
+@click.option("--topics", "name", metavar="NAME", help="Of a backfill, in place of the live topics.")
+@click.option("--verify", is_flag=True, help="Compare with the workers' tables; exit code 1 if anything differs.")
+@click.option("--hex", "hex_strings", is_flag=True, help="Parquet: ids and hashes as 0x strings, not bytes.")
+@click.option("--dry", is_flag=True, help="Say what would be read and written.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@json_option
+def replay(**given: Any) -> None:
+    """Fold the topics without a worker: the exact state of every pool at a block.
+
+    Nothing is written to Kafka, and the workers' groups are not touched.
+    """
+    options, configured = Options(**given), settings()
+    task = Task(options.topics(configured.chain), _block(configured, options), _pools(options.pools), options.first)
+    files = _files(configured.chain, options, task.block)
+    if options.is_parquet:
+        parquet.expect_writable(list(files.values()), overwrite=options.overwrite or options.dry)
+    if options.dry:
+        _print_plan(configured, task, files, options)
+        return
+    with _progress(count_records(configured, task.topics), as_json=options.as_json) as on_progress:
+        replayed = replay_topics(configured, task, on_progress)
+    _write(configured, options, files, replayed)
+    found = _verify(configured, replayed) if options.verify else []
+    if options.out != "-":
+        _print_summary(replayed, files, found, options)
+    if found:
+        sys.exit(1)
+
+
+def _block(configured: Settings, options: Options) -> Block:
+    if options.until != "latest" and not (options.until.isdecimal() and len(options.until) < 20):
+        raise click.BadParameter(f"{options.until!r} is neither a block number nor `latest`", param_hint="--until")
+    number = None if options.until == "latest" else int(options.until)
+    block = asyncio.run(target_block(configured, topics(options.topics(configured.chain)).chain, number))
+    if options.first is not None and options.first > block.number:
+        raise click.BadParameter(f"{options.first} is after block {block.number}, where it ends", param_hint="--from")
+    return block
+
+
+def _pools(given: str | None) -> frozenset[PoolId] | None:
+    if given is None:
+        return None
+    found = {each: pool_id(each) for each in given.split(",")}
+    for each, pool in found.items():
+        if pool is None:
+            raise click.BadParameter(f"{each!r} is not a pool's id", param_hint="--pools")
+    return frozenset(pool for pool in found.values() if pool is not None)
+
+
+def _files(chain: str, options: Options, block: Block) -> dict[str, Path]:
+    """Dataset to file."""
+    if options.out is None or options.out == "-":
+        return {}
+    out = Path(options.out)
+    if not options.is_parquet:
+        return {"jsonl": out}
+    if out.suffix == ".parquet":
+        return {"pool_states": out}
+    names = parquet.file_names(chain, block.number if options.first is None else options.first, block.number)
+    wanted = names if options.first is not None else {name: names[name] for name in names if name != "pool_events"}
+    return {dataset: out / name for dataset, name in wanted.items()}
+
+
+def _write(configured: Settings, options: Options, files: dict[str, Path], replayed: Replayed) -> None:
+    if not options.is_parquet:
+        if options.out == "-":
+            _write_lines(replayed, sys.stdout.buffer.write)
+        for path in files.values():
+            if path.exists() and not options.overwrite:
+                raise parquet.FileExists(path)
+            with path.open("wb") as file:
+                _write_lines(replayed, file.write)
+        return
+    written = parquet.Options(configured.chain, None, version(), options.hex_strings)
+    for dataset, path in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write(dataset, path, parquet.rows_of(dataset, replayed), replayed, written)
+
+
+def _write_lines(replayed: Replayed, write: Callable[[bytes], object]) -> None:
+    for line in replayed.lines:
+        write(encode_line(line) + b"\n")
+    last = {"block": replayed.block, "pools": len(replayed.lines), "digest": replayed.digest}
+    write(msgspec.json.encode(last) + b"\n")
+    sys.stdout.flush()
+
+
+def _verify(configured: Settings, replayed: Replayed) -> list[str]:
+    found = list(differences(replayed.lines, lambda path, query: ask(configured, path, query)))
+    for difference in found:
+        click.echo(difference, err=True)
+    return found
+
+
+@contextmanager
+def _progress(records: int, *, as_json: bool) -> Iterator[Callable[[int], None]]:
+    text = "{task.completed:,.0f} of {task.total:,.0f} records, {task.fields[rate]:,.0f}/s"
+    console = Console(stderr=True, quiet=as_json or not sys.stderr.isatty())
+    began_s = time.monotonic()
+    with Progress(BarColumn(), TextColumn(text), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("replay", total=records, rate=0.0)
+        yield lambda read: bar.update(task, completed=read, rate=read / max(time.monotonic() - began_s, 0.1))
+
+
+def _print_plan(configured: Settings, task: Task, files: dict[str, Path], options: Options) -> None:
+    plan: dict[str, Any] = {
+        "block": msgspec.to_builtins(task.block),
+        "topics": [getattr(topics(task.topics), name) for name in ("whitelist", "snapshots", "chain")],
+        "records": count_records(configured, task.topics),
+        "files": [str(path) for path in files.values()],
+    }
+    _print(plan, options)
+
+
+def _print_summary(replayed: Replayed, files: dict[str, Path], found: Sequence[str], options: Options) -> None:
+    live = sum(line.status == "live" for line in replayed.lines)
+    summary: dict[str, Any] = {
+        "block": msgspec.to_builtins(replayed.block),
+        "pools": len(replayed.lines),
+        "live": live,
+        "waiting": len(replayed.lines) - live,
+        "undecodable_records": replayed.undecodable,
+        "digest": replayed.digest,
+        "files": [str(path) for path in files.values()],
+    }
+    if options.verify:
+        summary["differences"] = len(found)
+    _print(summary, options)
+
+
+def _print(fields: dict[str, Any], options: Options) -> None:
+    if options.as_json:
+        print_json(fields)
+    else:
+        print_fields({name: ", ".join(value) if isinstance(value, list) else value for name, value in fields.items()})
