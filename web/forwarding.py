@@ -1,4 +1,4 @@
-"""Requests to other workers: for a pool whose partition another one owns, and for answers that all have a part in."""
+"""Requests to other workers: about pools of their partitions, and for their part of an answer about all."""
 
 import asyncio
 

@@ -25,7 +25,7 @@ class Fetched(NamedTuple):
     start: int
     """All records that the log holds from this offset up to the chunk's last one are in the chunk."""
     seek: int
-    """The number of the seek after which it was fetched."""
+    """How many seeks of the topic partition were made before it was fetched."""
 
     @property
     def end(self) -> int:

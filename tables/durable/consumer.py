@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 BACKLOG_CHUNKS = 4
 """Nothing more is fetched for a partition with so many chunks waiting."""
 POLL_S = 0.25
-"""A seek waits no longer than this for the fetch in hand."""
+"""A seek waits no longer than this for the fetch under way."""
 FETCH_WAIT_MS = 500
 
 
@@ -114,7 +114,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Only changelogs being recovered. The others wait until Faust has cleared its queues for the last time: it
-        resumes them too early, and what arrives before the clearing is gone."""
+        resumes them too early, and what arrives before the clearing is lost."""
         tpset = ensure_TPset(tps)
         recovering = self.app.tables.recovery.active_tps if self.app.in_recovery else set()
         self._held |= tpset - recovering
@@ -136,7 +136,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         return self._partition_tasks.backlog(partition) < BACKLOG_CHUNKS
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """The chunk in hand is finished while the partition is still ours."""
+        """The chunk in hand is finished while the partition is still assigned."""
         self._assigned = False
         self.stop_flow()
         self.app.flow_control.suspend()

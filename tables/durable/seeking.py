@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from aiokafka import ConsumerRecord
@@ -24,25 +25,22 @@ class MissingRecords(Exception):
 
 
 class Seeking:
-    """Of one consumer. Chunks carry the number of the seek they were fetched after, so that those from before a seek
-    are told from those after it."""
+    """Of one consumer. A chunk carries the number of its topic partition's seeks, so that one from before the last
+    seek is not mistaken for one after it."""
 
     def __init__(self, seek: Callable[[Mapping[TP, int]], Awaitable[None]]) -> None:
         self.fetching = asyncio.Lock()
         """Held by a fetch until its records are made into chunks."""
         self._seek = seek
-        self._count = 0
-        self._latest: dict[TP, int] = {}
+        self._seeks: Counter[TP] = Counter()
         self._next: dict[TP, int] = {}
         self._tries: dict[TP, tuple[int, int]] = {}
 
     async def to(self, offsets: Mapping[TP, int]) -> None:
-        """Waits for the fetch under way: its records could not be told from those after the seek."""
-        async with self.fetching:
-            await self._seek(offsets)
-            self._count += 1
-            self._latest.update(dict.fromkeys(offsets, self._count))
-            self._next.update(offsets)
+        """Waits for the fetch under way: its records could not be distinguished from those after the seek."""
+        for tp in offsets:
+            self._tries.pop(tp, None)
+        await self._seek_between_fetches(offsets)
 
     async def back(self, tp: TP, position: int, arrived: int) -> None:
         """Fetches again from `position`, because `arrived` is the next record that came instead.
@@ -55,15 +53,21 @@ class Seeking:
         if tries > TRIES:
             raise MissingRecords(tp, position, arrived)
         log.warning("%s partition %d: %d to %d did not arrive", tp.topic, tp.partition, position, arrived - 1)
-        await self.to({tp: position})
+        await self._seek_between_fetches({tp: position})
 
     def chunks(self, tp: TP, records: Sequence[ConsumerRecord]) -> Iterator[Fetched]:
         """Of the records that one fetch brought."""
         for part in cut(records):
             start = self._next.get(tp, part[0].offset)
             self._next[tp] = part[-1].offset + 1
-            yield Fetched(Chunk(tp.topic, tp.partition, part), start, self._count)
+            yield Fetched(Chunk(tp.topic, tp.partition, part), start, self._seeks[tp])
 
     def is_latest(self, fetched: Fetched) -> bool:
         """Whether it was fetched after the last seek of its topic partition; if not, other chunks follow it."""
-        return fetched.seek == self._latest.get(TP(fetched.chunk.topic, fetched.chunk.partition), 0)
+        return fetched.seek == self._seeks[TP(fetched.chunk.topic, fetched.chunk.partition)]
+
+    async def _seek_between_fetches(self, offsets: Mapping[TP, int]) -> None:
+        async with self.fetching:
+            await self._seek(offsets)
+            self._seeks.update(dict.fromkeys(offsets, 1))
+            self._next.update(offsets)

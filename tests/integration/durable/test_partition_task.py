@@ -262,6 +262,21 @@ async def test_a_chunk_from_before_a_seek_asks_for_no_other(bench: Bench) -> Non
     assert task.database.get(b"a") == b"1@0"
 
 
+async def test_a_hole_is_fetched_again_after_a_seek_of_another_partition(bench: Bench) -> None:
+    context = bench.context()
+    task = await bench.task(context)
+    await context.seeking.to({TP(SOURCE, 1): 0})
+    context.seeks.clear()
+
+    task.accept(context.fetch((2, b"a", b"+")))
+    await until(lambda: context.seeks)
+    task.accept(context.fetch((0, b"a", b"+"), (1, b"a", b"+"), (2, b"a", b"+")))
+    await applied(task, 3)
+
+    assert context.seeks == [(SOURCE, 0)]
+    assert task.database.get(b"a") == b"3@2"
+
+
 async def test_records_that_never_come_end_the_worker(bench: Bench) -> None:
     context = bench.context()
     task = await bench.task(context)
