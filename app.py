@@ -35,6 +35,10 @@ class Arena(DurableApp):
             raise SystemExit(1) from error
         await super().on_first_start()
 
+    async def on_start(self) -> None:
+        await super().on_start()
+        self.add_future(ownership.observe_progress())
+
     async def on_stop(self) -> None:
         await http_api.close()
         await super().on_stop()

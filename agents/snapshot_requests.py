@@ -2,14 +2,13 @@
 
 import asyncio
 
-from app import app, configured, ownership, pool_table, processor
+from app import app, configured, pool_table, processor
 
 EVERY_S = 1.0
 
 
 @app.timer(interval=EVERY_S, name="snapshot-requests")
 async def request_snapshots() -> None:
-    ownership.look()
     share = len(processor.partitions) / configured.partitions
     audits = processor.audits(configured.audits_per_minute / 60 * EVERY_S * share)
     again = processor.due_requests(configured.wanted_retry_s)

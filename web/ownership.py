@@ -1,18 +1,20 @@
 """Partition ownership and progress, for HTTP."""
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import faust
 from faust.types import TP
 
-from tables.durable.table import DurableTable
+from tables.durable.table import DurableTable, Progress
 from tables.partition import Partition
 from tables.processor import PartitionProcessor
 from web.errors import HttpError
+from web.progress import ProgressMonitor
 
-STALLED_AFTER_S = 60.0
+OBSERVE_EVERY_S = 1.0
 
 
 class Owners(Protocol):
@@ -36,12 +38,17 @@ class Owners(Protocol):
 class Ownership:
     """Owners as Faust's assignment says."""
 
-    def __init__(self, app: faust.App, table: DurableTable, sources: Sequence[str]) -> None:
+    def __init__(
+        self,
+        app: faust.App,
+        table: DurableTable,
+        sources: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
         self._table = table
         self._sources = sources
-        self._positions: dict[int, Mapping[str, int]] = {}
-        self._moved_s = time.monotonic()
+        self._monitor = ProgressMonitor(clock)
 
     def urls(self) -> dict[int, str]:
         owners = self._app.router.table_metadata(self._table.name)
@@ -60,24 +67,30 @@ class Ownership:
     def ready(self, partition: int) -> bool:
         return self._table.ready(partition)
 
-    def look(self) -> None:
-        """To be called every second or so: notices whether the positions move while there is something to read."""
-        positions = {partition: self._table.positions(partition) for partition in self._table.owned()}
-        if positions != self._positions or not self._is_behind():
-            self._positions, self._moved_s = positions, time.monotonic()
-
     def stalled(self) -> str | None:
-        if (since := time.monotonic() - self._moved_s) > STALLED_AFTER_S:
-            return f"there are records to fold, and none was folded for {since:.0f} s"
-        return None
+        return self._monitor.stalled()
 
-    def _is_behind(self) -> bool:
-        consumer = self._app.consumer
-        return any(
-            (consumer.highwater(TP(topic, partition)) or 0) > positions.get(topic, 0)
-            for partition, positions in self._positions.items()
+    async def observe_progress(self) -> None:
+        """For ever. Faust starts timers only when the first recovery is complete, so it cannot be one."""
+        while True:
+            self.observe()
+            await asyncio.sleep(OBSERVE_EVERY_S)
+
+    def observe(self) -> None:
+        self._monitor.observe({**self._recovery(), **self._reading()})
+
+    def _recovery(self) -> dict[tuple[str, int], Progress]:
+        changelog = str(self._table.changelog_topic_name)
+        return {(changelog, partition): progress for partition, progress in self._table.progress().items()}
+
+    def _reading(self) -> dict[tuple[str, int], Progress]:
+        highwater = self._app.consumer.highwater
+        return {
+            (topic, partition): Progress(positions.get(topic, 0), highwater(TP(topic, partition)) or 0)
+            for partition in self._table.owned()
+            for positions in [self._table.positions(partition)]
             for topic in self._sources
-        )
+        }
 
 
 class OwnedPartitions:

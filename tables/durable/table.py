@@ -17,10 +17,11 @@ RECOVERY_CHUNKS = 4
 
 
 class Progress(NamedTuple):
-    """Of the recovery of a partition, in changelog records."""
+    """Of reading a topic partition."""
 
     offset: int
     end: int
+    """Where there is nothing more to read: the offset has reached it."""
 
 
 class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
@@ -71,7 +72,7 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
         return self.tasks.open()
 
     def progress(self) -> dict[int, Progress]:
-        """Of the partitions that are assigned to this worker and being recovered."""
+        """In the changelog, of the partitions that are assigned to this worker and being recovered."""
         recovery = self.app.tables.recovery
         return {
             tp.partition: Progress(recovery.active_offsets[tp] or 0, end)
