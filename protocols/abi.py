@@ -82,6 +82,13 @@ def decode_outputs(function: FunctionAbi, answer: bytes) -> list[int]:
     ]
 
 
+def int128(name: str, number: int) -> int:
+    """Raises AbiMismatch for a number of a wider type that an int128 cannot hold."""
+    if not -(1 << 127) <= number < 1 << 127:
+        raise AbiMismatch(f"{name} is {number}, not an int128")
+    return number
+
+
 def _decode(value: Value, word: bytes) -> int:
     name, type_name, signed, minimum, maximum = value
     number = int.from_bytes(word, "big", signed=signed)

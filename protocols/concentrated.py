@@ -5,37 +5,37 @@ from collections.abc import Iterable, Sequence
 from protocols import ticks as tick_maths
 from protocols.dex import PoolState, StateModel
 from protocols.ticks import InvariantViolation, LiquidityChange, Tick, Ticks, from_ticks
-from protocols.types import Event, Int24, PoolMetadata, PriceState, State
+from protocols.types import Event, Int24, PoolMetadata, PriceState, State, Uint128, Uint160
 
 
 class Initialize(Event, frozen=True, tag="initialize"):
     """The first price."""
 
-    sqrt_price_x96: int
+    sqrt_price_x96: Uint160
     tick: Int24
 
 
 class Swap(Event, frozen=True, tag="swap"):
     """Price, active liquidity and tick after the swap."""
 
-    sqrt_price_x96: int
-    liquidity: int
+    sqrt_price_x96: Uint160
+    liquidity: Uint128
     tick: Int24
 
 
 class Price(PriceState, frozen=True, tag="price"):
-    sqrt_price_x96: int
+    sqrt_price_x96: Uint160
     """0 before Initialize."""
     tick: Int24
-    liquidity: int
+    liquidity: Uint128
     """Active: that of the positions whose range holds the tick."""
 
 
 class ConcentratedState(State, frozen=True):
-    sqrt_price_x96: int
+    sqrt_price_x96: Uint160
     """0 before Initialize; tick and liquidity mean nothing then."""
     tick: Int24
-    liquidity: int
+    liquidity: Uint128
     ticks: tuple[Tick, ...]
     """Ascending."""
 

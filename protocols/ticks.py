@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from protocols.types import Event
+from protocols.types import Event, Int24, Int128, Uint128
 
 MIN_TICK = -887272
 MAX_TICK = 887272
@@ -39,18 +39,18 @@ _RATIO_FACTORS = (
 class Tick(msgspec.Struct, frozen=True, array_like=True):
     """One initialised tick; in JSON an array [tick, liquidity_gross, liquidity_net]."""
 
-    tick: int
-    liquidity_gross: int
-    liquidity_net: int
+    tick: Int24
+    liquidity_gross: Uint128
+    liquidity_net: Int128
     """What is added to the active liquidity when the price crosses the tick upwards."""
 
 
 class LiquidityChange(Event, frozen=True, tag="liquidity"):
     """A position of `delta` over [tick_lower, tick_upper) comes or goes."""
 
-    tick_lower: int
-    tick_upper: int
-    delta: int
+    tick_lower: Int24
+    tick_upper: Int24
+    delta: Int128
     """Positive for a mint, negative for a burn, 0 for a poke."""
 
 

@@ -1,6 +1,8 @@
 """What every DEX has in common: pools, blocks, raw logs, and the bases of events and states."""
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, NewType
 
 import msgspec
@@ -73,8 +75,39 @@ class Event(msgspec.Struct, frozen=True):
     """What one log does to a pool. Each kind of event is tagged; `protocols.registry` has the union of them."""
 
 
-Int24 = Annotated[int, msgspec.Meta(description="int24")]
-"""A tick. Unlike an amount it is a number in JSON answers, for every reader holds it exactly."""
+Uint24 = Annotated[int, msgspec.Meta(extra={"bounds": range(1 << 24)})]
+Uint112 = Annotated[int, msgspec.Meta(extra={"bounds": range(1 << 112)})]
+Uint128 = Annotated[int, msgspec.Meta(extra={"bounds": range(1 << 128)})]
+Uint160 = Annotated[int, msgspec.Meta(extra={"bounds": range(1 << 160)})]
+Int24 = Annotated[int, msgspec.Meta(extra={"bounds": range(-(1 << 23), 1 << 23)})]
+Int128 = Annotated[int, msgspec.Meta(extra={"bounds": range(-(1 << 127), 1 << 127)})]
+
+
+class AmountOutOfBounds(Exception):
+    """A field holds an integer that its contract's type cannot."""
+
+    def __init__(self, field: str, value: int, bounds: range) -> None:
+        super().__init__(f"{field} is {value:#x}, and it is {bounds.start:#x} to {bounds.stop - 1:#x}")
+
+
+@cache
+def bounds_of(record: type[msgspec.Struct]) -> Mapping[str, range]:
+    """By field, as its type declares them; msgspec's own bounds end at 64 bits."""
+    return {
+        field.name: meta.extra["bounds"]
+        for field in msgspec.structs.fields(record)
+        for meta in getattr(field.type, "__metadata__", ())
+        if isinstance(meta, msgspec.Meta) and meta.extra and "bounds" in meta.extra
+    }
+
+
+def check_amounts(*records: msgspec.Struct) -> None:
+    """Raises AmountOutOfBounds for the first field that no contract can hold; fields without bounds pass."""
+    for record in records:
+        for field, bounds in bounds_of(type(record)).items():
+            value = getattr(record, field)
+            if value not in bounds:
+                raise AmountOutOfBounds(field, value, bounds)
 
 
 class PriceState(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from protocols.dex import (
     WireUpdate,
 )
 from protocols.ticks import InvariantViolation, Ticks
-from protocols.types import Event, PoolId, PoolMetadata, PriceState, State
+from protocols.types import Event, PoolId, PoolMetadata, PriceState, State, Uint112
 
 SYNC: ABIEvent = {
     "type": "event",
@@ -54,13 +54,13 @@ _GET_RESERVES = function_abi(GET_RESERVES)
 class Sync(Event, frozen=True, tag="sync"):
     """Both reserves after the log."""
 
-    reserve0: int
-    reserve1: int
+    reserve0: Uint112
+    reserve1: Uint112
 
 
 class V2State(State, PriceState, frozen=True, tag="v2"):
-    reserve0: int
-    reserve1: int
+    reserve0: Uint112
+    reserve1: Uint112
 
 
 def _sync(log: Mapping[str, int]) -> Sync:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from eth_typing import ABIEvent, ABIFunction
 
-from protocols.abi import event_abi, function_abi
+from protocols.abi import event_abi, function_abi, int128
 from protocols.concentrated import MODEL, ConcentratedState, Initialize, Price, Swap
 from protocols.dex import Creation, Dex, GetterCall, Outputs, Reads, WireFinal, WireRows, WireUpdate
 from protocols.storage import Located, NotAPool, Slots, Words, price_fields
@@ -127,11 +127,12 @@ def _swap(log: Mapping[str, int]) -> Swap:
 
 
 def _mint(log: Mapping[str, int]) -> LiquidityChange:
-    return LiquidityChange(log["tickLower"], log["tickUpper"], log["amount"])
+    """The log has a uint128, of which the pool lets only what an int128 holds pass."""
+    return LiquidityChange(log["tickLower"], log["tickUpper"], int128("amount", log["amount"]))
 
 
 def _burn(log: Mapping[str, int]) -> LiquidityChange:
-    return LiquidityChange(log["tickLower"], log["tickUpper"], -log["amount"])
+    return LiquidityChange(log["tickLower"], log["tickUpper"], -int128("amount", log["amount"]))
 
 
 def slots_by_layout(_: Slots, price_word: int, next_word: int) -> Slots:

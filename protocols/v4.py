@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from eth_typing import ABIEvent, ABIFunction
 
-from protocols.abi import AbiMismatch, event_abi, function_abi
+from protocols.abi import event_abi, function_abi, int128
 from protocols.concentrated import MODEL, ConcentratedState, Initialize, Price, Swap
 from protocols.dex import Creation, Dex, Fees, GetterCall, Outputs, Reads, WireFinal, WireRows, WireUpdate
 from protocols.storage import Located, NotAPool, Slots, Words, mapping_slot, price_fields
 from protocols.ticks import LiquidityChange
-from protocols.types import PoolId, PoolMetadata, State
+from protocols.types import PoolId, PoolMetadata, State, Uint24
 
 INITIALIZE: ABIEvent = {
     "type": "event",
@@ -72,8 +72,8 @@ POOLS_SLOT = 6
 
 
 class V4State(ConcentratedState, frozen=True, tag="v4"):
-    lp_fee: int
-    protocol_fee: int
+    lp_fee: Uint24
+    protocol_fee: Uint24
 
 
 def slots_of(pool: PoolId) -> Slots:
@@ -91,10 +91,7 @@ def _swap(log: Mapping[str, int]) -> Swap:
 
 def _modify_liquidity(log: Mapping[str, int]) -> LiquidityChange:
     """The log has an int256, of which the PoolManager lets only an int128 pass."""
-    delta = log["liquidityDelta"]
-    if not -(1 << 127) <= delta < 1 << 127:
-        raise AbiMismatch(f"liquidityDelta is {delta}, not an int128")
-    return LiquidityChange(log["tickLower"], log["tickUpper"], delta)
+    return LiquidityChange(log["tickLower"], log["tickUpper"], int128("liquidityDelta", log["liquidityDelta"]))
 
 
 def state_of(words: Words) -> V4State:

@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-import msgspec
-
 from protocols.dex import Fees
 from protocols.registry import PriceState
 from protocols.ticks import Tick
-from protocols.types import Int24
+from protocols.types import bounds_of
+from streams.kafka.records import LARGEST_DOUBLE
 
 Json = dict[str, Any]
 
@@ -39,4 +38,5 @@ def ticks_view(ticks: Iterable[Tick]) -> list[Json]:
 @cache
 def _fields(price: type[PriceState]) -> dict[str, bool]:
     """The fields of a price, and whether a JSON number holds every value of each."""
-    return {field.name: field.type == Int24 for field in msgspec.structs.fields(price)}
+    bounds = bounds_of(price)
+    return {name: name in bounds and bounds[name].stop <= LARGEST_DOUBLE for name in price.__struct_fields__}

@@ -46,8 +46,7 @@ class ControlWire:
             try:
                 step = self._assembly.receive(message)
             except ProtocolViolation as violation:
-                VIOLATIONS.labels(type(violation).__name__).inc()
-                log.warning("the feed violated its protocol: %s; what is missing comes from the node", violation)
+                _report(violation)
                 self._assembly = Assembly()
                 step = self._assembly.receive(message)
             if step is not None:
@@ -64,10 +63,21 @@ class SeedWire:
 
     def receive(self, data: bytes) -> Iterator[Step]:
         for message in self._decoder.feed(data):
-            yield from self._assembly.receive(message)
+            try:
+                steps = self._assembly.receive(message)
+            except ProtocolViolation as violation:
+                _report(violation)
+                self._assembly = SeedAssembly()
+                continue
+            yield from steps
 
     def flush(self) -> Iterator[Step]:
         return iter(self._assembly.flush())
+
+
+def _report(violation: ProtocolViolation) -> None:
+    VIOLATIONS.labels(type(violation).__name__).inc()
+    log.warning("the feed violated its protocol: %s; what is missing comes from the node", violation)
 
 
 class FeedUnavailable(ConnectionError):

@@ -10,7 +10,7 @@ import msgspec
 
 from protocols.registry import Event
 from protocols.ticks import LiquidityChange
-from protocols.types import PoolId
+from protocols.types import AmountOutOfBounds, PoolId, check_amounts
 from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
@@ -24,6 +24,7 @@ from streams.exex.control_messages import (
 from streams.exex.violations import (
     BlockNumberMismatch,
     ClampedValue,
+    ImpossibleAmount,
     ReorgRangeMismatch,
     ReorgStartMissing,
     SequenceGap,
@@ -133,6 +134,7 @@ class Assembly:
             raise UpdatesOutOfOrder(message.block_number, self._last_key, key)
         if isinstance(message.event, LiquidityChange) and message.event.delta in (SMALLEST_I128, LARGEST_I128):
             raise ClampedValue(message.block_number, message.pool)
+        check_event(message.block_number, message.pool, message.event)
         self._last_key = key
         self._updates.setdefault(message.pool, []).append(message.event)
 
@@ -147,7 +149,7 @@ class Assembly:
         self._begin = None
         if begin.is_revert:
             return None
-        block = _fed_block(begin, self._updates)
+        block = _assembled_block(begin, self._updates)
         if self._reorg is None:
             return block
         self._blocks.append(block)
@@ -172,7 +174,15 @@ class Assembly:
         return AssembledReorg(_ancestor(reorg, message), tuple(self._blocks))
 
 
-def _fed_block(begin: BeginBlock, updates: dict[PoolId, list[Event]]) -> AssembledBlock:
+def check_event(number: int, pool: PoolId, event: Event) -> None:
+    """Raises ImpossibleAmount."""
+    try:
+        check_amounts(event)
+    except AmountOutOfBounds as error:
+        raise ImpossibleAmount(number, pool, error) from error
+
+
+def _assembled_block(begin: BeginBlock, updates: dict[PoolId, list[Event]]) -> AssembledBlock:
     return AssembledBlock(
         number=begin.block_number,
         timestamp=begin.block_timestamp,

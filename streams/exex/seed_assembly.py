@@ -6,7 +6,7 @@ comes for it then is a further part. Of a reorg every reverted block is named, a
 
 from protocols.registry import Event
 from protocols.types import PoolId
-from streams.exex.assembly import AssembledBlock, AssembledReorg, Step
+from streams.exex.assembly import AssembledBlock, AssembledReorg, Step, check_event
 from streams.exex.seed import PoolEvent, Reorg
 
 
@@ -18,12 +18,13 @@ class SeedAssembly:
         self._lowest: int | None = None
 
     def receive(self, message: PoolEvent | Reorg) -> list[Step]:
-        """The steps that this message ends."""
+        """The steps that this message ends. Raises ProtocolViolation, and is of no more use then."""
         if isinstance(message, Reorg):
             ended = self._end_block()
             self._number = None
-            self._lowest = min(message.block_number, self._lowest or message.block_number)
+            self._lowest = message.block_number if self._lowest is None else min(message.block_number, self._lowest)
             return ended
+        check_event(message.block_number, message.pool, message.event)
         ended = self._end_reorg()
         if message.block_number != self._number:
             ended += self._end_block()

@@ -1,6 +1,6 @@
 """What a feed can do that its protocol promises not to; each carries the facts. PURE."""
 
-from protocols.types import PoolId
+from protocols.types import AmountOutOfBounds, PoolId
 
 
 class ProtocolViolation(Exception):
@@ -29,6 +29,12 @@ class UpdatesOutOfOrder(ProtocolViolation):
     def __init__(self, number: int, last: tuple[int, int], received: tuple[int, int]) -> None:
         self.number, self.last, self.received = number, last, received
         super().__init__(f"block {number}: update {received} after {last} (transaction, log)")
+
+
+class ImpossibleAmount(ProtocolViolation):
+    def __init__(self, number: int, pool: PoolId, error: AmountOutOfBounds) -> None:
+        self.number, self.pool = number, pool
+        super().__init__(f"block {number}: an update of {pool}: {error}")
 
 
 class ClampedValue(ProtocolViolation):

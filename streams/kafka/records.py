@@ -3,15 +3,23 @@
 Integers beyond 2^53 are written as decimal strings, which every language reads exactly; both forms are read.
 """
 
-from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
 
 from protocols.registry import Event, State, can_be, dex_of
-from protocols.types import ADDRESS, LARGEST_TICK_SPACING, Block, Natural, PoolId, PoolMetadata, pool_id
+from protocols.types import (
+    ADDRESS,
+    LARGEST_TICK_SPACING,
+    AmountOutOfBounds,
+    Block,
+    Natural,
+    PoolId,
+    PoolMetadata,
+    check_amounts,
+    pool_id,
+)
 from streams.json_input import InvalidJson, decode_json
-from streams.kafka.amounts import AmountOutOfBounds, check_amounts
 
 T = TypeVar("T")
 HEX = "hex:"
@@ -226,20 +234,20 @@ def decode_snapshot_request(value: bytes) -> SnapshotRequest:
 def decode_chain(value: bytes) -> ChainRecord:
     record = _read(_chain, value)
     if isinstance(record, Update):
-        _expect_amounts(record.events)
+        _expect_amounts(*record.events)
     return record
 
 
 def decode_snapshot(value: bytes) -> SnapshotRecord:
     record = _read(_snapshots, value)
     if isinstance(record, Snapshot):
-        _expect_amounts((record.state, *getattr(record.state, "ticks", ())))
+        _expect_amounts(record.state, *getattr(record.state, "ticks", ()))
     return record
 
 
-def _expect_amounts(structs: Iterable[msgspec.Struct]) -> None:
+def _expect_amounts(*amounts: msgspec.Struct) -> None:
     try:
-        check_amounts(structs)
+        check_amounts(*amounts)
     except AmountOutOfBounds as error:
         raise Undecodable(str(error)) from error
 

@@ -7,7 +7,7 @@ from eth_typing import ABIEvent, ABIFunction
 from protocols.abi import event_abi, function_abi
 from protocols.dex import Creation, Dex, GetterCall, Outputs, PoolState, Reads, StateModel
 from protocols.ticks import InvariantViolation, Ticks
-from protocols.types import Event, PoolId, PoolMetadata, PriceState, State
+from protocols.types import Event, PoolId, PoolMetadata, PriceState, State, Uint128
 
 BALANCES: ABIEvent = {
     "type": "event",
@@ -35,13 +35,13 @@ GET_BALANCES: ABIFunction = {
 
 
 class Balances(Event, frozen=True, tag="balances"):
-    balance0: int
-    balance1: int
+    balance0: Uint128
+    balance1: Uint128
 
 
 class ToyState(State, PriceState, frozen=True, tag="toy"):
-    balance0: int
-    balance1: int
+    balance0: Uint128
+    balance1: Uint128
 
 
 def _balances(log: Mapping[str, int]) -> Balances:

@@ -27,6 +27,7 @@ from streams.exex.control_messages import (
 from streams.exex.violations import (
     BlockNumberMismatch,
     ClampedValue,
+    ImpossibleAmount,
     ProtocolViolation,
     ReorgRangeMismatch,
     ReorgStartMissing,
@@ -229,6 +230,22 @@ def test_a_value_at_the_limit_of_i128_is_a_broken_promise(delta: int) -> None:
     messages = numbered(block(5, [(POOLS[2], LiquidityChange(-60, 60, delta))]))
 
     with pytest.raises(ClampedValue, match=f"block 5: a liquidity change of {POOLS[2]}"):
+        assembled(messages)
+
+
+IMPOSSIBLE: list[Sync | Swap | LiquidityChange] = [
+    Sync(1 << 112, 1),
+    Swap(1 << 160, 1, 0),
+    Swap(1, 1 << 128, 0),
+    LiquidityChange(-(1 << 23) - 1, 60, 1),
+]
+
+
+@pytest.mark.parametrize("event", IMPOSSIBLE)
+def test_an_amount_that_no_contract_can_hold_is_a_broken_promise(event: Sync | Swap | LiquidityChange) -> None:
+    messages = numbered(block(5, [(POOLS[2], event)]))
+
+    with pytest.raises(ImpossibleAmount, match=f"block 5: an update of {POOLS[2]}: .* is .*, and it is"):
         assembled(messages)
 
 

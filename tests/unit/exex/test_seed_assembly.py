@@ -1,12 +1,15 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.concentrated import Swap
 from protocols.registry import Event
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
 from streams.exex.assembly import AssembledBlock, AssembledReorg, Step
 from streams.exex.seed import PoolEvent, Reorg, SeedMessage
 from streams.exex.seed_assembly import SeedAssembly
+from streams.exex.violations import ImpossibleAmount
 
 POOL, OTHER = PoolId("0x" + "b0" * 20), PoolId("0x" + "b1" * 20)
 Updates = dict[PoolId, tuple[Event, ...]]
@@ -68,3 +71,21 @@ def test_no_event_is_lost_or_told_twice(steps: list[tuple[int, bool]]) -> None:
     blocks = [step for step in seen if isinstance(step, AssembledBlock)]
     assert [e for b in blocks for e in b.updates[POOL]] == [e.event for e in told]
     assert len({(b.number, b.part) for b in blocks}) == len(blocks)
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        Swap(1 << 160, 1, 0),
+        Swap(1, 1, -(1 << 31)),
+        LiquidityChange(-60, (1 << 31) - 1, 1),
+        LiquidityChange(-60, 60, (1 << 128) - 1),
+    ],
+)
+def test_an_amount_that_no_contract_can_hold_is_a_broken_promise(impossible: Swap | LiquidityChange) -> None:
+    with pytest.raises(ImpossibleAmount, match=f"block 5: an update of {POOL}"):
+        SeedAssembly().receive(PoolEvent(POOL, 5, impossible))
+
+
+def test_a_reorg_of_the_first_blocks_has_the_block_before_the_lowest_as_its_ancestor() -> None:
+    assert assembled([Reorg(1, HASH), Reorg(0, HASH), Reorg(2, HASH)]) == [AssembledReorg(-1, ())]
