@@ -85,6 +85,7 @@ KINDS = {
     "i128": Kind("Qq", lambda low, high: low | high << 64, _halves),
     "u256": Kind("Q32s", _sized(32, int.from_bytes), lambda value: (32, value.to_bytes(32))),
     "bool": Kind("B", _bool, _one),
+    "i32": Kind("i", _same, _one),
     "i24": Kind("i", _int24, _one),
     "some": Kind("BQ", lambda tag, value: _one_of(1)(tag) and value, lambda value: (1, value)),
     "none": Kind("B", lambda tag: _one_of(0)(tag) or None, lambda _: (0,)),
@@ -134,6 +135,10 @@ class Layout:
         for field in self.fields:
             items += field.kind.write(next(given) if field.constant is None else field.constant)
         return self._struct.pack(*items)
+
+    def offset_of(self, name: str) -> int | None:
+        """In bytes; None for a field that the layout does not have."""
+        return next((field.offset for field in self.fields if field.name == name), None)
 
 
 def _fields(fields: str) -> list[Field]:

@@ -120,6 +120,8 @@ def _epilogue(payload: bytes, start: int) -> ReorgEpilogue:
         stream_seq, tip_block, tip_timestamp, *_ = layouts.FLUID_FINAL.read(payload, start)
         return ReorgEpilogue(stream_seq, tip_block, tip_timestamp, SkippedFinal(tag))
     row = _final_row(payload, tag, identifier)
+    if tag == layouts.SLOT0_FINAL_TAG and row is None and identifier < len(layouts.SLOT0_FINAL_OF_ANY):
+        return _skipped_slot0(layouts.SLOT0_FINAL_OF_ANY[identifier], payload, start)
     if row is None:
         raise BadFrame(start + 28, f"there is no epilogue of tag {tag} for a pool identifier of tag {identifier}")
     stream_seq, tip_block, tip_timestamp, pool, *values = row.layout.read(payload, start)
@@ -127,7 +129,17 @@ def _epilogue(payload: bytes, start: int) -> ReorgEpilogue:
 
 
 def _final_row(payload: bytes, tag: int, identifier: int) -> Row | None:
-    return next((row for of_tag, row in FINALS if of_tag == tag and row.identifier == identifier), None)
+    """The row of the DEX that is followed; of several with the same tag, the one of the frame's protocol."""
+    rows = [row for of_tag, row in FINALS if of_tag == tag and row.identifier == identifier]
+    return next((row for row in rows if row.is_of(payload)), None)
+
+
+def _skipped_slot0(layout: Layout, payload: bytes, start: int) -> ReorgEpilogue:
+    stream_seq, tip_block, tip_timestamp, _, protocol, *_ = layout.read(payload, start)
+    if protocol not in layouts.OTHER_DEX_PROTOCOLS:
+        fault = f"protocol of {layout.name} is {protocol}, which does not go with such a pool identifier"
+        raise BadFrame(start + (layout.offset_of("protocol") or 0), fault)
+    return ReorgEpilogue(stream_seq, tip_block, tip_timestamp, SkippedFinal(layouts.SLOT0_FINAL_TAG))
 
 
 def _u32(payload: bytes, at: int, start: int) -> int:

@@ -45,6 +45,13 @@ UPDATE_OF_POOL_ID = Layout("PoolUpdate", f"{_UPDATE} {_POOL_ID} {_UPDATE_OF_ANY}
 _FINAL = "tag=7:u32 stream_seq:u64 final_tip_block:u64 final_tip_timestamp:u64"
 FLUID_FINAL = Layout("FluidStateFinal", f"{_FINAL} update=1:u32 {_ADDRESS} " + "state:u128 " * 10)
 FLUID_FINAL_TAG = 1
+SLOT0_FINAL_TAG = 0
+_SLOT0 = "protocol:u32 sqrt_price_x96:u256 liquidity:u128 tick:i32"
+SLOT0_FINAL_OF_ANY = (
+    Layout("Slot0Final", f"{_FINAL} update=0:u32 {_ADDRESS} {_SLOT0}"),
+    Layout("Slot0Final", f"{_FINAL} update=0:u32 {_POOL_ID} {_SLOT0}"),
+)
+"""By the tag of the pool's identifier. Ticks of Ekubo go beyond an int24."""
 
 
 class Row(NamedTuple):
@@ -57,12 +64,19 @@ class Row(NamedTuple):
     record: type[Event | PriceState]
     fields: tuple[str, ...]
     """Of the record, in wire order."""
+    positions: tuple[int, ...]
+    """Of the record's fields among the wire's."""
 
     def make(self, values: list[Any]) -> Any:
-        return self.record(**dict(zip(self.fields, values, strict=True)))
+        return self.record(*[values[position] for position in self.positions])
 
     def values(self, record: msgspec.Struct) -> tuple[Any, ...]:
         return tuple(getattr(record, name) for name in self.fields)
+
+    def is_of(self, payload: bytes) -> bool:
+        """Whether a frame of the row's tag and identifier is of its DEX, by the protocol where the frame has one."""
+        at = self.layout.offset_of("protocol")
+        return at is None or int.from_bytes(payload[at : at + 4], "little") == self.wire_protocol
 
 
 def _update_rows(dex: Dex) -> dict[int, Row]:
@@ -91,7 +105,8 @@ def _final_row(dex: Dex) -> tuple[int, Row] | None:
 
 def _row(dex: Dex, protocol: int, layout: Layout, record: type[Event | PriceState], fields: str) -> Row:
     names = tuple(field.partition(":")[0] for field in fields.split())
-    return Row(layout, dex.name, protocol, int(dex.is_singleton), record, names)
+    positions = tuple(names.index(field) for field in record.__struct_fields__)
+    return Row(layout, dex.name, protocol, int(dex.is_singleton), record, names, positions)
 
 
 def _identifier(dex: Dex) -> str:

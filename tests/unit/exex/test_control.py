@@ -1,4 +1,5 @@
 import json
+import struct
 from itertools import pairwise
 from typing import Any
 
@@ -227,6 +228,42 @@ def test_the_offset_of_a_fault_counts_from_the_first_byte_ever_fed() -> None:
 
 def test_an_update_of_another_dex_counts_with_its_sequence_number() -> None:
     assert Decoder().feed(FRAMES["BalancerLiquidity"]) == [Skipped(7, 19)]
+
+
+OTHER_PROTOCOLS = range(3, 9)
+"""Ekubo, CurveStable, CurveTwoCrypto, CurveTricrypto, BalancerV2Weighted, Fluid."""
+
+
+def slot0_final(protocol: int, pool: bytes, tick: int = 88_722_835, size: int = 0) -> bytes:
+    """A whole frame; `size` bytes more, or fewer, than it should have. Ekubo's ticks go beyond an int24."""
+    head = struct.pack("<IQQQI", 7, 11, 102, 1_730_000_024, 0)
+    identifier = struct.pack("<IQ", 0, 20) + pool if len(pool) == 20 else struct.pack("<I", 1) + pool
+    state = struct.pack("<IQ", protocol, 32) + bytes(31) + b"\x05" + struct.pack("<QQi", 6, 0, tick)
+    payload = (head + identifier + state + bytes(max(size, 0)))[: size if size < 0 else None]
+    return len(payload).to_bytes(4, "little") + payload
+
+
+@pytest.mark.parametrize("pool", [b"\xab" * 20, b"\xab" * 32])
+@pytest.mark.parametrize("protocol", OTHER_PROTOCOLS)
+def test_the_epilogue_of_a_dex_that_is_not_followed_is_skipped(protocol: int, pool: bytes) -> None:
+    assert Decoder().feed(slot0_final(protocol, pool)) == [ReorgEpilogue(11, 102, 1_730_000_024, SkippedFinal(tag=0))]
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (slot0_final(9, b"\xab" * 20), "protocol of Slot0Final"),
+        (slot0_final(0, b"\xab" * 20), "protocol of Slot0Final"),
+        (slot0_final(1, b"\xab" * 32, tick=0), "protocol of Slot0Final"),
+        (slot0_final(2, b"\xab" * 20, tick=0), "protocol of Slot0Final"),
+        (slot0_final(3, b"\xab" * 20, size=1), "takes 128 bytes, this frame has 129"),
+        (slot0_final(3, b"\xab" * 32, size=-1), "takes 132 bytes, this frame has 131"),
+        (slot0_final(1, b"\xab" * 20), "no int24"),
+    ],
+)
+def test_an_epilogue_that_fits_no_dex_breaks_the_connection(frame: bytes, reason: str) -> None:
+    with pytest.raises(BadFrame, match=reason):
+        Decoder().feed(frame)
 
 
 U64, U128, TICK = st.integers(0, 2**64 - 1), st.integers(0, 2**128 - 1), st.integers(-887272, 887272)
