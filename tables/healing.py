@@ -114,7 +114,7 @@ def stored_pool(row: PoolRow, get: Get, scan: Scan) -> StoredPool:
     found = _ticks_rows(pool_id, scan)
     snapshot = _decode(rows.decode_snapshot, held) if held else None
     if isinstance(row.life, WaitingRow):
-        waiting = Waiting(row.life.reason, row.life.since, row.life.pending)
+        waiting = Waiting(row.life.reason, row.life.since, row.life.pending, row.life.ask_from)
         pool = Pool(row.listed, waiting, snapshot, row.story)
         return StoredPool(pool, row.positions, tuple(found), pool)
     prefix = rows.ticks_prefix(pool_id, rows.snapshot_id(row.life.reference, row.story))

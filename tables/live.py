@@ -56,6 +56,12 @@ class Live(msgspec.Struct, frozen=True):
         """None where no event came since the snapshot."""
         return None if self.last_block == self.reference.number else self.last_block
 
+    def had_event(self, number: int) -> bool:
+        """Whether events were applied after the reference and up to that block, which is not below the base."""
+        if self.base.block.number > self.reference.number:
+            return True
+        return bool(self.recent) and self.recent[0].block.number <= number
+
 
 def append_block(live: Live, block: Block, events: tuple[Event, ...]) -> Live:
     """Raises InvariantViolation where the events do not follow from the state."""

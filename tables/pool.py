@@ -25,6 +25,7 @@ class WaitingKind(StrEnum):
     UNREADABLE = "unreadable"
     STORED_ROWS = "stored rows do not agree"
     OUTDATED = "outdated"
+    DOES_NOT_FOLLOW_ITS_LOGS = "does_not_follow_its_logs"
     AHEAD = "ahead"
 
 
@@ -51,6 +52,8 @@ class Waiting(msgspec.Struct, frozen=True):
     since: int
     """All events of the pool from this block on are pending."""
     pending: tuple[PendingBlock, ...] = ()
+    ask_from: int = 0
+    """No snapshot is asked for, nor taken, before the head is at this block."""
 
 
 class Story(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,6 +72,8 @@ class Story(msgspec.Struct, frozen=True, omit_defaults=True):
     """Snapshots that break an invariant."""
     audits: int = 0
     divergences: int = 0
+    divergences_in_row: int = 0
+    """Audits that found a difference, without one after an event that found none, and without a reorg."""
     last_divergence: str | None = None
     last_rejection: str | None = None
     last_event_block: int | None = None
@@ -123,7 +128,8 @@ def _keep(pool: Pool, waiting: Waiting, block: PendingBlock) -> Pool:
     pending, since = (*waiting.pending, block), waiting.since
     if len(pending) > PENDING_BLOCKS:
         pending, since = pending[1:], pending[0].block.number + 1
-    return with_story(with_life(pool, Waiting(waiting.reason, since, pending)), last_event_block=number)
+    waiting = msgspec.structs.replace(waiting, since=since, pending=pending)
+    return with_story(with_life(pool, waiting), last_event_block=number)
 
 
 def rewind(pool: Pool, ancestor: Block) -> Pool:
@@ -131,6 +137,8 @@ def rewind(pool: Pool, ancestor: Block) -> Pool:
     life = pool.life
     if isinstance(life, Waiting):
         return _rewind_waiting(pool, life, ancestor)
+    if pool.story.divergences_in_row:
+        pool = with_story(pool, divergences_in_row=0)
     if life.base.block.number > ancestor.number:
         detail = f"to block {ancestor.number}, below the base at block {life.base.block.number}"
         return invalidate(pool, ancestor.number, Reason(WaitingKind.REORG, detail))
@@ -155,19 +163,26 @@ def _rewind_waiting(pool: Pool, waiting: Waiting, ancestor: Block) -> Pool:
     if (since, len(pending)) == (waiting.since, len(waiting.pending)):
         return pool
     last = pending[-1].block.number if pending else None
-    return with_story(with_life(pool, Waiting(waiting.reason, since, pending)), last_event_block=last)
+    waiting = msgspec.structs.replace(waiting, since=since, pending=pending)
+    return with_story(with_life(pool, waiting), last_event_block=last)
 
 
 def invalidate(pool: Pool, last: int, reason: Reason) -> Pool:
-    """The pool waits: its state up to block `last` is not known for sure."""
-    return with_life(pool, Waiting(reason, max(pool.listed.from_block, last + 1)))
+    """The pool waits: its state up to block `last` is not known for sure.
+
+    One that does not follow its logs goes on waiting for that reason: what else happens to it does not hurry it.
+    """
+    since = max(pool.listed.from_block, last + 1)
+    if isinstance(pool.life, Waiting) and pool.life.ask_from > since:
+        return with_life(pool, msgspec.structs.replace(pool.life, since=since, pending=()))
+    return with_life(pool, Waiting(reason, since))
 
 
 def start(pool: Pool, first: int) -> Pool:
     """No events before block `first` were kept, and all from it on will be."""
     if isinstance(pool.life, Live):
         return pool
-    return with_life(pool, Waiting(pool.life.reason, max(pool.listed.from_block, first)))
+    return with_life(pool, msgspec.structs.replace(pool.life, since=max(pool.listed.from_block, first), pending=()))
 
 
 def with_life(pool: Pool, life: Waiting | Live) -> Pool:

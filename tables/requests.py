@@ -19,7 +19,9 @@ def snapshot_request(pool: Pool, head: int | None) -> SnapshotRequest | None:
     """The snapshot that the pool needs now, if any."""
     life = pool.life
     if isinstance(life, Waiting):
-        return None if pool.held else SnapshotRequest(pool.listed.pool, str(life.reason), max(life.since - 1, 0))
+        if pool.held or (head or 0) < life.ask_from:
+            return None
+        return SnapshotRequest(pool.listed.pool, str(life.reason), max(life.since - 1, life.ask_from, 0))
     if life.audit_from is None or head is None or head < life.audit_from:
         return None
     return SnapshotRequest(pool.listed.pool, AUDIT, life.audit_from)

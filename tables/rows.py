@@ -172,7 +172,7 @@ def _ticks_row(word: int, folded: Block, part: Mapping[int, Liquidity]) -> bytes
 def _pool_row(pool: Pool, positions: Positions) -> PoolRow:
     life = pool.life
     if isinstance(life, Waiting):
-        row: WaitingRow | LiveRow = WaitingRow(life.reason, life.since, life.pending)
+        row: WaitingRow | LiveRow = WaitingRow(life.reason, life.since, life.pending, life.ask_from)
     else:
         row = LiveRow(
             reference=life.reference,

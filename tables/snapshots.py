@@ -10,10 +10,15 @@ from protocols.ticks import InvariantViolation
 from streams.kafka.records import Snapshot, Unreadable
 from tables.chain import CanonicalChain
 from tables.live import Base, Live, advance_base, append_block, state_at
-from tables.pool import PendingBlock, Pool, Reason, Waiting, WaitingKind, invalidate, with_life, with_story
+from tables.pool import PendingBlock, Pool, Reason, Story, Waiting, WaitingKind, invalidate, with_life, with_story
 
 AUDIT_AFTER_BLOCKS = 8
 """A pool that became live is audited once so many blocks later (rule 11)."""
+DIVERGENCES_IN_ROW = 2
+"""A pool that differs from the chain so many times in a row does not follow its logs: it is no pool of its protocol."""
+SHORTEST_DELAY_BLOCKS = 32
+LONGEST_DELAY_BLOCKS = 8192
+"""Of a pool that does not follow its logs, until it asks again; each further divergence makes it four times longer."""
 
 
 def take(pool: Pool, snapshot: Snapshot, chain: CanonicalChain) -> Pool:
@@ -26,6 +31,8 @@ def take(pool: Pool, snapshot: Snapshot, chain: CanonicalChain) -> Pool:
         return _reject(pool, f"block {snapshot.block.number} is {canonical}, the snapshot's is {snapshot.block.hash}")
     if isinstance(pool.life, Live):
         return _audit(pool, pool.life, snapshot, head.number, chain.memory)
+    if snapshot.block.number < pool.life.ask_from:
+        return _reject(pool, f"of block {snapshot.block.number}, the pool waits until block {pool.life.ask_from}")
     if snapshot.block.number < pool.life.since - 1:
         return _reject(pool, f"of block {snapshot.block.number}, events are kept since block {pool.life.since} only")
     pending = tuple(each for each in pool.life.pending if each.block.number > snapshot.block.number)
@@ -89,25 +96,48 @@ def _uninitialized(pool: Pool, head: int) -> Waiting:
 
 
 def _audit(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int) -> Pool:
-    """Equal: the pool is verified at the block. Different: the snapshot becomes the base, the later blocks stay."""
+    """Equal: the pool is verified at the block. Different: the snapshot becomes the base, the later blocks stay.
+
+    A pool that differs again and again is live between audits with a state that is wrong: it waits instead.
+    """
     ours = state_at(live, snapshot.block.number)
     if ours is None:
-        return _reject(pool, f"of block {snapshot.block.number}, before the base at block {live.base.block.number}")
+        pool = _reject(pool, f"of block {snapshot.block.number}, before the base at block {live.base.block.number}")
+        return with_life(pool, _audit_later(live, head + memory))
     try:
         chain = folding.from_snapshot(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
         return _inconsistent(pool, f"of block {snapshot.block.number}: {violation}")
     story = msgspec.structs.replace(pool.story, audits=pool.story.audits + 1)
     if ours == chain:
+        if live.had_event(snapshot.block.number):
+            story = msgspec.structs.replace(story, divergences_in_row=0)
         return Pool(pool.listed, _verify(live, snapshot, _fees(pool, snapshot)), pool.held, story)
     difference = "; ".join(folding.differences(ours, chain)[:8])
     story = msgspec.structs.replace(
         story,
         divergences=story.divergences + 1,
+        divergences_in_row=story.divergences_in_row + 1,
         last_divergence=f"block {snapshot.block.number}: {difference}",
     )
+    if story.divergences_in_row >= DIVERGENCES_IN_ROW:
+        return Pool(pool.listed, _wait_long(pool, head, story), None, story)
     later = [PendingBlock(each.block, each.events) for each in live.recent if each.block.number > snapshot.block.number]
     return _adopt(Pool(pool.listed, live, pool.held, story), snapshot, later, head, memory)
+
+
+def _wait_long(pool: Pool, head: int, story: Story) -> Waiting:
+    delay = min(SHORTEST_DELAY_BLOCKS * 4 ** (story.divergences_in_row - DIVERGENCES_IN_ROW), LONGEST_DELAY_BLOCKS)
+    detail = f"{story.divergences_in_row} audits in a row differ, the last at {story.last_divergence}"
+    reason = Reason(WaitingKind.DOES_NOT_FOLLOW_ITS_LOGS, detail)
+    return Waiting(reason, max(pool.listed.from_block, head + 1), ask_from=head + delay)
+
+
+def _audit_later(live: Live, number: int) -> Live:
+    """An audit that came too late is asked for again at that head, if one was asked for."""
+    if live.audit_from is None:
+        return live
+    return msgspec.structs.replace(live, audit_from=max(live.audit_from, number))
 
 
 def _verify(live: Live, snapshot: Snapshot, fees: Fees | None) -> Live:

@@ -144,6 +144,7 @@ class Run:
         for pool in self.partition.pools.values():
             self.check_pool(pool, None)
             if isinstance(pool.life, Waiting):
+                assert pool.life.reason.kind is not WaitingKind.DOES_NOT_FOLLOW_ITS_LOGS, pool
                 self.reasons[pool.life.reason.kind] += 1
             if everywhere or self.random.random() < 0.05:
                 self.check_memory(pool)

@@ -30,6 +30,7 @@ from tables.chain import UndecodableUpdate
 from tables.durable.chunks import Chunk
 from tables.live import Live
 from tables.partition import Partition, Source
+from tables.pool import Waiting
 from tables.processor import PartitionProcessor
 from web import views
 
@@ -78,6 +79,12 @@ class Worker:
             folded = self.processor.fold(0, self._rows, Chunk(topic, 0, chunk))
             self._rows.write(dict(folded.rows))
             self.letters += sum(name == TOPICS.dead_letters for name, _, _ in folded.sends)
+
+    @property
+    def longest_wait(self) -> int:
+        """The block from which every pool takes snapshots: one that lies made differ twice takes none for a while."""
+        lives = (pool.life for pool in self.partition.pools.values())
+        return max((life.ask_from for life in lives if isinstance(life, Waiting)), default=0)
 
     def check(self) -> None:
         """Raises Finding where what is served is not the truth about the block it names."""
@@ -149,7 +156,10 @@ class Records:
         await resume(publisher, [memory])
         worker.fold("whitelist", (Raw(pool.encode(), encode_record(listed)) for pool, listed in _listed(world).items()))
         for _ in range(ROUNDS):
-            world.extend()
+            while True:
+                world.extend()
+                if world.tip.block.number >= worker.longest_wait:
+                    break
             await following.catch_up(world.tip.block.number)
             worker.fold("chain", (Raw(entry.key, entry.value) for entry in topic.records[worker.caught_up :]))
             worker.caught_up = len(topic.records)

@@ -1,5 +1,7 @@
 """A pool's life: what snapshots, blocks and reorgs make of it."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -29,7 +31,7 @@ from tables.pool import (
     start,
 )
 from tables.requests import snapshot_request
-from tables.snapshots import AUDIT_AFTER_BLOCKS, release, take, unreadable
+from tables.snapshots import AUDIT_AFTER_BLOCKS, SHORTEST_DELAY_BLOCKS, release, take, unreadable
 
 V2, V3, V4 = metadata(0, "v2"), metadata(1, "v3"), metadata(2, "v4")
 MEMORY = 4
@@ -210,12 +212,101 @@ def test_where_an_audit_differs_the_chain_is_right_and_later_blocks_stay() -> No
     assert pool.story.last_divergence == "block 3: reserve0: held 20, chain 25; reserve1: held 20, chain 25"
 
 
+def diverged(times: int) -> Pool:
+    """A pool whose reserve is never what its last Sync said; each audit is of the head, two blocks after the last."""
+    pool = live()
+    for number in range(2, 2 + 2 * times, 2):
+        pool = seen(applied(pool, (number, 100)), number + 1, 7, head=number + 1)
+    return pool
+
+
+def test_one_divergence_leaves_the_pool_live_with_the_state_of_the_chain() -> None:
+    assert reserves(diverged(1), 3) == [7]
+
+
+def test_a_second_divergence_in_a_row_makes_the_pool_wait_and_ask_again_later() -> None:
+    pool = diverged(2)
+
+    assert isinstance(pool.life, Waiting)
+    assert pool.life.reason.kind is WaitingKind.DOES_NOT_FOLLOW_ITS_LOGS
+    assert pool.life.reason.detail.startswith(
+        "2 audits in a row differ, the last at block 5: reserve0: held 100, chain 7"
+    )
+    assert pool.life.ask_from == 5 + SHORTEST_DELAY_BLOCKS
+    assert snapshot_request(pool, pool.life.ask_from - 1) is None
+    request = snapshot_request(pool, pool.life.ask_from)
+    assert request is not None
+    assert request.not_before == pool.life.ask_from
+
+
+def test_a_pool_that_does_not_follow_its_logs_takes_no_snapshot_before_it_asks() -> None:
+    pool = diverged(2)
+
+    early = take(pool, Snapshot(V2.id, block(6), V2State(7, 7)), chain(9))
+
+    assert (early.life, early.story.rejected) == (pool.life, 1)
+
+
+@pytest.mark.parametrize("hurry", [lambda pool: invalidate(pool, 9, GAP), lambda pool: rewind(pool, block(4))])
+def test_gaps_and_reorgs_do_not_hurry_a_pool_that_does_not_follow_its_logs(hurry: Callable[[Pool], Pool]) -> None:
+    pool = diverged(2)
+
+    life = hurry(pool).life
+
+    assert isinstance(life, Waiting)
+    assert (life.reason, life.ask_from) == (pool.life.reason, pool.life.ask_from)  # type: ignore[union-attr]
+
+
+def test_the_delay_grows_with_each_further_divergence() -> None:
+    pool = diverged(2)
+    delays = []
+    for _ in range(8):
+        assert isinstance(pool.life, Waiting)
+        at = pool.life.ask_from
+        pool = seen(pool, at, 7, head=at)
+        assert isinstance(pool.life, Live)
+        pool = seen(applied(pool, (at + 1, 100)), at + 2, 7, head=at + 2)
+        assert isinstance(pool.life, Waiting)
+        delays.append(pool.life.ask_from - at - 2)
+
+    assert delays == [128, 512, 2048, 8192, 8192, 8192, 8192, 8192]
+
+
+def test_an_equal_audit_after_an_event_ends_a_row_of_divergences_and_one_without_an_event_does_not() -> None:
+    pool = diverged(1)
+
+    quiet = seen(pool, 4, 7, head=4)
+    right = seen(applied(pool, (4, 40)), 4, 40, head=4)
+
+    assert (quiet.story.divergences_in_row, right.story.divergences_in_row) == (1, 0)
+
+
+def test_a_reorg_ends_a_row_of_divergences() -> None:
+    pool = rewind(applied(diverged(1), (4, 40)), block(3))
+
+    again = seen(applied(pool, (4, 100)), 5, 7, head=5)
+
+    assert isinstance(again.life, Live)
+
+
+def test_an_audit_that_comes_too_late_is_asked_for_again_later() -> None:
+    pool = live(*((at, at * 10) for at in range(2, 20)))
+    assert isinstance(pool.life, Live)
+    assert snapshot_request(pool, 19) is not None
+
+    late = take(pool, Snapshot(V2.id, block(3), V2State(1, 1)), CanonicalChain(64, chain(19).heads))
+
+    assert snapshot_request(late, 19 + 63) is None
+    assert snapshot_request(late, 19 + 64) is not None
+
+
 def test_an_audit_of_a_block_before_the_base_is_rejected() -> None:
     pool = live(*((at, at * 10) for at in range(2, 20)))
 
     rejected = take(pool, Snapshot(V2.id, block(3), V2State(1, 1)), CanonicalChain(64, chain(19).heads))
 
-    assert (rejected.life, rejected.story.rejected) == (pool.life, 1)
+    assert reserves(rejected, 15, 19) == reserves(pool, 15, 19)
+    assert rejected.story.rejected == 1
 
 
 def test_a_pool_is_audited_once_some_blocks_after_it_became_live() -> None:
