@@ -1,14 +1,18 @@
 """Configuration, read once from the environment and from `.env`; every name is ARENA_ and the field in capitals."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Pin = Literal["latest", "safe", "finalized"]
 """Names of blocks that a node knows."""
+
+MEMORY_BLOCKS: Mapping[Pin, int] = {"latest": 64, "safe": 128, "finalized": 128}
+"""Snapshots older than a pool's memory cannot audit it; finalized blocks are up to 96 behind, and reads take time."""
 
 
 class Settings(BaseSettings):
@@ -49,8 +53,6 @@ class Settings(BaseSettings):
     web_port: int = 6066
     metrics_port: int | None = None
     """For Prometheus, of exex, bridge or scraper, at ARENA_WEB_HOST; `up` gives them this one and the next two."""
-    memory_blocks: int = 64
-    """How many blocks a live pool can be rewound."""
     retention_days: float = 7.0
     """Of the topics `chain`, `snapshots`, `wanted` and `dead-letters`."""
     listing_margin: int = 2
@@ -79,6 +81,8 @@ class Settings(BaseSettings):
     """V2, V3 and V4 pools are read side by side."""
     scraper_pin: Pin = "latest"
     """The block that snapshots are taken at. The later ones are never replaced, and minutes old."""
+    memory_blocks: int = Field(default_factory=lambda known: MEMORY_BLOCKS[known["scraper_pin"]])
+    """How many blocks a live pool can be rewound and audited: 64 where snapshots are of the latest block, else 128."""
     scraper_wait_for_next_block: bool = False
     """Each batch of a protocol at a block of its own."""
     whitelist_config: Path | None = None
@@ -89,6 +93,18 @@ class Settings(BaseSettings):
     """How many other workers keep a copy of each partition, to take over at once."""
     session_timeout_s: float = 10.0
     """After so long without a heartbeat a worker's partitions go to the others."""
+
+    @field_validator("memory_blocks", mode="after")
+    @classmethod
+    def _reaches_the_pin(cls, blocks: int, info: ValidationInfo) -> int:
+        pin: Pin = info.data.get("scraper_pin", "latest")
+        least = MEMORY_BLOCKS[pin] if pin != "latest" else 1
+        if blocks < least:
+            raise ValueError(
+                f"{blocks} blocks do not reach back to {pin} blocks (ARENA_SCRAPER_PIN), so that no busy pool could be "
+                f"audited; {least} or more are needed, or the pin latest"
+            )
+        return blocks
 
 
 @cache

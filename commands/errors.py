@@ -17,7 +17,7 @@ def one_line(error: BaseException) -> str | None:
         error = error.exceptions[0]
     if isinstance(error, ValidationError):
         wrong = error.errors()[0]
-        return f"ARENA_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}"
+        return f"ARENA_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg'].removeprefix('Value error, ')}"
     if is_ours(type(error)) or isinstance(error, KafkaError | OSError):
         return str(error) or type(error).__name__
     return None
