@@ -15,6 +15,8 @@ from whitelist.build import BuildFailed, build
 from whitelist.configuration import Configuration
 from whitelist.configuration_file import load_configuration
 from whitelist.metrics import BUILDS, CHANGES, STEP_SECONDS, record_build
+from whitelist.pools.factory_scan import PairsMissing
+from whitelist.pools.log_proof import LogsPruned
 from whitelist.pools.pool_index import PoolIndexUnreadable
 from whitelist.pools.scan_progress import progress_display
 from whitelist.pricing.balances import BalanceReadFailed
@@ -44,16 +46,8 @@ class EmptyList(Exception):
 
 FAILURES = (
     *(StoreLocked, StoreUnreadable, PoolIndexUnreadable, OSError),
-    *(
-        BuildFailed,
-        BlockGone,
-        NodeUnavailable,
-        RpcError,
-        LogsRefused,
-        PoolReadFailed,
-        BalanceReadFailed,
-        TokenReadFailed,
-    ),
+    *(BuildFailed, BlockGone, NodeUnavailable, RpcError, LogsRefused, LogsPruned, PairsMissing),
+    *(PoolReadFailed, BalanceReadFailed, TokenReadFailed),
     *(NotStored, NatsUnavailable, EmptyList, TooLarge, TooManyRemoved),
 )
 """Expected failures of the world outside: logged as one sentence, and tried again."""

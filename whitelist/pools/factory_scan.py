@@ -1,11 +1,15 @@
 """Finds the pools that factories created, range by range, continuing at the last canonical checkpoint.
 
-A range counts only if its last block has the same hash before and after its logs are read. After a reorg the scan goes
-back to the last checkpoint whose block is canonical, and drops every pool found after it.
+All factories are in one filter, and several ranges are read at a time. A range counts only if its last block has the
+same hash before and after its logs are read, and if the node is proven to serve them. After a reorg the scan goes back
+to the last checkpoint whose block is canonical, and drops every pool found after it.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
@@ -13,19 +17,27 @@ from protocols.abi import AbiMismatch
 from protocols.types import Block, ProtocolName
 from streams.node.blocks import BlockLog
 from streams.node.client import Node
-from streams.node.log_ranges import RangeWidth, logs_in_range
+from streams.node.errors import RpcError
+from streams.node.log_ranges import LogQuery, LogsRefused, RangeWidth, logs_in_ranges
 from streams.node.pinned_state import BlockGone
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import DiscoveredPool, creation_topic, decode_creation
+from whitelist.pools.log_proof import HISTORY_PRUNED, UNSETTLED_BLOCKS, LogsPruned, count_pairs, prove_logs
 from whitelist.pools.pool_index import PoolIndex
 
 log = logging.getLogger(__name__)
 
-UNSETTLED_BLOCKS = 64
-"""Scanned again each time: a node may have a block before it has indexed its logs, and then answers none."""
+CONCURRENT_RANGES = 4
 
-ScanProgress = Callable[[str, range, int], None]
-"""Called with a factory, the range of blocks to scan, and the next block of it."""
+ScannedRange = tuple[list[BlockLog], Block]
+"""The logs, and the range's last block."""
+
+ScanProgress = Callable[[range, int], None]
+"""Called with the range of blocks to scan, and the next block of it."""
+
+
+class PairsMissing(Exception):
+    """The logs have fewer pairs than the factory counts."""
 
 
 class FactoryScanner(msgspec.Struct):
@@ -35,33 +47,95 @@ class FactoryScanner(msgspec.Struct):
     width: RangeWidth = msgspec.field(default_factory=RangeWidth)
 
     async def scan(self, factories: Sequence[Factory], head: Block) -> None:
-        """Up to and including `head`. Raises BlockGone where a reorg replaces it, LogsRefused, NodeUnavailable."""
-        for factory in factories:
-            self.index.start_factory(factory.address, factory.kind, factory.from_block)
-            checkpoint = await _last_canonical(self.node, self.index.checkpoints(factory.address))
-            self.index.truncate(factory.address, -1 if checkpoint is None else checkpoint)
-            first = factory.from_block if checkpoint is None else checkpoint + 1 - UNSETTLED_BLOCKS
-            await self._scan(factory, range(max(first, factory.from_block), head.number + 1))
-            if not self.index.count([factory.address]):
-                log.warning(
-                    "%s created no %s pool in blocks %d to %d: is it a factory of that protocol, on this chain?",
-                    *(factory.address, factory.kind, factory.from_block, head.number),
-                )
+        """Up to and including `head`.
+
+        Raises BlockGone where a reorg replaces it meanwhile, LogsPruned, PairsMissing, LogsRefused, NodeUnavailable.
+        """
+        starts = {factory: await self._start(factory) for factory in _distinct(factories)}
+        first_blocks = sorted(set(starts.values()))
+        for first, stop in zip(first_blocks, [*first_blocks[1:], head.number + 1], strict=True):
+            scanned = [factory for factory, start in starts.items() if start <= first]
+            await self._scan(scanned, range(first, min(stop, head.number + 1)), head)
+        for factory in starts:
+            await self._check_found(factory, head)
         await _check_canonical(self.node, head)
 
-    async def _scan(self, factory: Factory, blocks: range) -> None:
-        query = {"address": factory.address, "topics": ["0x" + creation_topic(factory.kind).hex()]}
-        at = blocks.start
-        while at < blocks.stop:
-            self.progress(factory.address, blocks, at)
-            end = await _block(self.node, min(at + self.width.blocks, blocks.stop) - 1)
-            logs = await logs_in_range(self.node, query, at, end.number, self.width)
-            if logs is None:
-                continue
-            await _check_canonical(self.node, end)
-            self.index.add_range(factory.address, _pools(factory.kind, factory.address, logs), end)
-            at = end.number + 1
-        self.progress(factory.address, blocks, blocks.stop)
+    async def _start(self, factory: Factory) -> int:
+        """The block to go on from, with everything found after it dropped."""
+        self.index.start_factory(factory.address, factory.kind, factory.from_block)
+        checkpoint = await _last_canonical(self.node, self.index.checkpoints(factory.address))
+        self.index.truncate(factory.address, -1 if checkpoint is None else checkpoint)
+        return max(factory.from_block, 0 if checkpoint is None else checkpoint + 1 - UNSETTLED_BLOCKS)
+
+    async def _scan(self, factories: Sequence[Factory], blocks: range, head: Block) -> None:
+        async with aclosing(self._ranges(_query(factories), blocks, head)) as ranges:
+            async for logs, end in ranges:
+                for factory in factories:
+                    self.index.add_range(factory.address, _pools(factory.kind, factory.address, logs), end)
+                self.progress(blocks, end.number + 1)
+
+    async def _ranges(
+        self, query: LogQuery, blocks: range, head: Block
+    ) -> AsyncGenerator[tuple[list[BlockLog], Block], None]:
+        """In order, though several are read at a time."""
+        reading: deque[asyncio.Task[ScannedRange]] = deque()
+        first = blocks.start
+        try:
+            while reading or first < blocks.stop:
+                while first < blocks.stop and len(reading) < CONCURRENT_RANGES:
+                    last = min(first + self.width.blocks, blocks.stop) - 1
+                    reading.append(asyncio.create_task(self._read(query, first, last, head)))
+                    first = last + 1
+                yield await reading[0]
+                reading.popleft()
+        finally:
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
+
+    async def _read(self, query: LogQuery, first: int, last: int, head: Block) -> ScannedRange:
+        end = await _block(self.node, last)
+        try:
+            parts = [logs async for logs in logs_in_ranges(self.node, query, first, last, self.width)]
+        except LogsRefused as error:
+            if isinstance(error.__cause__, RpcError) and error.__cause__.code == HISTORY_PRUNED:
+                raise LogsPruned(first, str(error.__cause__)) from error
+            raise
+        await prove_logs(self.node, first, last, head.number)
+        await _check_canonical(self.node, end)
+        return [each for logs in parts for each in logs], end
+
+    async def _check_found(self, factory: Factory, head: Block) -> None:
+        if factory.kind == "v2":
+            await self._check_pairs(factory, head.number - UNSETTLED_BLOCKS)
+        if not self.index.count([factory.address]):
+            log.warning(
+                "%s created no %s pool in blocks %d to %d: is it a factory of that protocol, on this chain?",
+                *(factory.address, factory.kind, factory.from_block, head.number),
+            )
+
+    async def _check_pairs(self, factory: Factory, block: int) -> None:
+        """Against the factory's own count; pairs before `from_block` are subtracted where the node has that state."""
+        if block < factory.from_block or (pairs := await count_pairs(self.node, factory.address, block)) is None:
+            return
+        before = await count_pairs(self.node, factory.address, factory.from_block - 1) if factory.from_block else None
+        found = self.index.count([factory.address], up_to=block)
+        if found < pairs - (before or 0):
+            self.index.truncate(factory.address, -1)
+            raise PairsMissing(
+                f"{factory.address} has {pairs} pairs at block {block}, and the logs from block {factory.from_block} "
+                f"on have {found}: either from_block is later than its first pair, or the node does not serve all logs"
+            )
+
+
+def _distinct(factories: Sequence[Factory]) -> list[Factory]:
+    """A factory that is named twice counts once, from the earlier block on."""
+    return list({each.address: each for each in sorted(factories, key=lambda each: -each.from_block)}.values())
+
+
+def _query(factories: Sequence[Factory]) -> LogQuery:
+    topics = sorted({"0x" + creation_topic(factory.kind).hex() for factory in factories})
+    return {"address": [factory.address for factory in factories], "topics": [topics]}
 
 
 def _pools(protocol: ProtocolName, factory: str, logs: Sequence[BlockLog]) -> list[tuple[int, DiscoveredPool]]:

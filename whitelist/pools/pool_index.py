@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS begun (factory TEXT PRIMARY KEY, protocol TEXT NOT NU
 """
 COLUMNS = "id, protocol, factory, token0, token1, fee, tick_spacing, hooks"
 LOCK_TIMEOUT_S = 30
+LAST_BLOCK = 2**62
 
 
 class PoolIndex:
@@ -65,9 +66,13 @@ class PoolIndex:
             self._connection.executemany(f"INSERT OR REPLACE INTO pools VALUES ({','.join('?' * 9)})", rows)
             self._connection.execute("INSERT OR REPLACE INTO scanned VALUES (?, ?, ?)", (factory, end.number, end.hash))
 
-    def count(self, factories: Sequence[str]) -> int:
+    def count(self, factories: Sequence[str], up_to: int | None = None) -> int:
+        """Pools created up to and including the block `up_to`; None: all."""
         marks = ",".join("?" * len(factories))
-        row = self._connection.execute(f"SELECT count(*) FROM pools WHERE factory IN ({marks})", factories).fetchone()
+        row = self._connection.execute(
+            f"SELECT count(*) FROM pools WHERE factory IN ({marks}) AND block <= ?",
+            (*factories, LAST_BLOCK if up_to is None else up_to),
+        ).fetchone()
         return int(row[0])
 
     def of_tokens(self, tokens: Iterable[str], factories: Sequence[str]) -> list[DiscoveredPool]:

@@ -21,14 +21,14 @@ def progress_display() -> Iterator[ScanProgress]:
     if not sys.stderr.isatty():
         yield _log_lines()
         return
-    columns = (TextColumn("pools of {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+        tasks: dict[range, TaskID] = {}
 
-        def show(factory: str, blocks: range, next_block: int) -> None:
-            if factory not in tasks:
-                tasks[factory] = bars.add_task(factory)
-            bars.update(tasks[factory], total=len(blocks), completed=next_block - blocks.start)
+        def show(blocks: range, next_block: int) -> None:
+            if blocks not in tasks:
+                tasks[blocks] = bars.add_task(f"factories' logs from block {blocks.start}")
+            bars.update(tasks[blocks], total=len(blocks), completed=next_block - blocks.start)
 
         yield show
 
@@ -36,12 +36,12 @@ def progress_display() -> Iterator[ScanProgress]:
 def _log_lines() -> ScanProgress:
     last_line = time.monotonic()
 
-    def show(factory: str, blocks: range, next_block: int) -> None:
+    def show(blocks: range, next_block: int) -> None:
         nonlocal last_line
         if time.monotonic() - last_line < LOG_INTERVAL_S:
             return
         last_line = time.monotonic()
         percent = 100 * (next_block - blocks.start) / max(1, len(blocks))
-        log.info("Scanned pools of %s up to block %d of %d, %.0f %%", factory, next_block, blocks.stop - 1, percent)
+        log.info("Scanned the factories' logs up to block %d of %d, %.0f %%", next_block, blocks.stop - 1, percent)
 
     return show

@@ -1,0 +1,83 @@
+"""Proves that a node served all logs of a range: a pruned node may answer that there are none.
+
+History is pruned from the oldest block on. So a range is proven when, after its logs are read, the node still serves
+the logs of the first block whose header says (logsBloom) that it has some. For a V2 factory the number of pairs that
+the contract counts must have been found too.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from streams.node.client import Node
+from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.pinned_state import BlockGone
+
+SAMPLED_BLOCKS = 32
+"""Headers of a range to look for one with logs, where its first block has none."""
+UNSETTLED_BLOCKS = 64
+"""A node may have so new a block before it has indexed its logs."""
+ALL_PAIRS_LENGTH = bytes.fromhex("574f2ba3")
+HISTORY_PRUNED = 4444
+"""The error code of execution clients for history that they dropped."""
+
+
+class LogsPruned(Exception):
+    def __init__(self, block: int, cause: str) -> None:
+        super().__init__(
+            f"the node does not serve the logs of block {block} ({cause}): its history is pruned (reth --full, "
+            "Erigon --prune.mode=full or minimal, geth --history.chain=postmerge), so pools would be missing without "
+            "a sign; the factories' logs are needed from their first block on"
+        )
+
+
+async def prove_logs(node: Node, first: int, last: int, head: int) -> None:
+    """That logs are served from block `first` on; to call after the logs of `first` to `last` are read.
+
+    Raises LogsPruned, BlockGone, NodeUnavailable for a node that has not yet indexed the logs of a new block.
+    """
+    step = max(1, (last - first + 1) // SAMPLED_BLOCKS)
+    for numbers in ([first], range(first, last + 1, step)):
+        for block in await _blocks(node, numbers):
+            if int(block.get("logsBloom") or "0x0", 16):
+                await _prove_block(node, block, head)
+                return
+
+
+async def _blocks(node: Node, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    answers = await node.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
+    blocks = []
+    for number, answer in zip(numbers, answers, strict=True):
+        if isinstance(answer, RpcError):
+            raise _pruned_or(answer, number)
+        if not isinstance(answer, dict):
+            raise BlockGone(f"block {number} is no longer on the node's chain")
+        blocks.append(answer)
+    return blocks
+
+
+async def _prove_block(node: Node, block: dict[str, Any], head: int) -> None:
+    number = int(block["number"], 16)
+    try:
+        logs = await node.call("eth_getLogs", [{"blockHash": block["hash"]}])
+    except RpcError as error:
+        raise _pruned_or(error, number) from error
+    if logs:
+        return
+    if number > head - UNSETTLED_BLOCKS:
+        raise NodeUnavailable(f"the node has block {number} but not its logs yet")
+    raise LogsPruned(number, "it answers that there are none, and the header's bloom filter has some")
+
+
+def _pruned_or(error: RpcError, block: int) -> Exception:
+    """LogsPruned where the node says that it dropped the history, else the error itself."""
+    return LogsPruned(block, str(error)) if error.code == HISTORY_PRUNED else error
+
+
+async def count_pairs(node: Node, factory: str, block: int) -> int | None:
+    """`allPairsLength()` of a V2 factory; None where the node or the contract does not answer it."""
+    call = {"to": factory, "data": "0x" + ALL_PAIRS_LENGTH.hex()}
+    try:
+        answer = await node.call("eth_call", [call, hex(block)])
+    except RpcError:
+        return None
+    return int(answer, 16) if isinstance(answer, str) and len(answer) == 66 else None
