@@ -1,12 +1,14 @@
 """The tokens with the most transfers, counted from a node's logs; a failing node is a failed source."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams.node.client import connect
+from tests.support.rpc_proxy import Call, proxied
 from tests.support.source_server import SourceServer, serving_sources
 from whitelist.configuration import Configuration, Factory, Sources, TopTransfers
 from whitelist.sources import top_transfers
@@ -42,11 +44,15 @@ def node() -> Iterator[SourceServer]:
         yield node
 
 
-async def collected(directory: Path, url: str | None, timeout_s: float = 2) -> Answer[Any]:
-    sources = Sources(top_transfers=TopTransfers(url=url, timeout_s=timeout_s, blocks=10))
+async def collected(
+    directory: Path, url: str | None, timeout_s: float = 2, *, blocks: int = 10, last_block: int = 100
+) -> Answer[Any]:
+    sources = Sources(top_transfers=TopTransfers(url=url, timeout_s=timeout_s, blocks=blocks))
     configuration = Configuration(factories=(Factory(protocol="v2", address=A),), sources=sources)
     async with connect(NO_NODE) as nobody:
-        _, answers = await SourceCollector(configuration, SourceCache(directory), nobody, last_block=100).collect()
+        _, answers = await SourceCollector(
+            configuration, SourceCache(directory), nobody, last_block=last_block
+        ).collect()
     return answers["top_transfers"]
 
 
@@ -97,3 +103,29 @@ async def test_an_unreachable_node_chooses_nothing(tmp_path: Path, url: str | No
 def test_undecodable_counts_are_an_error(body: bytes) -> None:
     with pytest.raises(SourceFailed, match="the counts cannot be read"):
         top_transfers.parse(body)
+
+
+@pytest.mark.parametrize(("first", "last", "blocks"), [(0, 0, 1), (0, 99, 100), (0, 100, 100), (19_001, 20_000, 100)])
+def test_of_many_blocks_some_are_sampled_evenly(first: int, last: int, blocks: int) -> None:
+    numbers = [number for sampled in top_transfers.sampled_ranges(first, last) for number in sampled]
+
+    assert len(numbers) == len(set(numbers)) == blocks
+    assert numbers == sorted(numbers)
+    assert first <= numbers[0] and numbers[-1] == last
+    gaps = {later - earlier for earlier, later in pairwise(numbers)}
+    assert max(gaps, default=0) - min(gaps, default=0) <= 1
+
+
+async def test_a_long_range_is_read_block_by_block(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(call: Call) -> Call:
+        asked.append((call["params"][0]["fromBlock"], call["params"][0]["toBlock"]))
+        return {"result": logs(B, A, B)["result"]}
+
+    async with proxied(NO_NODE, answer) as proxy:
+        found = await collected(tmp_path, proxy.url, blocks=1000, last_block=5000)
+
+    assert (found.status, found.value) == ("ok", {B: 200, A: 100})
+    assert len(set(asked)) == 100
+    assert all(first == last for first, last in asked)
