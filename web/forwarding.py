@@ -4,6 +4,7 @@ import asyncio
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from tables.state_view import Json
 from web.errors import HttpError
@@ -28,7 +29,7 @@ class Forwarding:
         url = self._owners.urls().get(index)
         if url is None or url == self._owners.own_url() or FORWARDED in request.headers:
             raise HttpError(503, f"partition {index} is between two workers; ask again")
-        status, body = await self._ask(url + request.path_qs)
+        status, body = await self._ask(url, request.path_qs)
         return web.json_response(body, status=status, headers={"Retry-After": "1"} if status == 503 else {})
 
     async def to_others(self, request: web.Request) -> list[Json]:
@@ -39,20 +40,21 @@ class Forwarding:
         if missing := sorted(set(range(self._partitions)) - owners.keys() - self._owners.owned()):
             raise HttpError(503, f"partitions {missing} have no owner at the moment")
         urls = sorted(set(owners.values()) - {self._owners.own_url()})
-        answers = await asyncio.gather(*(self._ask(url + request.path_qs) for url in urls))
+        answers = await asyncio.gather(*(self._ask(url, request.path_qs) for url in urls))
         for status, body in answers:
             if status != 200:
                 raise HttpError(status, str(body.get("error")))
         return [body for _, body in answers]
 
-    async def _ask(self, url: str) -> tuple[int, Json]:
+    async def _ask(self, worker: str, target: str) -> tuple[int, Json]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
         if self._session.closed:
             raise HttpError(503, "this worker is stopping; ask another one")
         try:
+            url = URL(worker + target, encoded=True)
             async with self._session.get(url, headers={FORWARDED: self._owners.own_url()}) as response:
                 body: Json = await response.json()
                 return response.status, body
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise HttpError(503, f"the worker at {url} does not answer: {error or type(error).__name__}") from error
+            raise HttpError(503, f"the worker at {worker} does not answer: {error or type(error).__name__}") from error

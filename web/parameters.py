@@ -7,21 +7,28 @@ from tables import metrics
 from tables.pool import Pool
 from web.errors import HttpError
 
+LONGEST_NUMBER = 78
+"""Digits of 2^256."""
+QUOTED = 80
+"""Characters of a parameter that an error repeats."""
+
 
 def requested_pool(request: web.Request) -> PoolId:
     text = request.match_info["id"]
     if pool := pool_id(text):
         return pool
-    raise HttpError(404, f"{text!r} is not a pool's id: 0x and 40 hex digits for V2 and V3, 64 for V4")
+    raise HttpError(404, f"{_quoted(text)} is not a pool's id: 0x and 40 hex digits for V2 and V3, 64 for V4")
 
 
 def number(request: web.Request, name: str) -> int | None:
     text = request.query.get(name)
     if text is None:
         return None
-    if text.isascii() and text.isdigit():
-        return int(text)
-    raise HttpError(400, f"{name}={text!r} is not a number")
+    if not text.isascii() or not text.isdigit():
+        raise HttpError(400, f"{name}={_quoted(text)} is not a number")
+    if len(text) > LONGEST_NUMBER:
+        raise HttpError(400, f"{name} has {len(text)} digits; it may have {LONGEST_NUMBER}")
+    return int(text)
 
 
 def matches(request: web.Request, pool: Pool) -> bool:
@@ -33,3 +40,7 @@ def matches(request: web.Request, pool: Pool) -> bool:
         and query.get("token", metadata.token0.address).lower() in tokens
         and query.get("status", metrics.status(pool)).lower() == metrics.status(pool)
     )
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= QUOTED else f"{text[:QUOTED]}…")
