@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+import msgspec
 from aiohttp import web
 from yarl import URL
 
@@ -13,6 +14,7 @@ from web.ownership import Owners
 FORWARDED = "X-Arena-Forwarded"
 """Set on a request from one worker to another, which answers for itself or not at all."""
 TIMEOUT_S = 5.0
+JSON = "application/json"
 
 
 class Forwarding:
@@ -30,7 +32,8 @@ class Forwarding:
         if url is None or url == self._owners.own_url() or FORWARDED in request.headers:
             raise HttpError(503, f"partition {index} is between two workers; ask again")
         status, body = await self._ask(url, request.path_qs)
-        return web.json_response(body, status=status, headers={"Retry-After": "1"} if status == 503 else {})
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return web.Response(body=body, status=status, headers=headers, content_type=JSON, charset="utf-8")
 
     async def to_others(self, request: web.Request) -> list[Json]:
         """The answers of every other worker; none where it is another worker that asks."""
@@ -41,12 +44,14 @@ class Forwarding:
             raise HttpError(503, f"partitions {missing} have no owner at the moment")
         urls = sorted(set(owners.values()) - {self._owners.own_url()})
         answers = await asyncio.gather(*(self._ask(url, request.path_qs) for url in urls))
-        for status, body in answers:
+        bodies: list[Json] = [msgspec.json.decode(body) for _, body in answers]
+        for (status, _), body in zip(answers, bodies, strict=True):
             if status != 200:
                 raise HttpError(status, str(body.get("error")))
-        return [body for _, body in answers]
+        return bodies
 
-    async def _ask(self, worker: str, target: str) -> tuple[int, Json]:
+    async def _ask(self, worker: str, target: str) -> tuple[int, bytes]:
+        """The answer as it came: it may be megabytes. Raises HttpError where it is not a worker's."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
         if self._session.closed:
@@ -54,7 +59,8 @@ class Forwarding:
         try:
             url = URL(worker + target, encoded=True)
             async with self._session.get(url, headers={FORWARDED: self._owners.own_url()}) as response:
-                body: Json = await response.json()
-                return response.status, body
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                if response.content_type != JSON:
+                    raise HttpError(503, f"{worker} is not a worker: it answers with {response.content_type}")
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise HttpError(503, f"the worker at {worker} does not answer: {error or type(error).__name__}") from error

@@ -9,6 +9,7 @@ from aiohttp import web
 from tables import metrics
 from tables.live import Live
 from tables.partition import Partition
+from web.answers import json_answer
 from web.errors import HttpError
 from web.ownership import OwnedPartitions, Owners
 
@@ -31,7 +32,7 @@ class HealthHandlers:
     async def _healthz(self, _: web.Request) -> web.StreamResponse:
         if stalled := self._owners.stalled():
             raise HttpError(503, stalled)
-        return web.json_response({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     async def _readyz(self, _: web.Request) -> web.StreamResponse:
         """Every whitelisted pool that it owns is live, and every head that it owns is fresh."""
@@ -40,7 +41,7 @@ class HealthHandlers:
             raise HttpError(503, "this worker owns no partition yet")
         for index in owned:
             _check_ready(index, self._owned.require(index))
-        return web.json_response({"status": "ready", "partitions": owned})
+        return json_answer({"status": "ready", "partitions": owned})
 
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
         loaded = self._owned.loaded()

@@ -1,5 +1,6 @@
 """Answers about pools: one, its ticks, where its state comes from, and pages of all."""
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from tables.partition import Partition
 from tables.pool import Pool
 from tables.state_view import Json
 from web import views
+from web.answers import json_answer, json_answer_from_thread
 from web.errors import Handler, HttpError
 from web.forwarding import Forwarding
 from web.ownership import OwnedPartitions
@@ -16,8 +18,11 @@ from web.parameters import matches, number, requested_pool
 
 PAGE = 500
 LARGEST_PAGE = 5000
+POOLS_PER_TURN = 250
+"""Of the event loop."""
 
-View = Callable[[Partition, Pool, int | None], Json]
+View = Callable[[Partition, Pool, int | None], Json | Callable[[], Json]]
+"""An answer, or what makes a large one in a thread."""
 
 
 class PoolHandlers:
@@ -31,7 +36,7 @@ class PoolHandlers:
         return [
             web.get("/pools/", self._list),
             web.get("/pools/{id}/", self._one(views.pool_view)),
-            web.get("/pools/{id}/ticks/", self._one(views.ticks_view)),
+            web.get("/pools/{id}/ticks/", self._one(views.ticks_answer)),
             web.get("/pools/{id}/explain/", self._one(lambda partition, pool, _: views.explain_view(partition, pool))),
         ]
 
@@ -47,29 +52,35 @@ class PoolHandlers:
             if found is None:
                 raise HttpError(404, f"{pool} is not on the whitelist of {self._chain}")
             try:
-                return web.json_response(view(partition, found, block))
+                made = view(partition, found, block)
             except views.NotInMemory as unknown:
                 raise HttpError(404, str(unknown), first=unknown.first, last=unknown.last) from unknown
+            return await json_answer_from_thread(made) if callable(made) else json_answer(made)
 
         return answer
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         limit = min(number(request, "limit") or PAGE, LARGEST_PAGE)
-        own = self._own_page(request, limit)
-        pages = [own] + [page["pools"] for page in await self._forwarding.to_others(request)]
+        pages = [await self._own_page(request, limit)]
+        pages += [page["pools"] for page in await self._forwarding.to_others(request)]
         page = sorted((pool for each in pages for pool in each), key=lambda pool: str(pool["id"]))
         more = len(page) > limit
-        return web.json_response({"pools": page[:limit], "next": page[limit - 1]["id"] if more else None})
+        return json_answer({"pools": page[:limit], "next": page[limit - 1]["id"] if more else None})
 
-    def _own_page(self, request: web.Request, limit: int) -> list[Json]:
+    async def _own_page(self, request: web.Request, limit: int) -> list[Json]:
         """One more than the limit, so that the worker that merges pages knows whether there is a next one."""
         after = request.query.get("cursor", "").lower()
         found = [
-            (pool, partition)
+            (pool_id, partition)
             for index in self._owned.owned()
             for partition in [self._owned.require(index)]
-            for pool in partition.pools.values()
-            if pool.listed.pool.id > after and matches(request, pool)
+            for pool_id, pool in partition.pools.items()
+            if pool_id > after and matches(request, pool)
         ]
-        found.sort(key=lambda each: each[0].listed.pool.id)
-        return [views.pool_view(partition, pool) for pool, partition in found[: limit + 1]]
+        found.sort(key=lambda each: each[0])
+        page: list[Json] = []
+        for start in range(0, min(len(found), limit + 1), POOLS_PER_TURN):
+            turn = found[start : min(start + POOLS_PER_TURN, limit + 1)]
+            page += [views.pool_view(partition, pool) for id_, partition in turn if (pool := partition.pools.get(id_))]
+            await asyncio.sleep(0)
+        return page

@@ -8,6 +8,7 @@ from aiohttp import web
 from tables import metrics
 from tables.state_view import Json
 from web import views
+from web.answers import json_answer
 from web.forwarding import Forwarding
 from web.ownership import OwnedPartitions, Owners
 
@@ -31,7 +32,7 @@ class StatusHandler:
             row["lag_blocks"] = newest - row["head"]["number"] if newest is not None and row["head"] else None
         pools = {name: sum(row["pools"][name] for row in rows) for name in ("live", "waiting")}
         reasons: Counter[str] = sum((Counter(row["reasons"]) for row in rows), Counter())
-        return web.json_response(
+        return json_answer(
             {"chain": self._chain, "head": newest, "pools": pools, "reasons": dict(reasons), "partitions": rows}
         )
 

@@ -1,5 +1,7 @@
 """Answers of the HTTP queries as JSON-ready values. Pure: a partition in, a dict out."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from protocols.dex import PoolState
@@ -81,15 +83,16 @@ def pool_view(partition: Partition, pool: Pool, number: int | None = None) -> Js
     }
 
 
-def ticks_view(partition: Partition, pool: Pool, number: int | None = None) -> Json:
+def ticks_answer(partition: Partition, pool: Pool, number: int | None = None) -> Callable[[], Json]:
+    """What makes the answer, from immutable values: it may run in a thread, for there can be tens of thousands."""
     found = at(partition, pool, number)
-    return {
+    view: Json = {
         "id": pool.listed.pool.id,
         "status": "live" if found else "waiting",
         "reason": None if found else _reason_view(reason(partition, pool)),
         "block": block_view(found.block if found else partition.chain.head),
-        "ticks": None if found is None else state_view.ticks_view(found.state.ticks),
     }
+    return lambda: view | {"ticks": state_view.ticks_view(found.state.ticks) if found else None}
 
 
 def explain_view(partition: Partition, pool: Pool) -> Json:
