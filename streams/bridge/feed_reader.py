@@ -15,6 +15,7 @@ from streams.bridge.metrics import BUFFERED, CONNECTIONS, FEED_HEAD, OVERFLOWS, 
 from streams.exex.assembly import AssembledBlock, Assembly, Step
 from streams.exex.bincode import BadFrame
 from streams.exex.control import Decoder
+from streams.exex.control_messages import Message
 from streams.exex.seed import Decoder as SeedDecoder
 from streams.exex.seed_assembly import SeedAssembly
 from streams.exex.violations import ProtocolViolation
@@ -26,6 +27,8 @@ READ_BYTES = 2**18
 RECONNECT_S = 0.5
 SILENCE_S = 0.2
 """On a wire without block marks a block is complete after so long without a message."""
+MOST_PENDING = 250_000
+"""Messages of one block or reorg that are kept in memory: no block of a real chain has a tenth of them."""
 
 
 class Wire(Protocol):
@@ -36,21 +39,35 @@ class Wire(Protocol):
         ...
 
 
+class UnfinishedStep(ProtocolViolation):
+    def __init__(self, messages: int) -> None:
+        super().__init__(f"{messages} messages came without the end of their block or reorg")
+
+
 class ControlWire:
     def __init__(self) -> None:
         self._decoder = Decoder()
         self._assembly = Assembly()
+        self._pending = 0
 
     def receive(self, data: bytes) -> Iterator[Step]:
         for message in self._decoder.feed(data):
             try:
-                step = self._assembly.receive(message)
+                step = self._receive(message)
             except ProtocolViolation as violation:
                 _report(violation)
                 self._assembly = Assembly()
-                step = self._assembly.receive(message)
+                self._pending = 0
+                step = self._receive(message)
             if step is not None:
+                self._pending = 0
                 yield step
+
+    def _receive(self, message: Message) -> Step | None:
+        self._pending += 1
+        if self._pending > MOST_PENDING:
+            raise UnfinishedStep(MOST_PENDING)
+        return self._assembly.receive(message)
 
     def flush(self) -> Iterator[Step]:
         return iter(())
@@ -60,15 +77,22 @@ class SeedWire:
     def __init__(self) -> None:
         self._decoder = SeedDecoder()
         self._assembly = SeedAssembly()
+        self._pending = 0
 
     def receive(self, data: bytes) -> Iterator[Step]:
+        """A block that never ends is cut into parts."""
         for message in self._decoder.feed(data):
+            self._pending += 1
             try:
                 steps = self._assembly.receive(message)
             except ProtocolViolation as violation:
                 _report(violation)
-                self._assembly = SeedAssembly()
+                self._assembly, self._pending = SeedAssembly(), 0
                 continue
+            if self._pending > MOST_PENDING:
+                steps += self._assembly.flush()
+            if steps:
+                self._pending = 0
             yield from steps
 
     def flush(self) -> Iterator[Step]:

@@ -34,6 +34,8 @@ REPUBLISH_S = 3600.0
 NODE_RETRY_S = 2.0
 LIST_SETTLES_S = 0.3
 """A list is applied when no message came for so long: what NATS retains comes in parts, the oldest first."""
+LIST_LONGEST_S = 5.0
+"""And after so long at the latest, though messages keep coming."""
 REORG_TIMEOUT_S = 1.0
 
 
@@ -91,6 +93,7 @@ class Bridge:
         self._changed = asyncio.Event()
         self._republish_at_s = 0.0
         self._applying = asyncio.get_running_loop().call_later(0, self._changed.set)
+        self._unapplied_since_s: float | None = None
         wire = ControlWire if block_marks else SeedWire
         self.feed = FeedReader(settings.exex_socket, wire, settings.bridge_buffer, self._changed)
         self._follower = ChainFollower(
@@ -113,10 +116,18 @@ class Bridge:
                 continue
             for reason in received.skipped:
                 log.error("left out of the list: %s", reason)
-            self._applying.cancel()
-            self._applying = asyncio.get_running_loop().call_later(LIST_SETTLES_S, self._apply_list, received.pools)
+            self._apply_soon(received.pools)
+
+    def _apply_soon(self, pools: Mapping[PoolId, PoolMetadata]) -> None:
+        loop = asyncio.get_running_loop()
+        if self._unapplied_since_s is None:
+            self._unapplied_since_s = loop.time()
+        self._applying.cancel()
+        at_s = min(loop.time() + LIST_SETTLES_S, self._unapplied_since_s + LIST_LONGEST_S)
+        self._applying = loop.call_at(at_s, self._apply_list, pools)
 
     def _apply_list(self, pools: Mapping[PoolId, PoolMetadata]) -> None:
+        self._unapplied_since_s = None
         self._listing.set_target(pools)
         self._changed.set()
 
