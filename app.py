@@ -1,14 +1,14 @@
 """The worker's Faust application: one table that the three source topics are folded into, and its HTTP server."""
 
 import logging
-import ssl
 from pathlib import Path
 from typing import Any
 
 import faust
 
 from settings import Settings, settings
-from streams.kafka.clients import LARGEST_RECORD_BYTES
+from streams.kafka.clients import LARGEST_RECORD_BYTES, tls_context
+from streams.kafka.connection import KafkaRefused
 from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, TopicRefused, ensure_topics
 from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
@@ -30,7 +30,7 @@ class Arena(DurableApp):
         Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
         try:
             await ensure_topics(configured)
-        except (KafkaUnreachable, TopicMismatch, TopicRefused) as error:
+        except (KafkaRefused, KafkaUnreachable, TopicMismatch, TopicRefused) as error:
             log.critical("%s", error)
             raise SystemExit(1) from error
         await super().on_first_start()
@@ -50,7 +50,7 @@ def source(topic: str) -> faust.TopicT:
 
 
 def credentials(settings: Settings) -> Any:
-    tls = ssl.create_default_context(cafile=str(settings.kafka_tls_ca)) if settings.kafka_tls_ca else None
+    tls = tls_context(settings)
     if settings.kafka_username is None:
         return faust.SSLCredentials(context=tls) if tls else None
     password = settings.kafka_password.get_secret_value() if settings.kafka_password else ""

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from settings import Settings
 from streams.kafka.clients import client_options, fetch_limits
+from streams.kafka.connection import start_client
 
 STALL_S = 10.0
 
@@ -38,7 +39,7 @@ async def reading_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer
         auto_offset_reset="earliest",  # retention may delete the start of the range meanwhile
     )
     try:
-        await consumer.start()
+        await start_client(settings, consumer)
         yield consumer
     finally:
         await consumer.stop()

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 
 from settings import Settings
 from streams.kafka.clients import LARGEST_RECORD_BYTES, client_options
+from streams.kafka.connection import start_client
 from streams.kafka.topics import topics
 from streams.retry import Retries
 
@@ -24,9 +25,9 @@ LEADER_POLL_S = 0.1
 
 
 class KafkaUnreachable(Exception):
-    def __init__(self, servers: str, timeout_s: float) -> None:
+    def __init__(self, servers: str, timeout_s: float, last: Exception) -> None:
         super().__init__(
-            f"Kafka at {servers} did not answer for {timeout_s:.0f} s; start it, or point ARENA_KAFKA to it"
+            f"Kafka at {servers} did not answer for {timeout_s:.0f} s; start it, or point ARENA_KAFKA to it ({last})"
         )
 
 
@@ -42,7 +43,7 @@ class TopicRefused(Exception):
 async def ensure_topics(settings: Settings) -> None:
     """Waits for Kafka up to ARENA_KAFKA_PATIENCE_S, creates the topics that are absent, and checks those that exist.
 
-    Raises KafkaUnreachable, TopicRefused, TopicMismatch.
+    Raises KafkaUnreachable, KafkaRefused, InsecureKafka, TopicRefused, TopicMismatch.
     """
     async with _admin(settings) as admin:
         wanted = _configurations(settings)
@@ -101,14 +102,14 @@ async def _connect(settings: Settings) -> AIOKafkaAdminClient:
             with attempt:
                 return await _started(settings)
     except KafkaConnectionError as error:
-        raise KafkaUnreachable(settings.kafka, settings.kafka_patience_s) from error
+        raise KafkaUnreachable(settings.kafka, settings.kafka_patience_s, error) from error
     raise AssertionError("an attempt returns or raises")
 
 
 async def _started(settings: Settings) -> AIOKafkaAdminClient:
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
-        await admin.start()
+        await start_client(settings, admin)
     except BaseException:
         await admin.close()
         raise

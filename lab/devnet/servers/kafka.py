@@ -5,6 +5,7 @@ import struct
 import subprocess
 from contextlib import suppress
 
+from lab.devnet.servers.kafka_security import KafkaSecurity
 from lab.devnet.servers.packages import java, kafka_classpath
 from lab.devnet.servers.processes import NotStarted, Process, free_port
 from lab.devnet.servers.server import Server
@@ -13,10 +14,10 @@ KAFKA_PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{secured}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{secured}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
@@ -39,13 +40,19 @@ log.cleaner.dedupe.buffer.size=16777216
 class Kafka(Server):
     name = "kafka"
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, port: int | None = None, *, secured: bool = False) -> None:
+        """`secured`: with listeners for SASL over TLS and mutual TLS beside the plain one; see `security`."""
         super().__init__()
         self.port = port or free_port()
+        self.security = KafkaSecurity(self.directory) if secured else None
         self._properties = self.directory / "server.properties"
-        self._properties.write_text(
-            KAFKA_PROPERTIES.format(port=self.port, controller=free_port(), data=self.directory / "data")
+        properties = KAFKA_PROPERTIES.format(
+            port=self.port,
+            controller=free_port(),
+            data=self.directory / "data",
+            secured=self.security.listeners if self.security else "",
         )
+        self._properties.write_text(properties + (self.security.properties if self.security else ""))
 
     @property
     def address(self) -> str:
@@ -53,7 +60,8 @@ class Kafka(Server):
 
     def start(self) -> None:
         if not (self.directory / "data").exists():
-            self._tool("format", "-t", self._tool("random-uuid").split()[-1], "-c", str(self._properties))
+            users = self.security.format_options if self.security else ()
+            self._tool("format", "-t", self._tool("random-uuid").split()[-1], "-c", str(self._properties), *users)
         options = [
             "-Xmx512m",
             "-XX:+UseSerialGC",

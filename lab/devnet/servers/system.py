@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from lab.devnet.servers.processes import Process, free_port
 from settings import Settings
 
@@ -64,5 +66,10 @@ def system(settings: Settings, workers: int, logs: Path, spare: Settings | None 
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """Makes a process read exactly these settings, whatever .env says."""
-    explicit = {f"ARENA_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
+    values = {name: getattr(settings, name) for name in settings.model_fields_set}
+    explicit = {f"ARENA_{name.upper()}": _plain(value) for name, value in values.items()}
     return {**os.environ, **explicit}
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
