@@ -143,3 +143,14 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     ]
 
     assert broken == []
+
+
+def test_files_that_the_documents_name_exist() -> None:
+    missing = [
+        f"{path.name}: {named}"
+        for path in tracked("*.md")
+        for named in re.findall(r"`((?:[a-z]+/)+[\w.]+\.(?:py|toml|md))`", path.read_text())
+        if named.split("/")[0] in FOLDERS and not (ROOT / named).exists()
+    ]
+
+    assert missing == []
