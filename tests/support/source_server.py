@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 FAULTS = ("down", "slow", "empty", "rubbish", "truncated", "error", "other")
-SLOW_S = 1.0
 
 
 class SourceServer:
     def __init__(self, answers: Mapping[str, Any]) -> None:
         self.answers = dict(answers)
+        self.slow_s = 4.0
         self.fault = ""
         """One of `FAULTS`, or empty."""
         self.asked: list[tuple[str, str, bytes]] = []
@@ -57,7 +57,7 @@ def serving_sources(answers: Mapping[str, Any]) -> Iterator[SourceServer]:
                 self.connection.close()
                 return
             if server.fault == "slow":
-                time.sleep(SLOW_S)
+                time.sleep(server.slow_s)
             status, answer = server.answer(self.path)
             with suppress(OSError):
                 self.send_response(status)

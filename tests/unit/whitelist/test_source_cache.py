@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streams.node.client import connect
-from tests.support.source_server import SLOW_S, SourceServer, serving_sources
+from tests.support.source_server import SourceServer, serving_sources
 from tests.support.token_sources import WORLD
 from whitelist.configuration import Configuration, Factory, Lighter, Sources, TokenLists
 from whitelist.sources import coingecko, fetching, hyperliquid, lighter, token_lists
@@ -186,16 +186,16 @@ async def test_a_failing_source_affects_no_other(server: SourceServer, tmp_path:
 
 
 async def test_enabled_sources_are_asked_concurrently(server: SourceServer, tmp_path: Path) -> None:
-    server.fault = "slow"
+    server.fault, server.slow_s = "slow", 1.0
     urls = tuple(f"{server.url}/list.json?{number}" for number in range(3))
     sources = Sources(
-        lighter=Lighter(enabled=False, url=server.url), token_lists=TokenLists(urls=urls, timeout_s=2 * SLOW_S)
+        lighter=Lighter(enabled=False, url=server.url), token_lists=TokenLists(urls=urls, timeout_s=2 * server.slow_s)
     )
 
     began = time.monotonic()
     found, answers = await collected(tmp_path, sources)
 
-    assert time.monotonic() - began < 2 * SLOW_S
+    assert time.monotonic() - began < 2 * server.slow_s
     assert (set(answers), len(found.listed)) == ({"token_lists"}, 9)
     assert all(path.startswith("/list.json") for _, path, _ in server.asked)
 
