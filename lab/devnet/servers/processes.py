@@ -5,48 +5,17 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from commands.processes.guard import Guard
+
 
 class NotStarted(Exception):
     """A process ended, or was not ready in time; the message has the last lines of its log."""
-
-
-class Guard:
-    """Kills the child processes that are left when this process has been killed or has crashed."""
-
-    PROGRAM = """
-import os, signal, sys
-groups = set()
-for line in sys.stdin:
-    group = int(line)
-    groups.add(group) if group > 0 else groups.discard(-group)
-for group in groups:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-"""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", self.PROGRAM]
-        self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, text=True)
-
-    def watch(self, group: int) -> None:
-        self._send(group)
-
-    def release(self, group: int) -> None:
-        self._send(-group)
-
-    def _send(self, group: int) -> None:
-        assert self._popen.stdin is not None
-        self._popen.stdin.write(f"{group}\n")
-        self._popen.stdin.flush()
 
 
 @cache

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -99,13 +100,47 @@ asyncio.run(run([
 def test_up_starts_again_what_ends_and_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
     process = Process("up", [sys.executable, "-c", SUPERVISED], tmp_path / "log", {"PYTHONPATH": str(ROOT)})
     process.wait_until(lambda: "0.4 s" in process.log_tail() and "pid" in process.log_tail(), 20)
-    lasting = int(next(line for line in process.log_tail().splitlines() if line.startswith("pid")).split()[1])
+    lasting = int(next(line for line in process.log_tail().splitlines() if "pid" in line).split()[-1])
 
     os.kill(process.pid, number)
 
     assert process.wait(10) == 0
     assert "brief ended with exit code 3; starting it again in 0.1 s" in process.log_tail()
     assert "brief ended with exit code 3; starting it again in 0.2 s" in process.log_tail()
+    assert not alive(lasting)
+    process.kill()
+
+
+def test_every_line_of_a_process_under_up_carries_its_name(tmp_path: Path) -> None:
+    talking = (
+        "import sys, time; print('one'); print('x' * 100_000); sys.stderr.write('to stderr\\nunfinished'); sys.exit(4)"
+    )
+    program = (
+        "import asyncio, sys\n"
+        "from commands.processes.supervisor import Part, run\n"
+        f'asyncio.run(run([Part("talking", [sys.executable, "-u", "-c", {talking!r}])]))\n'
+    )
+    process = Process("up", [sys.executable, "-c", program], tmp_path / "log", {"PYTHONPATH": str(ROOT)})
+    process.wait_until(lambda: "exit code 4" in process.log_tail(), 20)
+    process.stop()
+
+    lines = [line for line in process.log.read_text().splitlines() if line.startswith("talking     ")]
+    assert lines[0] == "talking     one"
+    assert "".join(line[12:] for line in lines[1:-2]) == "x" * 100_000
+    assert lines[-2:] == ["talking     to stderr", "talking     unfinished"]
+
+
+def test_up_killed_at_once_leaves_no_process_behind(tmp_path: Path) -> None:
+    """SIGKILL gives it no chance to end its children."""
+    process = Process("up", [sys.executable, "-c", SUPERVISED], tmp_path / "log", {"PYTHONPATH": str(ROOT)})
+    process.wait_until(lambda: "pid" in process.log_tail(), 20)
+    lasting = int(next(line for line in process.log_tail().splitlines() if "pid" in line).split()[-1])
+
+    os.kill(process.pid, signal.SIGKILL)
+
+    deadline = time.monotonic() + 20
+    while alive(lasting) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not alive(lasting)
     process.kill()
 
