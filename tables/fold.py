@@ -86,7 +86,7 @@ def _apply_block(changes: Changes, step: BlockCompleted, offset: int) -> None:
                 changes.reject(offset, Update(pool_id, step.block, events), str(after.life.reason))
     for pool_id in step.undecodable:
         _skip_undecodable(changes, pool_id, step.block, offset)
-    for pool_id in [each for each, pool in partition.pools.items() if pool.held]:
+    for pool_id in sorted(partition.holding):
         if not partition.has_read(pool_id, "chain", offset):
             changes.put(pool_id, snapshots.release(partition.pools[pool_id], partition.chain))
     _trim_unlisted(changes)

@@ -98,7 +98,7 @@ def _decode(decode: Callable[[bytes], T], value: bytes) -> T:
 
 def _load_pool(changes: Changes, stored: StoredPool) -> None:
     partition, pool_id = changes.partition, stored.pool.listed.pool.id
-    partition.pools[pool_id] = stored.pool
+    partition.set_pool(pool_id, stored.pool)
     changes.put_unlisted(pool_id, None)
     changes.delete(stored.orphans)
     if stored.before is not stored.pool:

@@ -24,6 +24,8 @@ class Partition:
         self.memory_blocks = memory_blocks
         self.chain = CanonicalChain(memory_blocks + SPARE_HEADS)
         self.pools: dict[PoolId, Pool] = {}
+        self.holding: set[PoolId] = set()
+        """Pools that hold a snapshot ahead of the head."""
         self.unlisted: dict[PoolId, UnlistedPool] = {}
         self.positions: dict[str, int] = {}
         """Topic to the offset of the last record whose rows are written."""
@@ -40,6 +42,17 @@ class Partition:
     def next_block(self) -> int:
         """The first block of which nothing is folded yet."""
         return self.head + 1 if self.head is not None else self.chain.since
+
+    def set_pool(self, pool_id: PoolId, pool: Pool) -> None:
+        self.pools[pool_id] = pool
+        if pool.held:
+            self.holding.add(pool_id)
+        else:
+            self.holding.discard(pool_id)
+
+    def remove_pool(self, pool_id: PoolId) -> None:
+        del self.pools[pool_id]
+        self.holding.discard(pool_id)
 
     def is_ahead(self, pool_id: PoolId) -> bool:
         """The pool's state is of a later record of `chain` than the partition has read: of no block that it knows."""
@@ -90,9 +103,9 @@ class Changes:
             return
         self._pools_before.setdefault(pool_id, before)
         if pool is None:
-            del self.partition.pools[pool_id]
+            self.partition.remove_pool(pool_id)
         else:
-            self.partition.pools[pool_id] = pool
+            self.partition.set_pool(pool_id, pool)
 
     def put_unlisted(self, pool_id: PoolId, unlisted: UnlistedPool | None) -> None:
         before = self.partition.unlisted.get(pool_id)

@@ -39,7 +39,7 @@ class PartitionProcessor:
         self._memory_blocks = memory_blocks
         self._clock = clock
         self._requests = SnapshotRequests(clock)
-        self._outdated: set[PoolId] = set()
+        self._outdated: dict[int, set[PoolId]] = {}
         self._waiting_since_s: dict[PoolId, float] = {}
 
     def recovered(self, partition: int, rows: Rows) -> None:
@@ -53,10 +53,12 @@ class PartitionProcessor:
             for pool, detail in invalidated.items():
                 log.warning("%s waits for a snapshot: its stored rows are not used: %s", pool, detail)
         self.partitions[partition], self._changes[partition] = loaded, changes
+        self._requests.load(loaded)
         log.info("partition %d is loaded: %d pools, head %s", partition, len(loaded.pools), loaded.head)
 
     def revoked(self, partition: int) -> None:
         self._changes.pop(partition, None)
+        self._outdated.pop(partition, None)
         for pool in self.partitions.pop(partition, Partition(self._memory_blocks)).pools:
             self._requests.forget(pool)
             self._waiting_since_s.pop(pool, None)
@@ -67,12 +69,13 @@ class PartitionProcessor:
         if loaded is None:
             return
         written = {PoolId(part) for key in keys for part in key.decode().split("/") if part.startswith("0x")}
-        self._outdated |= written & loaded.pools.keys()
+        self._outdated.setdefault(partition, set()).update(written & loaded.pools.keys())
         log.warning("another worker wrote %d rows of partition %d", len(keys), partition)
 
     def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
         changes, source = self._changes[partition], self._sources[chunk.topic]
-        self._invalidate_outdated(changes)
+        for pool in self._outdated.pop(partition, ()):
+            invalidate(changes, pool, Reason(WaitingKind.OUTDATED, "another worker wrote to its rows"))
         sends: list[Send] = []
         for record in chunk.records:
             if error := fold_record(changes, source, record):
@@ -83,7 +86,7 @@ class PartitionProcessor:
             _log_change(change, changes.partition.head)
             count_pool(change.before, change.after)
             self._time_waiting(change)
-            if request := self._requests.changed(change.pool_id, change.after, changes.partition.head):
+            if request := self._requests.change(change, changes.partition):
                 sends.append(self._send_request(request))
         return self._commit(partition, source, chunk.records[-1].offset, sends)
 
@@ -103,16 +106,11 @@ class PartitionProcessor:
 
     def due_requests(self, retry_s: float) -> Iterator[Send]:
         """Snapshots that are still needed and were last asked for longer ago than that; also audits that are due."""
-        return map(self._send_request, self._requests.due(self.partitions.values(), retry_s))
+        return map(self._send_request, self._requests.due(retry_s))
 
     def audits(self, count: float) -> Iterator[Send]:
         """Requests to audit about so many live pools."""
-        return map(self._send_request, self._requests.audits(self.partitions.values(), count))
-
-    def _invalidate_outdated(self, changes: Changes) -> None:
-        for pool in self._outdated & changes.partition.pools.keys():
-            invalidate(changes, pool, Reason(WaitingKind.OUTDATED, "another worker wrote to its rows"))
-            self._outdated.discard(pool)
+        return map(self._send_request, self._requests.audits(count))
 
     def _time_waiting(self, change: PoolChange) -> None:
         if change.after is not None and isinstance(change.after.life, Waiting):

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from protocols.concentrated import Initialize
 from protocols.types import Block, PoolId, PoolMetadata, Token
 from protocols.v2 import Sync, V2State
+from protocols.v3 import V3State
 from streams.kafka.records import (
     DeadLetter,
     Head,
@@ -25,7 +27,7 @@ from streams.kafka.records import (
 from streams.kafka.topics import topics
 from tables.durable.chunks import Chunk, Folded
 from tables.live import Live
-from tables.pool import Reason, Waiting, WaitingKind
+from tables.pool import Pool, Reason, Waiting, WaitingKind
 from tables.processor import PartitionProcessor
 from web import views
 
@@ -314,7 +316,7 @@ def test_the_order_between_topics_does_not_matter(world: World, order: str) -> N
     assert not [key for key in world.rows if key.startswith(b"s/")]
 
 
-def test_live_pools_are_audited_at_random_the_busiest_most_often(world: World) -> None:
+def test_half_of_the_audits_are_of_any_pool_and_half_of_the_busiest(world: World) -> None:
     quiet = PoolId("0x" + "cd" * 20)
     world.fold(TOPICS.whitelist, (quiet.encode(), encode_record(Listed(PoolMetadata(quiet, "v2", TOKEN, TOKEN), 1))))
     world.produce(TOPICS.whitelist, LISTED)
@@ -327,7 +329,8 @@ def test_live_pools_are_audited_at_random_the_busiest_most_often(world: World) -
 
     assert {(each.reason, each.not_before) for each in asked} == {("audit", 11)}
     assert 400 < len(asked) < 600
-    assert sum(each.pool.id == POOL for each in asked) > 5 * sum(each.pool.id == quiet for each in asked) > 0
+    assert sum(each.pool.id == POOL for each in asked) > 2 * sum(each.pool.id == quiet for each in asked)
+    assert sum(each.pool.id == quiet for each in asked) > len(asked) / 6
 
 
 def test_a_pool_that_holds_a_snapshot_of_a_block_that_never_comes_asks_again(world: World) -> None:
@@ -344,3 +347,84 @@ def test_a_pool_that_holds_a_snapshot_of_a_block_that_never_comes_asks_again(wor
 
     assert (soon, len(later)) == ([], 1)
     assert isinstance(world.life, Live)
+
+
+def unreadable(world: World) -> list[SnapshotRequest]:
+    return requests(world.produce(TOPICS.snapshots, Unreadable(POOL, block(1), "no contract")))
+
+
+def test_a_pool_that_cannot_be_read_asks_ever_less_often(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    waits = []
+    for _ in range(12):
+        assert unreadable(world) == []
+        answered = world.now
+        while not list(world.processor.due_requests(retry_s=5)):
+            world.now += 1
+        waits.append(world.now - answered)
+
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600, 600, 600, 600]
+
+
+def test_events_do_not_hurry_a_pool_that_cannot_be_read(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    for _ in range(5):
+        unreadable(world)
+
+    asked = requests(world.produce(TOPICS.chain, update(2, 20), head(2, 1)))
+    world.now += 79
+
+    assert (asked, list(world.processor.due_requests(retry_s=5))) == ([], [])
+
+
+def test_an_event_lets_a_pool_without_a_price_ask_at_once(world: World) -> None:
+    key, v3 = POOL.encode(), PoolMetadata(POOL, "v3", TOKEN, TOKEN, 500, 10)
+    none_yet = Snapshot(POOL, block(1), V3State(0, 0, 0, ()))
+    world.fold(TOPICS.whitelist, (key, encode_record(Listed(v3, 1))))
+    world.produce(TOPICS.chain, head(1))
+    for _ in range(5):
+        world.produce(TOPICS.snapshots, none_yet)
+
+    asked = requests(world.produce(TOPICS.chain, Update(POOL, block(2), (Initialize(1 << 96, 0),)), head(2, 1)))
+    world.produce(TOPICS.snapshots, none_yet)
+
+    assert len(asked) == 1
+    assert isinstance(world.life, Live)
+
+
+def test_a_partition_that_goes_takes_its_outdated_pools_and_its_requests_along(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+    world.processor.outdated(0, [POOL.encode()])
+
+    world.processor.revoked(0)
+    world.now = 1000.0
+    nothing = [*world.processor.due_requests(retry_s=5), *world.processor.audits(10)]
+    world.processor.recovered(0, world.rows)
+    world.produce(TOPICS.chain, head(2))
+
+    assert nothing == []
+    assert isinstance(world.life, Live)
+
+
+def test_the_timer_looks_at_pools_that_wait_and_at_no_others(world: World) -> None:
+    world.produce(TOPICS.whitelist, LISTED)
+    world.produce(TOPICS.chain, head(1))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
+    world.produce(TOPICS.chain, *(head(number) for number in range(2, 12)))
+    world.produce(TOPICS.snapshots, Snapshot(POOL, block(11), V2State(10, 10)))
+    partition = world.processor.partitions[0]
+
+    partition.pools = UntouchedPools()
+
+    assert list(world.processor.due_requests(retry_s=5)) == []
+
+
+class UntouchedPools(dict[PoolId, Pool]):
+    def __getitem__(self, pool_id: PoolId) -> Pool:
+        raise AssertionError(f"{pool_id} is looked at")
+
+    items = values = __iter__ = __getitem__  # type: ignore[assignment]
