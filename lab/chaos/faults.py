@@ -18,9 +18,9 @@ POOLS = 13
 
 Kind = Literal[
     "killed", "frozen", "directory lost", "directory corrupted", "left", "joined",
-    "refusing", "cutting", "lagging", "silent", "unavailable", "failing",
+    "refusing", "cutting", "lagging", "silent", "unavailable", "failing", "limiting",
 ]  # fmt: skip
-RPC_KINDS: tuple[Kind, ...] = ("refusing", "cutting", "lagging", "silent", "unavailable", "failing")
+RPC_KINDS: tuple[Kind, ...] = ("refusing", "cutting", "lagging", "silent", "unavailable", "failing", "limiting")
 
 
 class Fault(msgspec.Struct, frozen=True):

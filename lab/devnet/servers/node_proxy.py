@@ -1,20 +1,24 @@
-"""A faulty node: a TCP proxy before a real one that refuses, cuts, lags, goes silent or answers with errors."""
+"""A faulty node: a TCP proxy before a real one that refuses, cuts, lags, goes silent, errs or limits requests."""
 
 import asyncio
 import json
 from contextlib import suppress
+from itertools import cycle
 from typing import Literal
 from urllib.parse import urlsplit
 
 from lab.devnet.servers.background import BackgroundLoop
 
-Mode = Literal["passing", "refusing", "cutting", "lagging", "silent", "unavailable", "failing"]
-"""Unavailable: HTTP 503. Failing: every JSON-RPC request gets an error. The others act on the bytes."""
+Mode = Literal["passing", "refusing", "cutting", "lagging", "silent", "unavailable", "failing", "limiting"]
+"""Unavailable: HTTP 503. Failing: every JSON-RPC request gets an error. Limiting: as a provider that limits the rate
+of requests, one in three passes. The others act on the bytes."""
 
 CUT_EVERY_S = 0.4
 CHUNK_BYTES = 2**16
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-ERROR = {"code": -32000, "message": "the node has lost its way"}
+LIMITED = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+LIMIT_ERROR: dict[str, object] = {"code": -32005, "message": "request rate exceeded"}
+ERROR: dict[str, object] = {"code": -32000, "message": "the node has lost its way"}
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -28,6 +32,7 @@ class NodeProxy:
         self._mode: Mode = "passing"
         self._lag_s = 0.0
         self._passing = asyncio.Event()
+        self._limits = cycle(("status", "error", "pass"))
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
@@ -61,7 +66,7 @@ class NodeProxy:
             self._passing.clear()
         else:
             self._passing.set()
-        if mode in ("refusing", "unavailable", "failing"):
+        if mode in ("refusing", "unavailable", "failing", "limiting"):
             self._cut()
         if mode == "cutting":
             self._cut_again()
@@ -82,15 +87,25 @@ class NodeProxy:
                 await self._answer((reader, writer))
         finally:
             self._open.discard(writer)
-            writer.transport.abort()
+            writer.close()
 
     async def _answer(self, client: Pair) -> None:
         if self._mode in ("unavailable", "failing"):
-            await self._refuse(client)
+            _, body = await _request(client[0])
+            await _reply(client[1], UNAVAILABLE if self._mode == "unavailable" or not body else _error(body, ERROR))
             return
+        request = b""
+        if self._mode == "limiting":
+            head, body = await _request(client[0])
+            limit = next(self._limits)
+            if limit != "pass":
+                await _reply(client[1], LIMITED if limit == "status" or not body else _error(body, LIMIT_ERROR))
+                return
+            request = _closing(head) + body
         node = await asyncio.open_connection(*self._target)
         self._open.add(node[1])
         try:
+            node[1].write(request)
             ways = [
                 asyncio.create_task(self._pass(one[0], other[1])) for one, other in ((client, node), (node, client))
             ]
@@ -110,23 +125,36 @@ class NodeProxy:
             writer.write(chunk)
             await writer.drain()
 
-    async def _refuse(self, client: Pair) -> None:
-        """One answer to one request, then the connection ends; a WebSocket's handshake is refused."""
-        reader, writer = client
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:")), 0)
-        body = await reader.readexactly(length)
-        writer.write(UNAVAILABLE if self._mode == "unavailable" or not body else _error(body))
-        await writer.drain()
+
+async def _request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Head and body of one HTTP request."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.decode("latin-1").lower().split("\r\n")
+    length = next((int(line[15:]) for line in lines if line.startswith("content-length:")), 0)
+    return head, await reader.readexactly(length)
 
 
-def _error(body: bytes) -> bytes:
+async def _reply(writer: asyncio.StreamWriter, answer: bytes) -> None:
+    """The connection ends with it; a WebSocket's handshake is refused."""
+    writer.write(answer)
+    await writer.drain()
+
+
+def _closing(head: bytes) -> bytes:
+    """The same request, after which the node closes the connection, so that the next one is limited too."""
+    if b"upgrade: websocket" in head.lower():
+        return head
+    kept = [line for line in head[:-4].split(b"\r\n") if not line.lower().startswith(b"connection:")]
+    return b"\r\n".join((*kept, b"Connection: close")) + b"\r\n\r\n"
+
+
+def _error(body: bytes, error: dict[str, object]) -> bytes:
     asked = json.loads(body)
     answers = [
-        {"jsonrpc": "2.0", "id": call["id"], "error": ERROR} for call in (asked if isinstance(asked, list) else [asked])
+        {"jsonrpc": "2.0", "id": call["id"], "error": error} for call in (asked if isinstance(asked, list) else [asked])
     ]
-    said = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
+    text = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
     head = (
-        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
     )
-    return head.encode() + said
+    return head.encode() + text
