@@ -57,6 +57,8 @@ class PoolMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     tick_spacing: int | None = None
     factory: str | None = None
     """The factory of a V2 or V3 pool, the PoolManager of a V4 pool, where the list names it."""
+    hooks: str | None = None
+    """Of a V4 pool, where the list names them; 0x00…00: it has none."""
 
 
 class Log(msgspec.Struct, frozen=True):

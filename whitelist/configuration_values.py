@@ -56,7 +56,8 @@ def _checked_url(text: str) -> str:
     except ValueError:
         is_valid = False
     if not text or not is_valid:
-        raise ValueError(f"{text!r} is neither a URL nor a path")
+        public = re.sub("//[^/]*@", "//", text.partition("?")[0])
+        raise ValueError(f"{public!r} is neither a URL nor a path")
     return text
 
 

@@ -74,6 +74,7 @@ class _Pool(msgspec.Struct):
     fee: int | None = None
     tick_spacing: int | None = None
     factory: str | None = None
+    hooks: str | None = None
     token0_decimals: int | None = None
     token1_decimals: int | None = None
 
@@ -166,6 +167,7 @@ def decode_pool(entry: msgspec.Raw) -> PoolMetadata:
         if creation.tick_spacing is None
         else _number("tick_spacing", read.tick_spacing, 1, LARGEST_TICK_SPACING, protocol),
         factory=None if not read.factory else _address(read.factory),
+        hooks=None if not read.hooks or creation.hooks is None else _address(read.hooks),
     )
     return found
 

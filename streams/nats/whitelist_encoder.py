@@ -92,7 +92,7 @@ def _nested(pool: PoolMetadata) -> dict[str, Any]:
     nested = {"address": pool.id, "protocol": pool.protocol, "factory": pool.factory}
     if is_singleton(pool.protocol):
         nested["pool_id"] = pool.id
-    optional = {"fee": pool.fee, "tick_spacing": pool.tick_spacing}
+    optional = {"fee": pool.fee, "tick_spacing": pool.tick_spacing, "hooks": pool.hooks}
     tokens = {"token0": msgspec.to_builtins(pool.token0), "token1": msgspec.to_builtins(pool.token1)}
     return nested | tokens | {name: value for name, value in optional.items() if value is not None}
 

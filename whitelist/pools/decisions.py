@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from protocols.registry import dex_of
 from protocols.types import NATIVE, PoolId, PoolMetadata, Token
 from streams.node.pinned_state import PinnedState
 from streams.snapshots.contract_checks import NoState
@@ -71,4 +72,5 @@ def pool_metadata(pool: DiscoveredPool, tokens: Mapping[str, ListedToken]) -> Po
     token0, token1 = (
         Token(token.address, token.decimals, token.symbol) for token in (tokens[pool.token0], tokens[pool.token1])
     )
-    return PoolMetadata(pool.id, pool.protocol, token0, token1, pool.fee, pool.tick_spacing, pool.factory)
+    hooks = None if dex_of(pool.protocol).creation.hooks is None else pool.hooks
+    return PoolMetadata(pool.id, pool.protocol, token0, token1, pool.fee, pool.tick_spacing, pool.factory, hooks)

@@ -2,11 +2,11 @@
 
 import asyncio
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from whitelist.sources.query import SourceFailed, SourceRequest
+from whitelist.sources.query import SourceFailed, SourceRequest, redacted
 
 MAX_ANSWER_BYTES = 64 * 2**20
 
@@ -19,10 +19,13 @@ async def fetch(url: str, request: SourceRequest, timeout_s: float) -> bytes:
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session:
             return await _download(session, url, request.post)
-    except TimeoutError as error:
-        raise SourceFailed(f"{_public(url)} gave no answer within {timeout_s:g} s") from error
+    except TimeoutError:
+        failure = f"{url} gave no answer within {timeout_s:g} s"
+    except SourceFailed as error:
+        failure = str(error)
     except (aiohttp.ClientError, aiohttp.InvalidURL, OSError, ValueError) as error:
-        raise SourceFailed(f"{_public(url)}: {error or type(error).__name__}") from error
+        failure = f"{url}: {error or type(error).__name__}"
+    raise SourceFailed(redacted(failure, url, request))
 
 
 async def _download(session: aiohttp.ClientSession, url: str, post: bytes | None) -> bytes:
@@ -32,9 +35,9 @@ async def _download(session: aiohttp.ClientSession, url: str, post: bytes | None
         async for chunk in response.content.iter_chunked(1 << 16):
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
-                raise SourceFailed(f"{_public(url)} gave more than {MAX_ANSWER_BYTES} bytes")
+                raise SourceFailed(f"{url} gave more than {MAX_ANSWER_BYTES} bytes")
     if response.status != 200:
-        raise SourceFailed(f"{_public(url)} answered HTTP {response.status}: {bytes(body[:100])!r}")
+        raise SourceFailed(f"{url} answered HTTP {response.status}: {bytes(body[:100])!r}")
     return bytes(body)
 
 
@@ -46,9 +49,3 @@ def _read(url: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SourceFailed(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _public(url: str) -> str:
-    """Without user, password and query, which may hold keys."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

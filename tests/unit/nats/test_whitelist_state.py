@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from protocols.types import PoolId, PoolMetadata, Token
 from streams.nats.whitelist_decoder import Rejected
@@ -373,6 +374,20 @@ def test_what_we_publish_is_what_we_read(max_payload: int) -> None:
 def test_a_pool_larger_than_a_message_fails_loudly() -> None:
     with pytest.raises(TooLarge, match="the server takes messages of 600"):
         encode_full(ENVELOPE, [POOL], max_payload=600)
+
+
+@pytest.mark.parametrize("hooks", ["0x" + "0c" * 20, "0x" + "00" * 20, None])
+def test_the_hooks_of_a_v4_pool_are_published_and_read(hooks: str | None) -> None:
+    """All zeros: it has none; absent: the publisher does not say."""
+    hooked = replace(SINGLETON, hooks=hooks)
+    (sent,) = [each for each in encode_full(ENVELOPE, [hooked], 1 << 20) if each.subject.endswith(".full")]
+
+    assert json.loads(sent.payload)["pools"][0].get("hooks") == hooks
+    assert apply_full(FullList(), sent.subject, sent.payload, CHAIN) == holding(hooked)
+
+
+def test_hooks_of_other_pools_are_ignored() -> None:
+    assert full(holding(PAIR), "full", message([nested(POOL, hooks="0x" + "0c" * 20)])) == holding(POOL)
 
 
 def test_an_empty_list_is_never_published_as_a_replacement() -> None:

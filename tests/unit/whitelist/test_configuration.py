@@ -78,6 +78,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
             f"[sources.lighter]\nurl = 'http://['\n{FACTORY}",
             "sources.lighter.url: 'http://[' is neither a URL nor a path",
         ),
+        (
+            f"[sources.lighter]\nurl = 'http://user:KEY@[?key=KEY'\n{FACTORY}",
+            "sources.lighter.url: 'http://[' is neither a URL nor a path",
+        ),
         (f"[sources.top_transfers]\nurl = 'ws://'\n{FACTORY}", "sources.top_transfers.url: 'ws://' is neither"),
         (f"[sources.token_lists]\nurls = ['a.json', '']\n{FACTORY}", "sources.token_lists.urls[1]: '' is neither"),
         (

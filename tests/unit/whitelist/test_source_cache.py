@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -150,11 +151,31 @@ async def test_a_url_that_cannot_be_fetched_is_a_failed_source(url: str) -> None
         await fetch(url, SourceRequest(), 2)
 
 
-async def test_an_error_contains_no_key_of_the_url(server: SourceServer) -> None:
-    with pytest.raises(SourceFailed) as failed:
-        await fetch(server.url.replace("http://", "http://user:secret@") + "/none?key=secret", SourceRequest(), 2)
+@pytest.mark.parametrize("fault", ["", "down", "slow", "error", "echo", "unresolvable", "malformed"])
+@pytest.mark.parametrize(
+    "url", ["http://user:KEY-1234@{}/none", "http://{}/KEY-1234/list", "http://{}/none?key=KEY-1234&all=true"]
+)
+async def test_an_error_contains_no_key_of_the_url(server: SourceServer, url: str, fault: str) -> None:
+    host = {"unresolvable": "KEY-1234.invalid:1", "malformed": "127.0.0.1:port"}.get(fault)
+    server.fault = fault
+    server.answers = {urlsplit(url.format("x")).path: {"error": "no such key: KEY-1234"}} if fault == "echo" else {}
 
-    assert str(failed.value) == f"{server.url}/none answered HTTP 404: b'not here'"
+    with pytest.raises(SourceFailed) as failed:
+        body = await fetch(url.format(host or server.url.removeprefix("http://")), SourceRequest(), 0.3)
+        token_lists.parse(body)
+
+    assert "KEY-1234" not in str(failed.value).replace("KEY-1234.invalid", "")
+
+
+async def test_an_error_names_server_and_endpoint(server: SourceServer) -> None:
+    server.fault = "error"
+
+    with pytest.raises(SourceFailed) as failed:
+        await fetch(f"{server.url}/info?key=KEY-1234", hyperliquid.REQUEST, 2)
+    with pytest.raises(SourceFailed, match=f"^{re.escape(server.url)}/… answered HTTP 404"):
+        await fetch(f"{server.url}/some/list.json", SourceRequest(), 2)
+
+    assert str(failed.value).startswith(f"{server.url}/info answered HTTP 500: ")
 
 
 async def test_an_endless_answer_is_refused(
