@@ -36,9 +36,21 @@ class Settings(BaseSettings):
     kafka_patience_s: float = 60.0
     """A process that starts waits so long for Kafka to answer, then ends."""
     nats: str = "nats://localhost:4222"
+    """Several servers by comma; the first that accepts the connection is used."""
     nats_credentials: Path | None = None
     """A NATS .creds file."""
+    nats_user: str | None = None
+    """Credentials in an address of ARENA_NATS go before these."""
+    nats_password: SecretStr | None = None
+    """Never sent in clear but to this machine."""
+    nats_tls: bool = False
+    """Connect to NATS over TLS only; implied by the three that follow and by tls:// addresses."""
     nats_tls_ca: Path | None = None
+    """A PEM file: the certificate authorities to trust instead of the system's."""
+    nats_tls_certificate: Path | None = None
+    """A PEM file: the client certificate and its chain."""
+    nats_tls_key: Path | None = None
+    """A PEM file: the client certificate's private key, where it is not in the same file."""
     rpc: str = "http://localhost:8545"
     """http(s)://, ws(s):// or the path of the node's IPC socket."""
     rpc_ws: str | None = None

@@ -13,7 +13,8 @@ from nats.errors import SlowConsumerError
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from settings import Settings
-from streams.nats.connection import connect_nats, server_addresses
+from streams.nats.connection import connect_nats
+from streams.nats.servers import server_addresses
 from streams.nats.whitelist_decoder import subjects
 from streams.retry import Retries
 
@@ -68,7 +69,7 @@ async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, Inbox]]
         if isinstance(error, SlowConsumerError):
             live.put_nowait(ConnectionLost("messages arrive faster than they are read"))
 
-    async with connect_nats(settings, closed_cb=closed, error_cb=failed) as client:
+    async with connect_nats(settings, on_error=failed, on_closed=closed) as client:
         await client.subscribe(subjects(settings.chain), cb=received)
         await client.flush()
         yield client, live

@@ -14,6 +14,7 @@ from protocols.types import ProtocolName
 from settings import Settings
 from streams.kafka.groups import cancel_and_wait
 from streams.nats.connection import connect_nats
+from streams.nats.servers import tls_context
 from streams.retry import Retries
 from streams.scraper.metrics import REFERENCE_BLOCKS
 
@@ -73,7 +74,7 @@ class ReferenceBlockPublisher:
         async def closed() -> None:
             lost.set()
 
-        async with connect_nats(self._settings, name="arena scraper", closed_cb=closed, error_cb=_log_error) as client:
+        async with connect_nats(self._settings, on_closed=closed) as client:
             retries.reset()
             self._client = client
             try:
@@ -85,13 +86,11 @@ class ReferenceBlockPublisher:
 
 @asynccontextmanager
 async def reference_block_publisher(settings: Settings) -> AsyncIterator[ReferenceBlockPublisher]:
+    """Raises InsecureNats."""
+    tls_context(settings)
     publisher = ReferenceBlockPublisher(settings)
     connection = asyncio.create_task(publisher.keep_connected(), name="connection to NATS")
     try:
         yield publisher
     finally:
         await cancel_and_wait(connection)
-
-
-async def _log_error(error: Exception) -> None:
-    log.debug("NATS: %s", error)

@@ -11,8 +11,9 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from settings import Settings
-from streams.nats.connection import connect_nats, server_addresses
+from streams.nats.connection import connect_nats
 from streams.nats.jetstream import NotStored, publish
+from streams.nats.servers import server_addresses
 from streams.nats.subscriber import RESEED_SUBJECT
 from streams.nats.whitelist_encoder import Envelope, OutgoingMessage, TooLarge
 from whitelist.metrics import MESSAGES, RESEEDS
