@@ -1,6 +1,8 @@
 """Which tokens are chosen: by address, never by an equal ticker."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from whitelist.configuration import (
@@ -177,3 +179,57 @@ def test_a_node_of_another_chain_is_refused() -> None:
     assert chain_of(1, configuration).platform == "ethereum"
     with pytest.raises(WrongChain, match=r"the node's chain id is 137, .* for 1 \(chain_id\)"):
         chain_of(137, configuration)
+
+
+ADDRESSES = tuple(f"0x{digit * 40}" for digit in "abcdef")
+symbols = st.sampled_from(["x", "Y", "z"])
+addresses = st.sampled_from(ADDRESSES)
+platforms = st.dictionaries(st.sampled_from(["ethereum", "base", "solana"]), addresses, max_size=3)
+results = st.builds(
+    SourceResults,
+    coins=st.lists(st.builds(Coin, st.uuids().map(str), symbols, platforms), max_size=6),
+    listed=st.lists(st.builds(ListEntry, st.sampled_from([1, 10]), addresses, symbols), max_size=6),
+    hyperliquid=st.lists(st.sampled_from(["X", "Y", "Z"]), unique=True),
+    lighter=st.lists(st.sampled_from(["X", "Y", "Z"]), unique=True),
+    transfers=st.dictionaries(addresses, st.integers(1, 100), max_size=4),
+)
+trusted_tokens = st.lists(st.builds(Trusted, address=addresses, symbol=symbols), max_size=3).map(tuple)
+
+
+@given(results, trusted_tokens, st.sets(addresses))
+def test_blocking_takes_the_blocked_tokens_away_and_changes_nothing_else(
+    found: SourceResults, trusted: tuple[Trusted, ...], blocked: set[str]
+) -> None:
+    before = chosen(found, trusted=trusted).tokens
+    after = chosen(found, trusted=trusted, blocked=tuple(sorted(blocked))).tokens
+
+    assert after == {address: sources for address, sources in before.items() if address not in blocked}
+
+
+@given(results, trusted_tokens)
+def test_an_exchange_chooses_an_address_only_by_the_word_of_who_gives_both(
+    found: SourceResults, trusted: tuple[Trusted, ...]
+) -> None:
+    """Judged by brute force: one address, or nothing, in the first directory that knows the symbol."""
+    expected: dict[str, set[str]] = {}
+    for exchange, names in (("hyperliquid", found.hyperliquid), ("lighter", found.lighter)):
+        for name in names:
+            directories = (
+                [each.address for each in trusted if each.symbol.upper() == name],
+                [each.address for each in found.listed if each.chainId == 1 and symbol_of(found, each) == name],
+                [coin.on("ethereum") for coin in found.coins if str(coin.symbol).upper() == name],
+            )
+            known = next((directory for directory in directories if directory), [])
+            is_single = len(known) == 1 if known is directories[2] else len(set(known)) == 1
+            if is_single and (address := known[0]) is not None:
+                expected.setdefault(address, set()).add(exchange)
+
+    tokens = chosen(found, trusted=trusted).tokens
+
+    by_exchange = {address: set(sources) & {"hyperliquid", "lighter"} for address, sources in tokens.items()}
+    assert {address: names for address, names in by_exchange.items() if names} == expected
+
+
+def symbol_of(found: SourceResults, entry: ListEntry) -> str:
+    """Of several entries of one address on the chain the last one counts."""
+    return [each.symbol for each in found.listed if each.chainId == 1 and each.address == entry.address][-1].upper()
