@@ -39,7 +39,7 @@ from whitelist.tokens.chosen import ListedToken
 
 CHAIN = "test"
 TOKENS = (Token("0x" + "11" * 20, 18, "WETH"), Token("0x" + "22" * 20, 6, "USDC"))
-SAID = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1_700_000_000_000)
+ENVELOPE = Envelope(CHAIN, "2026-01-01T00:00:00+00:00", 1_700_000_000_000)
 
 
 def pools(count: int) -> list[PoolMetadata]:
@@ -51,11 +51,11 @@ def tokens(count: int) -> list[ListedToken]:
 
 
 def published(listed: list[PoolMetadata], chosen: list[ListedToken] | None = None, number: int = 1) -> Published:
-    return Published(SAID.snapshot_id + number, Block(number, f"0x{number:064x}"), listed, chosen or tokens(2))
+    return Published(ENVELOPE.snapshot_id + number, Block(number, f"0x{number:064x}"), listed, chosen or tokens(2))
 
 
 def readers(outgoing: list[OutgoingMessage], chain: str = CHAIN) -> tuple[set[PoolId], set[PoolId]]:
-    """What a keeper of state and an ExEx hold after all of it."""
+    """What a state keeper and an ExEx hold after all messages."""
     full, minimal = FullList(), MinimalList()
     for subject, payload in outgoing:
         if subject.startswith("whitelist.pools."):
@@ -66,37 +66,37 @@ def readers(outgoing: list[OutgoingMessage], chain: str = CHAIN) -> tuple[set[Po
 
 
 def retained(outgoing: list[OutgoingMessage]) -> list[OutgoingMessage]:
-    """What a stream that keeps the last message of each subject gives to who comes late, in the stream's order."""
+    """What a stream that keeps the last message of each subject gives a late subscriber, in the stream order."""
     last = {message.subject: (at, message) for at, message in enumerate(outgoing)}
-    return [message for _, message in sorted(last.values(), key=lambda kept: kept[0])]
+    return [message for _, message in sorted(last.values(), key=lambda stored: stored[0])]
 
 
 @pytest.mark.parametrize("max_payload", [4_000, 1 << 20])
 def test_readers_have_the_list_however_late_they_subscribe(max_payload: int) -> None:
     first, second = published(pools(30)), published([*pools(40)[5:]], tokens(3), 2)
-    early = update_messages(SAID, compare_lists(None, first), first, max_payload)
+    early = update_messages(ENVELOPE, compare_lists(None, first), first, max_payload)
     later = update_messages(
-        SAID._replace(snapshot_id=SAID.snapshot_id + 1), compare_lists(first, second), second, max_payload
+        ENVELOPE._replace(snapshot_id=ENVELOPE.snapshot_id + 1), compare_lists(first, second), second, max_payload
     )
     ids = {pool.id for pool in second.pools}
 
     assert readers(early) == ({pool.id for pool in first.pools},) * 2
     assert readers([*early, *later]) == (ids, ids)
     assert readers(retained([*early, *later])) == (ids, ids)
-    assert readers(full_list_messages(SAID, second, max_payload)) == (ids, ids)
+    assert readers(full_list_messages(ENVELOPE, second, max_payload)) == (ids, ids)
 
 
 def test_the_changes_alone_lead_to_the_list_too() -> None:
-    """For who follows `.add` and `.remove` and never reads a whole list again."""
+    """For a reader that follows `.add` and `.remove` and never reads a full list again."""
     first, second = published(pools(30)), published([*pools(40)[5:]], tokens(3), 2)
     only = ("add", "remove")
     difference = [
         message
-        for message in update_messages(SAID, compare_lists(first, second), second, 1 << 20)
+        for message in update_messages(ENVELOPE, compare_lists(first, second), second, 1 << 20)
         if message.subject.rpartition(".")[2] in only
     ]
 
-    held, _ = readers([*full_list_messages(SAID, first, 1 << 20), *difference])
+    held, _ = readers([*full_list_messages(ENVELOPE, first, 1 << 20), *difference])
 
     assert held == {pool.id for pool in second.pools}
 
@@ -136,18 +136,18 @@ def test_a_removed_token_counts_only_by_its_pools() -> None:
 def test_tokens_are_published_in_full_and_as_a_change() -> None:
     before, after = published(pools(1), tokens(3)), published(pools(1), tokens(4)[1:])
 
-    said = {
+    sent = {
         message.subject: json.loads(message.payload)
-        for message in update_messages(SAID, compare_lists(before, after), after, 1 << 20)
+        for message in update_messages(ENVELOPE, compare_lists(before, after), after, 1 << 20)
         if message.subject.startswith("whitelist.tokens.")
     }
 
-    assert said.keys() == {f"whitelist.tokens.{CHAIN}.{kind}" for kind in ("full", "add", "remove")}
-    full, added = said[f"whitelist.tokens.{CHAIN}.full"], said[f"whitelist.tokens.{CHAIN}.add"]
+    assert sent.keys() == {f"whitelist.tokens.{CHAIN}.{kind}" for kind in ("full", "add", "remove")}
+    full, added = sent[f"whitelist.tokens.{CHAIN}.full"], sent[f"whitelist.tokens.{CHAIN}.add"]
     assert (full["type"], full["token_count"]) == ("full", 3)
     assert added["tokens"] == [{"address": f"0x{4:040x}", "symbol": "T4", "decimals": 18, "sources": ["trusted"]}]
-    assert said[f"whitelist.tokens.{CHAIN}.remove"]["token_addresses"] == [f"0x{1:040x}"]
-    assert all(each["snapshot_id"] == SAID.snapshot_id and each["chain"] == CHAIN for each in said.values())
+    assert sent[f"whitelist.tokens.{CHAIN}.remove"]["token_addresses"] == [f"0x{1:040x}"]
+    assert all(each["snapshot_id"] == ENVELOPE.snapshot_id and each["chain"] == CHAIN for each in sent.values())
 
 
 def seeds_reader(subject: str, payload: bytes, held: dict[str, Any]) -> None:
@@ -172,9 +172,9 @@ def seeds_reader(subject: str, payload: bytes, held: dict[str, Any]) -> None:
 def test_a_reader_written_from_the_seeds_text_understands_it() -> None:
     listed = published(pools(50))
     held: dict[str, Any] = {}
-    said = SAID._replace(chain="ethereum")
+    envelope = ENVELOPE._replace(chain="ethereum")
 
-    for subject, payload in full_list_messages(said, listed, 1 << 20):
+    for subject, payload in full_list_messages(envelope, listed, 1 << 20):
         if subject in ("whitelist.pools.ethereum.minimal", "whitelist.pools.ethereum.full"):
             seeds_reader(subject, payload, held)
 
@@ -215,7 +215,7 @@ async def test_5000_pools_reach_early_and_late_subscribers(nats: str, chain_name
     await asyncio.sleep(0.5)
     async with client(nats) as connection:
         outgoing = update_messages(
-            SAID._replace(chain=chain_name), compare_lists(None, listed), listed, connection.max_payload
+            ENVELOPE._replace(chain=chain_name), compare_lists(None, listed), listed, connection.max_payload
         )
         await publish(connection, chain_name, outgoing)
     await there
@@ -314,8 +314,8 @@ async def test_the_service_publishes_and_answers_reseed_requests(
         await listened(settings, lambda full, minimal: full == ids == minimal)
 
         async with client(server.address) as connection:
-            said = await connection.subscribe(f"whitelist.pools.{chain_name}.full")
-            message = json.loads(await answered(connection, said))
+            subscription = await connection.subscribe(f"whitelist.pools.{chain_name}.full")
+            message = json.loads(await answered(connection, subscription))
         assert {pool["address"] for pool in message["pools"] if "pool_id" not in pool} | {
             pool["pool_id"] for pool in message["pools"] if "pool_id" in pool
         } == ids
@@ -326,13 +326,13 @@ async def test_the_service_publishes_and_answers_reseed_requests(
             await running
 
 
-async def answered(connection: Client, said: Subscription) -> bytes:
-    """Asks until somebody hears it: who has just come back to NATS may not listen yet."""
+async def answered(connection: Client, subscription: Subscription) -> bytes:
+    """Asks until it is answered: after a reconnect the service may not have subscribed yet."""
     async with asyncio.timeout(60):
         while True:
             await connection.publish("whitelist.reseed", b"")
             with suppress(NatsTimeout):
-                return bytes((await said.next_msg(timeout=1)).data)
+                return bytes((await subscription.next_msg(timeout=1)).data)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -112,11 +112,11 @@ def agrees(decision: dict[str, Any], expected: tuple[str, float]) -> bool | str:
     kind, liquidity = expected
     if abs(liquidity - THRESHOLD_USD) < THRESHOLD_USD / 100:
         return True
-    said = {
+    stated = {
         "listed": decision.get("liquidity_usd") == pytest.approx(liquidity, rel=0.01),
         "empty": decision["reason"] == "it has no liquidity at its price",
         "shallow": decision["reason"].endswith("1,000 USD are needed"),
         "deviates": decision["reason"].endswith("times off that of deeper pools"),
     }
-    right = said[kind] and (kind == "listed") == ("liquidity_usd" in decision)
+    right = stated[kind] and (kind == "listed") == ("liquidity_usd" in decision)
     return right or f"{decision['reason']}; expected: {kind}, {liquidity:.0f} USD"
