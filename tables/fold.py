@@ -3,6 +3,7 @@
 import msgspec
 
 from protocols import folding
+from protocols.dex import PoolState
 from protocols.types import Block, PoolId
 from streams.kafka.records import ChainRecord, Listed, Snapshot, SnapshotRecord, Update
 from tables import chain as chains
@@ -131,7 +132,8 @@ def fold_missing_chain(changes: Changes, detail: str, offset: int) -> None:
     _invalidate_all(changes, head, Reason(WaitingKind.GAP, detail), offset)
 
 
-def fold_snapshot(changes: Changes, record: SnapshotRecord, offset: int) -> None:
+def fold_snapshot(changes: Changes, record: SnapshotRecord, offset: int, state: PoolState | None = None) -> None:
+    """`state` is the snapshot's, where it was checked already as one of the listed pool."""
     partition = changes.partition
     pool = partition.pools.get(record.pool)
     if partition.has_read(record.pool, "snapshots", offset):
@@ -142,9 +144,9 @@ def fold_snapshot(changes: Changes, record: SnapshotRecord, offset: int) -> None
             changes.put_unlisted(record.pool, unlisted.with_snapshot(early, record))
         return
     if partition.is_ahead(record.pool):
-        after = snapshots.hold(pool, record) if isinstance(record, Snapshot) else pool
+        after = snapshots.hold(pool, record, state) if isinstance(record, Snapshot) else pool
     elif isinstance(record, Snapshot):
-        after = snapshots.take(pool, record, partition.chain)
+        after = snapshots.take(pool, record, partition.chain, state)
     else:
         after = snapshots.unreadable(pool, record)
     changes.put(record.pool, after)

@@ -15,7 +15,7 @@ from tables.chain import CanonicalChain
 from tables.fold import invalidate
 from tables.live import AppliedBlock, Base, Live
 from tables.partition import Changes, Partition
-from tables.pool import Pool, Reason, Waiting, WaitingKind
+from tables.pool import HeldSnapshot, Pool, Reason, Waiting, WaitingKind
 from tables.rows import Get, LiveRow, PoolRow, Positions, Scan, TicksRow, WaitingRow
 from tables.unlisted import UnlistedPool
 
@@ -112,7 +112,7 @@ def stored_pool(row: PoolRow, get: Get, scan: Scan) -> StoredPool:
     pool_id = row.listed.pool.id
     held = get(rows.held_key(pool_id))
     found = _ticks_rows(pool_id, scan)
-    snapshot = _decode(rows.decode_snapshot, held) if held else None
+    snapshot = HeldSnapshot(_decode(rows.decode_snapshot, held)) if held else None
     if isinstance(row.life, WaitingRow):
         waiting = Waiting(row.life.reason, row.life.since, row.life.pending, row.life.ask_from)
         pool = Pool(row.listed, waiting, snapshot, row.story)

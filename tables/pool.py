@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from protocols import folding
+from protocols.dex import PoolState
 from protocols.registry import Event
 from protocols.ticks import InvariantViolation
 from protocols.types import Block
@@ -79,11 +80,22 @@ class Story(msgspec.Struct, frozen=True, omit_defaults=True):
     last_event_block: int | None = None
 
 
+class HeldSnapshot(msgspec.Struct, frozen=True):
+    """A snapshot ahead of the partition's head."""
+
+    snapshot: Snapshot
+    state: PoolState | None = None
+    """The snapshot's state, where it was checked already."""
+
+    @property
+    def block(self) -> Block:
+        return self.snapshot.block
+
+
 class Pool(msgspec.Struct, frozen=True):
     listed: Listed
     life: Waiting | Live
-    held: Snapshot | None = None
-    """A snapshot ahead of the partition's head."""
+    held: HeldSnapshot | None = None
     story: Story = Story()
 
 

@@ -1,8 +1,10 @@
 """The processor of the worker's table: chunks of the three topics in; rows, snapshot requests and dead letters out."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 from aiokafka import ConsumerRecord
 
@@ -12,17 +14,25 @@ from streams.kafka.records import QUOTED_KEY_BYTES, SnapshotRequest, Undecodable
 from streams.kafka.topics import Topics
 from tables.durable.chunks import Chunk, Folded, Rows
 from tables.fold import fold_missing_chain, invalidate
-from tables.healing import load
+from tables.healing import Loaded, load
+from tables.live import Live
 from tables.metrics import RECORDS, WAITED, count_pool
 from tables.partition import Changes, Partition, PoolChange, Rejected, Source
-from tables.pool import Reason, Waiting, WaitingKind
-from tables.record_fold import fold_record
+from tables.pool import Pool, Reason, Waiting, WaitingKind
+from tables.record_fold import fold_large_snapshot, fold_record
 from tables.requests import SnapshotRequests
 
 log = logging.getLogger(__name__)
 
 Send = tuple[str, bytes, bytes]
 """Topic, key, value."""
+TURN_S = 0.005
+"""So long the records of a chunk are folded before other tasks run."""
+LARGE_BYTES = 64 * 2**10
+"""Of a snapshot: some 800 ticks."""
+LARGE_POOLS = 50
+LARGE_WORDS = 8
+"""Of changed pools, and of their bitmap words: their rows are encoded in a thread."""
 
 
 class PartitionProcessor:
@@ -39,11 +49,18 @@ class PartitionProcessor:
         self._memory_blocks = memory_blocks
         self._clock = clock
         self._requests = SnapshotRequests(clock)
+        self._loading = asyncio.Lock()
         self._outdated: dict[int, set[PoolId]] = {}
         self._waiting_since_s: dict[PoolId, float] = {}
 
-    def recovered(self, partition: int, rows: Rows) -> None:
-        changes, invalidated, forgotten = load(self._memory_blocks, rows.get, rows.scan)
+    async def recovered(self, partition: int, rows: Rows) -> None:
+        """One partition is loaded at a time, in a thread, so that the loop turns on."""
+        async with self._loading:
+            loaded = await asyncio.to_thread(load, self._memory_blocks, rows.get, rows.scan)
+            self._add(partition, loaded)
+
+    def _add(self, partition: int, loaded_rows: Loaded) -> None:
+        changes, invalidated, forgotten = loaded_rows
         loaded = changes.partition
         if forgotten:
             log.warning(
@@ -72,23 +89,30 @@ class PartitionProcessor:
         self._outdated.setdefault(partition, set()).update(written & loaded.pools.keys())
         log.warning("another worker wrote %d rows of partition %d", len(keys), partition)
 
-    def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
-        changes, source = self._changes[partition], self._sources[chunk.topic]
+    async def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
+        """Between two records the pools are as of the first: other tasks may read them while this one pauses."""
+        changes, source, turn = self._changes[partition], self._sources[chunk.topic], Turn()
         for pool in self._outdated.pop(partition, ()):
             invalidate(changes, pool, Reason(WaitingKind.OUTDATED, "another worker wrote to its rows"))
         sends: list[Send] = []
         for record in chunk.records:
-            if error := fold_record(changes, source, record):
+            large = source == "snapshots" and len(record.value or b"") > LARGE_BYTES
+            error = await fold_large_snapshot(changes, record) if large else fold_record(changes, source, record)
+            if error:
                 sends.append(self._undecodable(record, error))
+            await turn.pause()
         RECORDS.labels(source).inc(len(chunk.records))
         sends += [self._rejected(chunk, each) for each in changes.rejected]
-        for change in changes.pools():
+        for change in list(changes.pools()):
             _log_change(change, changes.partition.head)
             count_pool(change.before, change.after)
             self._time_waiting(change)
             if request := self._requests.change(change, changes.partition):
                 sends.append(self._send_request(request))
-        return self._commit(partition, source, chunk.records[-1].offset, sends)
+            await turn.pause()
+        self._changes[partition] = Changes(changes.partition)
+        commit = partial(changes.commit, source, chunk.records[-1].offset)
+        return Folded(await asyncio.to_thread(commit) if _is_large(changes) else commit(), sends)
 
     def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
         """Records that were not read yet are gone from the topic."""
@@ -97,12 +121,9 @@ class PartitionProcessor:
         if source == "chain":
             detail = f"records {first} to {last} of {topic} are gone before they were read"
             fold_missing_chain(self._changes[partition], detail, last)
-        return self._commit(partition, source, last, [])
-
-    def _commit(self, partition: int, source: Source, offset: int, sends: list[Send]) -> Folded:
         changes = self._changes[partition]
         self._changes[partition] = Changes(changes.partition)
-        return Folded(changes.commit(source, offset), sends)
+        return Folded(changes.commit(source, last), [])
 
     def due_requests(self, retry_s: float) -> Iterator[Send]:
         """Snapshots that are still needed and were last asked for longer ago than that; also audits that are due."""
@@ -132,6 +153,36 @@ class PartitionProcessor:
         log.error("%s partition %d record %d goes to dead letters: %s", *origin, error)
         letter = dead_letter(origin, str(error), record.key, record.value)
         return self._topics.dead_letters, (record.key or b"")[:QUOTED_KEY_BYTES], records.encode_record(letter)
+
+
+class Turn:
+    """Lets other tasks run as often as a turn of the loop has taken long enough."""
+
+    def __init__(self) -> None:
+        self._began_s = time.perf_counter()
+
+    async def pause(self) -> None:
+        if time.perf_counter() - self._began_s > TURN_S:
+            await asyncio.sleep(0)
+            self._began_s = time.perf_counter()
+
+
+def _is_large(changes: Changes) -> bool:
+    """Whether its rows take longer to encode than a turn of the loop may."""
+    words = 0
+    for count, (_, before, after) in enumerate(changes.pools()):
+        words += _count_words(before, after)
+        if count > LARGE_POOLS or words > LARGE_WORDS:
+            return True
+    return False
+
+
+def _count_words(before: Pool | None, after: Pool | None) -> int:
+    """Bitmap words whose row is written anew because the pool stands on another snapshot than before."""
+    if after is None or not isinstance(after.life, Live):
+        return 0
+    same = before and isinstance(before.life, Live) and before.story.snapshots == after.story.snapshots
+    return 0 if same else len(after.life.base.ticks.parts)
 
 
 def _log_change(change: PoolChange, head: int | None) -> None:

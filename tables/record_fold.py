@@ -1,13 +1,19 @@
 """Decodes one record of a source topic and folds it into a partition; handles what cannot be decoded."""
 
+import asyncio
+
 from aiokafka import ConsumerRecord
 
+from protocols import folding
+from protocols.dex import PoolState
+from protocols.ticks import InvariantViolation
 from protocols.types import PoolId, pool_id
 from streams.kafka import records
-from streams.kafka.records import Undecodable, to_text
+from streams.kafka.records import SnapshotRecord, Undecodable, to_text
 from tables.chain import UndecodableUpdate
 from tables.fold import fold_chain, fold_listing, fold_snapshot
 from tables.partition import Changes, Source
+from tables.pool import Pool
 
 
 class Misdirected(Undecodable):
@@ -30,6 +36,30 @@ def fold_record(changes: Changes, source: Source, record: ConsumerRecord) -> Und
             fold_chain(changes, UndecodableUpdate(pool), record.offset)
         return error
     return None
+
+
+async def fold_large_snapshot(changes: Changes, record: ConsumerRecord) -> Undecodable | None:
+    """As `fold_record`; a snapshot of many ticks is decoded and checked in a thread, so that the loop turns on."""
+    pool_id_ = pool_id(to_text(record.key))
+    pool = changes.partition.pools.get(pool_id_) if pool_id_ else None
+    try:
+        snapshot = await asyncio.to_thread(records.decode_snapshot, record.value)
+        _checked_key(record.key, snapshot.pool)
+        state = await asyncio.to_thread(_checked_state, pool, snapshot) if pool else None
+    except Undecodable as error:
+        return error
+    fold_snapshot(changes, snapshot, record.offset, state)
+    return None
+
+
+def _checked_state(pool: Pool, snapshot: SnapshotRecord) -> PoolState | None:
+    """None where the snapshot is no state of the pool: it is checked again, and rejected, where it is folded."""
+    if not isinstance(snapshot, records.Snapshot):
+        return None
+    try:
+        return folding.from_snapshot(pool.listed.pool, snapshot.state)
+    except InvariantViolation:
+        return None
 
 
 def _fold(changes: Changes, source: Source, record: ConsumerRecord) -> None:

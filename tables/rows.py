@@ -114,7 +114,7 @@ def pool_changes(pool_id: PoolId, before: Pool | None, after: Pool | None, posit
     written, deleted = _tick_changes(pool_id, before, after)
     old_held, new_held = before.held if before else None, after.held if after else None
     if new_held and new_held is not old_held:
-        written[held_key(pool_id)] = _encode(new_held)
+        written[held_key(pool_id)] = _encode(new_held.snapshot)
     elif old_held and not new_held:
         deleted[held_key(pool_id)] = None
     written[pool_id.encode()] = _encode(_pool_row(after, positions)) if after else None

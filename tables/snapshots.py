@@ -5,12 +5,23 @@ from collections.abc import Iterable
 import msgspec
 
 from protocols import folding
-from protocols.dex import Fees
+from protocols.dex import Fees, PoolState
 from protocols.ticks import InvariantViolation
 from streams.kafka.records import Snapshot, Unreadable
 from tables.chain import CanonicalChain
 from tables.live import Base, Live, advance_base, append_block, state_at
-from tables.pool import PendingBlock, Pool, Reason, Story, Waiting, WaitingKind, invalidate, with_life, with_story
+from tables.pool import (
+    HeldSnapshot,
+    PendingBlock,
+    Pool,
+    Reason,
+    Story,
+    Waiting,
+    WaitingKind,
+    invalidate,
+    with_life,
+    with_story,
+)
 
 AUDIT_AFTER_BLOCKS = 8
 """A pool that became live is audited once so many blocks later (rule 11)."""
@@ -21,36 +32,39 @@ LONGEST_DELAY_BLOCKS = 8192
 """Of a pool that does not follow its logs, until it asks again; each further divergence makes it four times longer."""
 
 
-def take(pool: Pool, snapshot: Snapshot, chain: CanonicalChain) -> Pool:
-    """Adopts it, audits with it, holds it until the head is there, or rejects it."""
+def take(pool: Pool, snapshot: Snapshot, chain: CanonicalChain, state: PoolState | None = None) -> Pool:
+    """Adopts it, audits with it, holds it until the head is there, or rejects it.
+
+    `state` is the snapshot's, where it was checked already: of many ticks that takes a while.
+    """
     head = chain.head
     if head is None or snapshot.block.number > head.number:
-        return hold(pool, snapshot)
+        return hold(pool, snapshot, state)
     if not chain.has(snapshot.block):
         canonical = chain.hash_at(snapshot.block.number) or "not in memory"
         return _reject(pool, f"block {snapshot.block.number} is {canonical}, the snapshot's is {snapshot.block.hash}")
     if isinstance(pool.life, Live):
-        return _audit(pool, pool.life, snapshot, head.number, chain.memory)
+        return _audit(pool, pool.life, HeldSnapshot(snapshot, state), head.number, chain.memory)
     if snapshot.block.number < pool.life.ask_from:
         return _reject(pool, f"of block {snapshot.block.number}, the pool waits until block {pool.life.ask_from}")
     if snapshot.block.number < pool.life.since - 1:
         return _reject(pool, f"of block {snapshot.block.number}, events are kept since block {pool.life.since} only")
     pending = tuple(each for each in pool.life.pending if each.block.number > snapshot.block.number)
-    return _adopt(pool, snapshot, pending, head.number, chain.memory)
+    return _adopt(pool, HeldSnapshot(snapshot, state), pending, head.number, chain.memory)
 
 
-def hold(pool: Pool, snapshot: Snapshot) -> Pool:
+def hold(pool: Pool, snapshot: Snapshot, state: PoolState | None = None) -> Pool:
     """Until the partition's head is there; of several the one whose block comes first."""
     if pool.held and pool.held.block.number <= snapshot.block.number:
         return pool
-    return msgspec.structs.replace(pool, held=snapshot)
+    return msgspec.structs.replace(pool, held=HeldSnapshot(snapshot, state))
 
 
 def release(pool: Pool, chain: CanonicalChain) -> Pool:
     """Takes the held snapshot if the head is there; else the same object."""
     if not pool.held or not chain.head or pool.held.block.number > chain.head.number:
         return pool
-    return take(msgspec.structs.replace(pool, held=None), pool.held, chain)
+    return take(msgspec.structs.replace(pool, held=None), pool.held.snapshot, chain, pool.held.state)
 
 
 def unreadable(pool: Pool, record: Unreadable) -> Pool:
@@ -60,9 +74,10 @@ def unreadable(pool: Pool, record: Unreadable) -> Pool:
     return with_life(pool, msgspec.structs.replace(pool.life, reason=Reason(WaitingKind.UNREADABLE, record.reason)))
 
 
-def _adopt(pool: Pool, snapshot: Snapshot, later: Iterable[PendingBlock], head: int, memory: int) -> Pool:
+def _adopt(pool: Pool, held: HeldSnapshot, later: Iterable[PendingBlock], head: int, memory: int) -> Pool:
+    snapshot = held.snapshot
     try:
-        state = folding.from_snapshot(pool.listed.pool, snapshot.state)
+        state = held.state or folding.from_snapshot(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
         return _inconsistent(pool, f"of block {snapshot.block.number}: {violation}")
     live = Live(
@@ -95,25 +110,26 @@ def _uninitialized(pool: Pool, head: int) -> Waiting:
     return Waiting(reason, head + 1)
 
 
-def _audit(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int) -> Pool:
+def _audit(pool: Pool, live: Live, held: HeldSnapshot, head: int, memory: int) -> Pool:
     """Equal: the pool is verified at the block. Different: the snapshot becomes the base, the later blocks stay.
 
     A pool that differs again and again is live between audits with a state that is wrong: it waits instead.
     """
+    snapshot = held.snapshot
     ours = state_at(live, snapshot.block.number)
     if ours is None:
         pool = _reject(pool, f"of block {snapshot.block.number}, before the base at block {live.base.block.number}")
         return with_life(pool, _audit_later(live, head + memory))
     try:
-        chain = folding.from_snapshot(pool.listed.pool, snapshot.state)
+        theirs = held.state or folding.from_snapshot(pool.listed.pool, snapshot.state)
     except InvariantViolation as violation:
         return _inconsistent(pool, f"of block {snapshot.block.number}: {violation}")
     story = msgspec.structs.replace(pool.story, audits=pool.story.audits + 1)
-    if ours == chain:
+    if ours == theirs:
         if live.had_event(snapshot.block.number):
             story = msgspec.structs.replace(story, divergences_in_row=0)
         return Pool(pool.listed, _verify(live, snapshot, _fees(pool, snapshot)), pool.held, story)
-    difference = "; ".join(folding.differences(ours, chain)[:8])
+    difference = "; ".join(folding.differences(ours, theirs)[:8])
     story = msgspec.structs.replace(
         story,
         divergences=story.divergences + 1,
@@ -123,7 +139,7 @@ def _audit(pool: Pool, live: Live, snapshot: Snapshot, head: int, memory: int) -
     if story.divergences_in_row >= DIVERGENCES_IN_ROW:
         return Pool(pool.listed, _wait_long(pool, head, story), None, story)
     later = [PendingBlock(each.block, each.events) for each in live.recent if each.block.number > snapshot.block.number]
-    return _adopt(Pool(pool.listed, live, pool.held, story), snapshot, later, head, memory)
+    return _adopt(Pool(pool.listed, live, pool.held, story), HeldSnapshot(snapshot, theirs), later, head, memory)
 
 
 def _wait_long(pool: Pool, head: int, story: Story) -> Waiting:

@@ -57,17 +57,16 @@ class Worker:
         self.letters = 0
         self.caught_up = 0
         """Records of the bridge that was started again."""
-        self.start()
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self.processor = PartitionProcessor(TOPICS, MEMORY_BLOCKS, clock=lambda: 0.0)
-        self.processor.recovered(0, self._rows)
+        await self.processor.recovered(0, self._rows)
 
     @property
     def partition(self) -> Partition:
         return self.processor.partitions[0]
 
-    def fold(self, source: Source, raw: Iterable[Raw]) -> None:
+    async def fold(self, source: Source, raw: Iterable[Raw]) -> None:
         first = self.offsets[source]
         topic = getattr(TOPICS, source)
         chunk: list[Any] = [
@@ -76,7 +75,7 @@ class Worker:
         ]
         if chunk:
             self.offsets[source] = first + len(chunk)
-            folded = self.processor.fold(0, self._rows, Chunk(topic, 0, chunk))
+            folded = await self.processor.fold(0, self._rows, Chunk(topic, 0, chunk))
             self._rows.write(dict(folded.rows))
             self.letters += sum(name == TOPICS.dead_letters for name, _, _ in folded.sends)
 
@@ -132,13 +131,14 @@ class Records:
         harms = {_damage(random, damaged, counts) for _ in range(hurt)}
         lies = _lies(harms, damaged["chain"])
         worker, left = Worker(world), {source: list(of) for source, of in damaged.items()}
+        await worker.start()
         while some := [source for source in SOURCES if left[source]]:
             source = random.choice(some)
             length = random.choice((1, 3, 10, 100))
-            worker.fold(source, left[source][:length])
+            await worker.fold(source, left[source][:length])
             del left[source][:length]
             if random.random() < 0.1:
-                worker.start()
+                await worker.start()
             if not lies:
                 worker.check()
         memory = replay_records(_decoded(each) for each in damaged["chain"])
@@ -154,16 +154,18 @@ class Records:
         topic = Topic()
         following, publisher = follower(world, WorldNode(world), topic, memory.term + 1)
         await resume(publisher, [memory])
-        worker.fold("whitelist", (Raw(pool.encode(), encode_record(listed)) for pool, listed in _listed(world).items()))
+        await worker.fold(
+            "whitelist", (Raw(pool.encode(), encode_record(listed)) for pool, listed in _listed(world).items())
+        )
         for _ in range(ROUNDS):
             while True:
                 world.extend()
                 if world.tip.block.number >= worker.longest_wait:
                     break
             await following.catch_up(world.tip.block.number)
-            worker.fold("chain", (Raw(entry.key, entry.value) for entry in topic.records[worker.caught_up :]))
+            await worker.fold("chain", (Raw(entry.key, entry.value) for entry in topic.records[worker.caught_up :]))
             worker.caught_up = len(topic.records)
-            worker.fold("snapshots", [_snapshot(world, pool, world.tip.block) for pool in world.tip.pools])
+            await worker.fold("snapshots", [_snapshot(world, pool, world.tip.block) for pool in world.tip.pools])
 
 
 def _damage(random: Random, raw: dict[Source, list[Raw]], counts: Counter[str]) -> Harm:

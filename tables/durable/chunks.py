@@ -57,17 +57,20 @@ class Folded(NamedTuple):
 
 
 class Processor(Protocol):
-    """What an application makes of chunks. All methods are synchronous and called on the event loop; an exception ends
-    the worker. Rows can be ahead of a partition's position after a crash between two writes, so each should say up to
-    which offset it is folded."""
+    """What an application makes of chunks.
 
-    def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded: ...
+    All methods are called on the event loop, for one partition one at a time; an exception ends the worker. Those that
+    may take long are asynchronous, so that they can pause or use a thread. Rows can be ahead of a partition's position
+    after a crash between two writes, so each should say up to which offset it is folded.
+    """
+
+    async def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded: ...
 
     def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
         """Records first to last were deleted from the topic before they were read: its retention is too short."""
         ...
 
-    def recovered(self, partition: int, rows: Rows) -> None:
+    async def recovered(self, partition: int, rows: Rows) -> None:
         """The partition is assigned to this worker and its rows are complete; its chunks follow."""
         ...
 

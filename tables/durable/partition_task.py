@@ -107,8 +107,11 @@ class PartitionTask:
             await self._rewrite(to_rewrite)
             if not self.open:
                 return
-            self._processor.recovered(self.partition, self.database)
+            await self._processor.recovered(self.partition, self.database)
             self._recovered = True
+            if not self.open:
+                self._end()
+                return
             for topic, first, end in missing:
                 await self._skip(topic, first, end)
 
@@ -161,7 +164,7 @@ class PartitionTask:
         if fetched.end <= self.offsets[topic] or not await self._continues(fetched):
             return
         chunk = fetched.after(self.offsets[topic])
-        folded = self._processor.fold(self.partition, self.database, chunk)
+        folded = await self._processor.fold(self.partition, self.database, chunk)
         await self._write(folded, {**self.offsets, topic: fetched.end})
 
     async def _continues(self, fetched: Fetched) -> bool:

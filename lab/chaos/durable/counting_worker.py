@@ -50,7 +50,7 @@ class Counts:
     def __init__(self) -> None:
         self.cache: dict[int, dict[bytes, Row]] = {}
 
-    def recovered(self, partition: int, rows: Rows) -> None:
+    async def recovered(self, partition: int, rows: Rows) -> None:
         assert partition not in self.cache
         self.cache[partition] = {}
         log.warning("partition %d is recovered with %d rows", partition, sum(1 for _ in rows.scan(b"")))
@@ -67,7 +67,7 @@ class Counts:
         log.warning("missing %s %d %d-%d", topic, partition, first, last)
         return Folded({}, [])
 
-    def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
+    async def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
         cache = self.cache[partition]
         written: dict[bytes, bytes | None] = {}
         sends: list[tuple[str, bytes, bytes]] = []

@@ -28,7 +28,7 @@ class Sums:
         self.side_topic = side_topic
         self.calls: list[tuple[object, ...]] = []
 
-    def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
+    async def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
         written: dict[bytes, bytes | None] = {}
         sends = []
         for each in chunk.records:
@@ -46,7 +46,7 @@ class Sums:
         self.calls.append(("missing", topic, first, last))
         return Folded({b"missing": b"%d@%d" % (first, last)}, [])
 
-    def recovered(self, partition: int, rows: Rows) -> None:
+    async def recovered(self, partition: int, rows: Rows) -> None:
         self.calls.append(("recovered", dict(rows.scan(b""))))
 
     def outdated(self, partition: int, keys: Collection[bytes]) -> None:

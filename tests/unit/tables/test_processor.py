@@ -1,5 +1,6 @@
 """The processor of the worker's table: bytes of three topics in; rows, snapshot requests and dead letters out."""
 
+import asyncio
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -60,7 +61,7 @@ class World:
 
     def start(self) -> None:
         self.processor = PartitionProcessor(TOPICS, 64, clock=lambda: self.now)
-        self.processor.recovered(0, self.rows)
+        asyncio.run(self.processor.recovered(0, self.rows))
 
     def fold(self, topic: str, *values: tuple[bytes | None, bytes | None]) -> list[tuple[str, bytes, bytes]]:
         records = []
@@ -69,7 +70,7 @@ class World:
                 SimpleNamespace(topic=topic, partition=0, offset=self.offsets[topic], key=key, value=value, timestamp=0)
             )
             self.offsets[topic] += 1
-        folded = self.processor.fold(0, self.rows, Chunk(topic, 0, records))
+        folded = asyncio.run(self.processor.fold(0, self.rows, Chunk(topic, 0, records)))
         self.rows.write(folded)
         return list(folded.sends)
 
@@ -403,7 +404,7 @@ def test_a_partition_that_goes_takes_its_outdated_pools_and_its_requests_along(w
     world.processor.revoked(0)
     world.now = 1000.0
     nothing = [*world.processor.due_requests(retry_s=5), *world.processor.audits(10)]
-    world.processor.recovered(0, world.rows)
+    asyncio.run(world.processor.recovered(0, world.rows))
     world.produce(TOPICS.chain, head(2))
 
     assert nothing == []
