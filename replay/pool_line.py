@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from protocols.types import Block, PoolMetadata
+from tables.fees import fees_at
 from tables.live import Live
 from tables.partition import Partition
 from tables.pool import Pool, WaitingKind
@@ -38,7 +39,7 @@ def pool_line(partition: Partition, pool: Pool, block: Block) -> PoolLine:
     if not isinstance(life, Live):
         reason = {"kind": str(life.reason.kind), "detail": life.reason.detail or _history(partition, pool, block)}
         return PoolLine(metadata.id, metadata.protocol, "waiting", reason, block, None, None, None, metadata)
-    state = state_view(life.price, life.fees)
+    state = state_view(metadata, life.price, fees_at(life.fees, block.number))
     ticks = ticks_view(life.ticks)
     digest = state_digest(metadata.id, metadata.protocol, state, ticks)
     return PoolLine(metadata.id, metadata.protocol, "live", None, block, state, ticks, digest, metadata)

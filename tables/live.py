@@ -5,10 +5,11 @@ from collections.abc import Iterable
 import msgspec
 
 from protocols import folding
-from protocols.dex import Fees, PoolState
+from protocols.dex import PoolState
 from protocols.registry import Event, PriceState
 from protocols.ticks import Ticks
 from protocols.types import Block
+from tables.fees import History, without_before
 
 
 class AppliedBlock(msgspec.Struct, frozen=True):
@@ -36,7 +37,7 @@ class Live(msgspec.Struct, frozen=True):
     """Ascending, all after the base."""
     ticks: Ticks
     """After the last of `recent`."""
-    fees: Fees | None = None
+    fees: History = ()
     verified: Block | None = None
     """The newest block at which a snapshot was equal to the state."""
     audit_from: int | None = None
@@ -76,7 +77,8 @@ def advance_base(live: Live, number: int) -> Live:
     if not old:
         return live
     base = Base(old[-1].block, old[-1].after, _replay(live, old).ticks)
-    return msgspec.structs.replace(live, base=base, recent=live.recent[len(old) :])
+    fees = without_before(live.fees, base.block.number)
+    return msgspec.structs.replace(live, base=base, recent=live.recent[len(old) :], fees=fees)
 
 
 def state_at(live: Live, number: int) -> PoolState | None:

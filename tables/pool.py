@@ -10,6 +10,7 @@ from protocols.registry import Event
 from protocols.ticks import InvariantViolation
 from protocols.types import Block
 from streams.kafka.records import Listed, Snapshot
+from tables.fees import without_after
 from tables.live import Live, advance_base, append_block, drop_after
 
 PENDING_BLOCKS = 256
@@ -156,8 +157,8 @@ def rewind(pool: Pool, ancestor: Block) -> Pool:
         return invalidate(pool, ancestor.number, Reason(WaitingKind.REORG, detail))
     if life.verified and life.verified.number > ancestor.number:
         life = msgspec.structs.replace(life, verified=None)
-    if life.fees and life.fees.block > ancestor.number:
-        life = msgspec.structs.replace(life, audit_from=ancestor.number + 1)
+    if len(fees := without_after(life.fees, ancestor.number)) < len(life.fees):
+        life = msgspec.structs.replace(life, fees=fees, audit_from=ancestor.number + 1)
     if not life.recent or life.last_block <= ancestor.number:
         return pool if life is pool.life else with_life(pool, life)
     try:

@@ -16,19 +16,19 @@ from typing import Literal
 
 import msgspec
 
-from protocols.dex import Fees
 from protocols.registry import PriceState
 from protocols.ticks import Liquidity, Tick
 from protocols.types import Block, PoolId
 from streams.kafka.records import Header, Listed, Snapshot, Update
 from tables.chain import CanonicalChain
+from tables.fees import History
 from tables.live import AppliedBlock, Base, Live
 from tables.pool import Pool, Story, Waiting
 from tables.unlisted import UnlistedPool
 
-LAYOUT: Literal[2] = 2
+LAYOUT: Literal[3] = 3
 """Goes up with every change of the rows' JSON or of what it means."""
-Layout = Literal[2]
+Layout = Literal[3]
 
 CHAIN = b"~chain"
 UNLISTED = b"u/"
@@ -51,7 +51,7 @@ class LiveRow(msgspec.Struct, frozen=True, tag="live"):
     base_price: PriceState
     tick_count: int
     recent: tuple[AppliedBlock, ...]
-    fees: Fees | None
+    fees: History
     verified: Block | None
     audit_from: int | None
 

@@ -7,8 +7,10 @@ import msgspec
 from protocols import folding
 from protocols.dex import Fees, PoolState
 from protocols.ticks import InvariantViolation
+from protocols.types import Block
 from streams.kafka.records import Snapshot, Unreadable
 from tables.chain import CanonicalChain
+from tables.fees import History, with_read, without_before
 from tables.live import Base, Live, advance_base, append_block, state_at
 from tables.pool import (
     HeldSnapshot,
@@ -85,7 +87,7 @@ def _adopt(pool: Pool, held: HeldSnapshot, later: Iterable[PendingBlock], head: 
         base=Base(snapshot.block, state.price, state.ticks),
         recent=(),
         ticks=state.ticks,
-        fees=_fees(pool, snapshot),
+        fees=with_read((), _fees(pool, snapshot), snapshot.block),
         verified=snapshot.block,
         audit_from=head + AUDIT_AFTER_BLOCKS,
     )
@@ -128,7 +130,8 @@ def _audit(pool: Pool, live: Live, held: HeldSnapshot, head: int, memory: int) -
     if ours == theirs:
         if live.had_event(snapshot.block.number):
             story = msgspec.structs.replace(story, divergences_in_row=0)
-        return Pool(pool.listed, _verify(live, snapshot, _fees(pool, snapshot)), pool.held, story)
+        fees = with_read(without_before(live.fees, head - memory), _fees(pool, snapshot), snapshot.block)
+        return Pool(pool.listed, _verify(live, snapshot.block, fees), pool.held, story)
     difference = "; ".join(folding.differences(ours, theirs)[:8])
     story = msgspec.structs.replace(
         story,
@@ -156,22 +159,18 @@ def _audit_later(live: Live, number: int) -> Live:
     return msgspec.structs.replace(live, audit_from=max(live.audit_from, number))
 
 
-def _verify(live: Live, snapshot: Snapshot, fees: Fees | None) -> Live:
-    newer = live.verified is None or live.verified.number < snapshot.block.number
+def _verify(live: Live, block: Block, fees: History) -> Live:
+    newer = live.verified is None or live.verified.number < block.number
     return msgspec.structs.replace(
         live,
-        verified=snapshot.block if newer else live.verified,
-        fees=_newer(live.fees, fees),
+        verified=block if newer else live.verified,
+        fees=fees,
         audit_from=None,
     )
 
 
 def _fees(pool: Pool, snapshot: Snapshot) -> Fees | None:
     return folding.fees_of(pool.listed.pool, snapshot.state, snapshot.block.number)
-
-
-def _newer(held: Fees | None, read: Fees | None) -> Fees | None:
-    return read if held and read and read.block >= held.block else held
 
 
 def _reject(pool: Pool, reason: str) -> Pool:

@@ -5,22 +5,24 @@ from functools import cache
 from typing import Any
 
 from protocols.dex import Fees
-from protocols.registry import PriceState
+from protocols.registry import PriceState, dex_of
 from protocols.ticks import Tick
-from protocols.types import bounds_of
+from protocols.types import PoolMetadata, bounds_of
 from streams.kafka.records import LARGEST_DOUBLE
 
 Json = dict[str, Any]
 
 
-def state_view(price: PriceState, fees: Fees | None) -> Json:
-    """Big numbers are decimal strings; V4's fees are in it where they are known."""
+def state_view(pool: PoolMetadata, price: PriceState, fees: Fees | None) -> Json:
+    """Big numbers are decimal strings; fees that are not known are null."""
     view: Json = {
         name: getattr(price, name) if is_small else str(getattr(price, name))
         for name, is_small in _fields(type(price)).items()
     }
     if fees:
         view |= {"lp_fee": fees.lp_fee, "protocol_fee": fees.protocol_fee, "fees_block": fees.block}
+    elif dex_of(pool.protocol).fees:
+        view |= {"lp_fee": None, "protocol_fee": None, "fees_block": None}
     return view
 
 

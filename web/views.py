@@ -5,9 +5,10 @@ from collections.abc import Callable
 import msgspec
 
 from protocols.dex import PoolState
-from protocols.types import Block
+from protocols.types import Block, PoolMetadata
 from streams.kafka.records import Header
 from tables import state_view
+from tables.fees import fees_at
 from tables.live import Live, state_at
 from tables.partition import Partition
 from tables.pool import Pool, Reason, WaitingKind
@@ -79,7 +80,7 @@ def pool_view(partition: Partition, pool: Pool, number: int | None = None) -> Js
         "fee": metadata.fee,
         "tick_spacing": metadata.tick_spacing,
         "factory": metadata.factory,
-        "state": state_view.state_view(found.state.price, found.live.fees) if found else None,
+        "state": _state(metadata, found) if found else None,
     }
 
 
@@ -127,6 +128,10 @@ def explain_view(partition: Partition, pool: Pool) -> Json:
     else:
         view |= {"kept_since_block": life.since, "blocks_pending": [block_view(each.block) for each in life.pending]}
     return view
+
+
+def _state(pool: PoolMetadata, found: At) -> Json:
+    return state_view.state_view(pool, found.state.price, fees_at(found.live.fees, found.block.number))
 
 
 def _reason_view(why: Reason | None) -> Json | None:

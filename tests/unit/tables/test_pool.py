@@ -16,6 +16,7 @@ from protocols.v3 import V3State
 from protocols.v4 import V4State
 from streams.kafka.records import Header, Listed, Snapshot, Unreadable
 from tables.chain import CanonicalChain
+from tables.fees import KnownFees, fees_at
 from tables.live import Live, state_at
 from tables.pool import (
     PENDING_BLOCKS,
@@ -29,6 +30,7 @@ from tables.pool import (
     relist,
     rewind,
     start,
+    with_life,
 )
 from tables.requests import snapshot_request
 from tables.snapshots import AUDIT_AFTER_BLOCKS, SHORTEST_DELAY_BLOCKS, release, take, unreadable
@@ -412,8 +414,35 @@ def test_fees_are_as_of_the_newest_snapshot_and_read_again_after_its_block_is_re
     gone = rewind(older, block(2))
 
     assert isinstance(older.life, Live)
-    assert older.life.fees == Fees(900, 1, 3)
+    assert fees_at(older.life.fees, 3) == Fees(900, 1, 3)
+    assert fees_at(older.life.fees, 2) == Fees(500, 1, 2)
+    assert fees_at(older.life.fees, 1) is None
+    assert isinstance(gone.life, Live)
+    assert fees_at(gone.life.fees, 3) == Fees(500, 1, 2)
     assert snapshot_request(gone, 3) is not None
+
+
+def test_fees_of_an_orphaned_block_are_not_known_where_no_other_read_is() -> None:
+    state = V4State(1 << 96, 0, 0, (), lp_fee=500, protocol_fee=1)
+    pool = take(waiting(V4), Snapshot(V4.id, block(1), state), chain(3))
+    assert isinstance(pool.life, Live)
+    read_late = msgspec.structs.replace(pool.life, fees=(KnownFees(Fees(500, 1, 3), block(3)),))
+
+    life = rewind(with_life(pool, read_late), block(2)).life
+
+    assert isinstance(life, Live)
+    assert (life.fees, life.audit_from) == ((), 3)
+
+
+def test_reads_of_the_fees_are_kept_as_long_as_a_block_in_memory_needs_them() -> None:
+    state = V4State(1 << 96, 0, 0, (), lp_fee=500, protocol_fee=1)
+    pool = take(waiting(V4), Snapshot(V4.id, block(1), state), chain(1))
+
+    for number in range(2, 30):
+        pool = take(pool, Snapshot(V4.id, block(number), state), chain(number))
+
+    assert isinstance(pool.life, Live)
+    assert [each.since.number for each in pool.life.fees] == [25, 26, 27, 28, 29]
 
 
 def test_a_repeated_listing_is_a_no_op_and_a_new_one_starts_anew() -> None:

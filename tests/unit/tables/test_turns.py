@@ -1,7 +1,6 @@
 """Large pools and large partitions are loaded and folded while other tasks go on running; RocksDB is a real one."""
 
 import asyncio
-import statistics
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -92,10 +91,9 @@ async def turns() -> AsyncIterator[list[float]]:
 
 
 def check(took: list[float], least_turns: int) -> None:
-    """A busy machine may suspend the process at any time, so that not the longest turn is looked at but the third."""
+    """Nine of ten turns are short; a busy machine, or the garbage collector, may hold up the process at any time."""
     assert len(took) >= least_turns
-    assert statistics.median(took) < LONGEST_TURN_S
-    assert sorted(took)[-3] < LONGEST_TURN_S, sorted(took)[-5:]
+    assert sorted(took)[len(took) * 9 // 10 - 1] < LONGEST_TURN_S, sorted(took)[-5:]
 
 
 async def deep_worker(path: Path) -> Worker:
