@@ -11,7 +11,11 @@ EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 
 STRANGE: tuple[Any, ...] = (
     None, True, -1, 0, 2**53 + 1, 2**64, 2**300, -(2**200), 1.5, 1e400, "", "0x", "x" * 300, "-5", "1e3", " 7", "٣",
     [], {}, [[[[]]]], {"type": "head"}, "0X" + "AB" * 20, "0x" + "00" * 20, "0x" + "ff" * 32, float("nan"),
+    "\ud800", "x" * 200_000, "9" * 5_000, 10**4_000,
 )  # fmt: skip
+MARK = "\0mark"
+DEPTHS = (100, 900, 1_100, 100_000)
+"""Of nested brackets: below and above what a decoder's stack holds."""
 
 
 def of_bytes(random: Random, data: bytes, foreign: Sequence[bytes] = ()) -> bytes:
@@ -54,22 +58,28 @@ def of_pieces(random: Random, pieces: Sequence[T]) -> list[T]:
 
 
 def of_json(random: Random, data: bytes) -> bytes:
-    """One value inside is dropped, doubled or replaced; what is not JSON is changed as bytes."""
+    """One value inside is dropped, doubled, nested or replaced; what is not JSON is changed as bytes."""
     try:
         whole = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return of_bytes(random, data)
     places = list(_places(whole))
     if not places:
         return of_bytes(random, data)
     holder, key = random.choice(places)
-    match random.randrange(4):
+    match random.randrange(6):
         case 0:
             del holder[key]
         case 1 if isinstance(holder, list):
             holder.insert(random.randrange(len(holder) + 1), holder[key])
         case 1 | 2:
             holder[key] = random.choice(STRANGE)
+        case 3:
+            holder[key] = MARK
+            return json.dumps(whole).encode().replace(json.dumps(MARK).encode(), _nested(random))
+        case 4 if isinstance(holder, dict):
+            holder[MARK] = random.choice(STRANGE)
+            return json.dumps(whole).encode().replace(json.dumps(MARK).encode(), json.dumps(key).encode())
         case _:
             holder[key] = _near(random, holder[key])
     return json.dumps(whole).encode()
@@ -90,6 +100,12 @@ def _places(value: Any) -> Any:
         for index, item in enumerate(value):
             yield value, index
             yield from _places(item)
+
+
+def _nested(random: Random) -> bytes:
+    depth = random.choice(DEPTHS)
+    opening, closing = random.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    return opening * depth + b"1" + closing * random.choice((depth, 0))
 
 
 def _near(random: Random, value: Any) -> Any:
