@@ -59,10 +59,12 @@ class PoolListing:
         self.target = dict(pools)
 
     async def find_managers(self) -> None:
-        """Of the V4 pools listed. Raises NodeUnavailable, RpcError."""
+        """Of the V4 pools listed. Raises NodeUnavailable, RpcError.
+
+        A pool without one stays on the topic, for the node may not have synced yet: it is looked up again, and counts
+        from a new first block when its manager is known.
+        """
         self.managers |= await self._managers_of(record.pool for record in self.listed.values())
-        for pool in [pool for pool, record in self.listed.items() if not self._has_manager(record.pool)]:
-            await self.reject(pool, "no PoolManager is known for it")
 
     async def publish_changes(self, next_block: int) -> None:
         """The records are acknowledged before this returns, so before any block that includes the pools."""
@@ -70,12 +72,14 @@ class PoolListing:
         changed = [pool for pool in self.target.values() if self._is_changed(pool)]
         if not removed and not changed:
             return
+        unmanaged = {pool.id for pool in changed if not self._has_manager(pool)}
         try:
             self.managers |= await self._managers_of(changed)
         except (NodeUnavailable, RpcError) as error:
             log.warning("%d pools are listed once the node gives their PoolManager: %s", len(changed), error)
-            changed = [pool for pool in changed if not is_singleton(pool.protocol)]
-        added = [Listed(pool, self._from_block(pool, next_block)) for pool in changed if self._has_manager(pool)]
+            self._look_up_later(changed)
+        changed = [pool for pool in changed if self._has_manager(pool)]
+        added = [Listed(pool, self._from_block(pool, next_block, pool.id in unmanaged)) for pool in changed]
         await self._publish(added, removed)
         for pool_id in removed:
             self._remove(pool_id)
@@ -111,20 +115,25 @@ class PoolListing:
 
     def _is_changed(self, pool: PoolMetadata) -> bool:
         listed, rejected = self.listed.get(pool.id), self._rejected.get(pool.id)
-        if rejected == pool or (listed is not None and listed.pool == pool):
+        if rejected == pool or (listed is not None and listed.pool == pool and self._has_manager(pool)):
             return False
         without_manager, retry_at_s = self._without_manager.get(pool.id, (None, 0.0))
         return without_manager != pool or asyncio.get_running_loop().time() >= retry_at_s
 
-    def _from_block(self, pool: PoolMetadata, next_block: int) -> int:
+    def _from_block(self, pool: PoolMetadata, next_block: int, was_unmanaged: bool) -> int:
         """Stays where only names or decimals changed, not the way its logs are read."""
         listed = self.listed.get(pool.id)
-        if listed is not None and (listed.pool.protocol, listed.pool.factory) == (pool.protocol, pool.factory):
-            return listed.from_block
-        return next_block + self._margin
+        if listed is None or was_unmanaged:
+            return next_block + self._margin
+        is_read_alike = (listed.pool.protocol, listed.pool.factory) == (pool.protocol, pool.factory)
+        return listed.from_block if is_read_alike else next_block + self._margin
 
     def _has_manager(self, pool: PoolMetadata) -> bool:
         return not is_singleton(pool.protocol) or pool.id in self.managers
+
+    def _look_up_later(self, pools: Iterable[PoolMetadata]) -> None:
+        at_s = asyncio.get_running_loop().time() + MANAGER_RETRY_S
+        self._without_manager |= {pool.id: (pool, at_s) for pool in pools if not self._has_manager(pool)}
 
     async def _managers_of(self, pools: Iterable[PoolMetadata]) -> dict[PoolId, str]:
         found = {}
@@ -133,7 +142,7 @@ class PoolListing:
                 continue
             manager = await pool_manager(self._node, pool, self._settings)
             if manager is None:
-                self._without_manager[pool.id] = (pool, asyncio.get_running_loop().time() + MANAGER_RETRY_S)
+                self._look_up_later([pool])
                 log.error("pool %s is not listed: no PoolManager is known; set ARENA_V4_POOL_MANAGER", pool.id)
             else:
                 found[pool.id] = manager

@@ -10,6 +10,7 @@ from protocols.types import PoolId, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.node.client import Node
 from streams.node.errors import RpcError
+from streams.node.log_ranges import MAX_WIDTH, LogsRefused, RangeWidth, logs_in_ranges
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,9 @@ WELL_KNOWN = {
 
 
 class ManagerCache(msgspec.Struct):
-    """What a node has answered so far; only what is cache is remembered, for a pool may still be created."""
+    """What a node has answered. Only what is found is kept: a pool may still be created, a node still be syncing."""
 
-    chain_asked: bool = False
+    chain_id: int | None = None
     of_chain: str | None = None
     of_pools: dict[PoolId, str] = {}
 
@@ -49,27 +50,31 @@ async def pool_manager(node: Node, pool: PoolMetadata, settings: Settings) -> st
     if named := pool.factory or settings.v4_pool_manager:
         return named.lower()
     cache = _caches.setdefault(node, ManagerCache())
-    if not cache.chain_asked:
-        cache.of_chain = await _well_known(node)
-        cache.chain_asked = True
+    if cache.of_chain is None:
+        cache.of_chain = await _well_known(node, cache)
     return cache.of_chain or cache.of_pools.get(pool.id) or await _emitter(node, pool.protocol, pool.id, cache)
 
 
-async def _well_known(node: Node) -> str | None:
-    manager = WELL_KNOWN.get(int(await node.call("eth_chainId", []), 16))
+async def _well_known(node: Node, cache: ManagerCache) -> str | None:
+    """None also where the node has not yet synced to the block that created it."""
+    if cache.chain_id is None:
+        cache.chain_id = int(await node.call("eth_chainId", []), 16)
+    manager = WELL_KNOWN.get(cache.chain_id)
     if manager is None or await node.call("eth_getCode", [manager, "latest"]) in ("0x", None):
         return None
     return manager
 
 
 async def _emitter(node: Node, protocol: ProtocolName, pool: PoolId, cache: ManagerCache) -> str | None:
-    topics = ["0x" + dex_of(protocol).creation.log.topic0.hex(), pool]
+    query = {"topics": ["0x" + dex_of(protocol).creation.log.topic0.hex(), pool]}
+    head = await node.header("latest")
+    emitters: set[str] = set()
     try:
-        logs = await node.call("eth_getLogs", [{"fromBlock": "0x0", "toBlock": "latest", "topics": topics}])
-    except RpcError as error:
+        async for found in logs_in_ranges(node, query, 0, 0 if head is None else head.number, RangeWidth(MAX_WIDTH)):
+            emitters |= {each.log.address for each in found}
+    except (RpcError, LogsRefused) as error:
         log.warning("The PoolManager of %s cannot be looked up (%s); set ARENA_V4_POOL_MANAGER", pool, error)
         return None
-    emitters = {entry["address"].lower() for entry in logs}
     if len(emitters) > 1:
         log.warning("%s all claim to have created pool %s; set ARENA_V4_POOL_MANAGER", sorted(emitters), pool)
     if len(emitters) != 1:

@@ -10,12 +10,12 @@ import nats as nats_client
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from protocols.types import PoolId
+from protocols.types import PoolId, PoolMetadata
 from settings import Settings
 from streams.kafka.records import Listed, decode_listed
 from streams.kafka.topics import topics
 from tests.support.bridge_harness import BridgeSystem, bridge_system, list_pools, running_bridge
-from tests.support.emitting_chain import V2_POOLS, V3_POOLS
+from tests.support.emitting_chain import METADATA, TOKENS, V2_POOLS, V3_POOLS
 
 pytestmark = pytest.mark.servers
 
@@ -194,6 +194,15 @@ async def test_a_v4_pool_counts_only_where_its_manager_is_known(
         record = await until_listed(settings, SINGLETON_POOL)
         assert record is not None
         assert record.pool.factory == manager
+
+
+async def test_a_listed_v4_pool_whose_manager_is_not_found_is_never_taken_off_the_topic(settings: Settings) -> None:
+    v4 = PoolMetadata(SINGLETON_POOL, "v4", TOKENS[0], TOKENS[1], fee=3000, tick_spacing=60)
+    async with bridge_system(settings, settings.rpc, listed_before=[*METADATA, v4]) as system:
+        first, *_ = await system.feed_blocks(2)
+
+        await system.assert_topic_is_chain(first.number)
+        assert await latest(settings, SINGLETON_POOL) == Listed(v4, 0)
 
 
 async def test_unverified_a_new_pool_waits_for_the_feed_to_apply_the_list(settings: Settings) -> None:
