@@ -9,7 +9,8 @@ import faust
 from settings import Settings, settings
 from streams.kafka.clients import LARGEST_RECORD_BYTES, tls_context
 from streams.kafka.connection import KafkaRefused
-from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, TopicRefused, ensure_topics
+from streams.kafka.topic_checks import TopicMismatch
+from streams.kafka.topic_setup import KafkaUnreachable, TopicRefused, ensure_topics
 from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
 from tables.processor import PartitionProcessor

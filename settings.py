@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     kafka_tls_key: Path | None = None
     """A PEM file: the client certificate's private key, where it is not in the same file."""
     kafka_replication: int = 1
+    kafka_max_message_bytes: int = 32 * 2**20
+    """max.message.bytes of the topics: the largest record, compressed. Managed Kafkas often allow 8 MiB or 1 MiB."""
+    kafka_compression: Literal["none", "gzip", "lz4", "zstd"] = "gzip"
+    """Of snapshots. lz4 and zstd need the package `cramjam` beside every process that reads them."""
     kafka_patience_s: float = 60.0
     """A process that starts waits so long for Kafka to answer, then ends."""
     nats: str = "nats://localhost:4222"

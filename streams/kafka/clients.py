@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.codec import has_lz4, has_zstd
 
 from settings import Settings
 
@@ -19,6 +20,11 @@ LARGEST_RECORD_BYTES = 32 * 2**20
 """A snapshot of 50,000 ticks is several MB."""
 BATCH_BYTES = 512 * 2**10
 STOP_TIMEOUT_S = 5.0
+
+
+class CompressionMissing(Exception):
+    def __init__(self, compression: str) -> None:
+        super().__init__(f"ARENA_KAFKA_COMPRESSION={compression} needs the Python package cramjam; or set gzip")
 
 
 class InsecureKafka(Exception):
@@ -89,9 +95,10 @@ def fetch_limits() -> dict[str, int]:
     return {"max_partition_fetch_bytes": LARGEST_RECORD_BYTES, "fetch_max_bytes": 2 * LARGEST_RECORD_BYTES}
 
 
-def producer(settings: Settings) -> AIOKafkaProducer:
-    """To be made inside a running loop, and started by the caller."""
+def producer(settings: Settings, *, compressed: bool = False) -> AIOKafkaProducer:
+    """To be made inside a running loop, and started by the caller. Raises CompressionMissing."""
     return AIOKafkaProducer(
+        compression_type=_compression(settings) if compressed else None,
         **client_options(settings),
         enable_idempotence=True,
         acks="all",
@@ -102,9 +109,11 @@ def producer(settings: Settings) -> AIOKafkaProducer:
 
 
 @asynccontextmanager
-async def producing(settings: Settings, stop_timeout_s: float = STOP_TIMEOUT_S) -> AsyncIterator[AIOKafkaProducer]:
+async def producing(
+    settings: Settings, stop_timeout_s: float = STOP_TIMEOUT_S, *, compressed: bool = False
+) -> AsyncIterator[AIOKafkaProducer]:
     """Ends even where Kafka is gone: what it did not acknowledge by then is dropped for good."""
-    sender = producer(settings)
+    sender = producer(settings, compressed=compressed)
     await sender.start()
     try:
         yield sender
@@ -116,3 +125,10 @@ async def producing(settings: Settings, stop_timeout_s: float = STOP_TIMEOUT_S) 
             log.warning("Kafka at %s did not take what was still to be sent; it is dropped", settings.kafka)
             await sender._sender.close()  # no public way out of a flush that cannot end
             await sender.client.close()
+
+
+def _compression(settings: Settings) -> str | None:
+    name = settings.kafka_compression
+    if (name == "lz4" and not has_lz4()) or (name == "zstd" and not has_zstd()):
+        raise CompressionMissing(name)
+    return None if name == "none" else name

@@ -1,4 +1,4 @@
-"""Creates the topics that are absent and checks the configuration of those that exist."""
+"""Creates the topics that are absent, and has those that exist checked."""
 
 import asyncio
 import logging
@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from settings import Settings
-from streams.kafka.clients import LARGEST_RECORD_BYTES, client_options
+from streams.kafka.clients import client_options
 from streams.kafka.connection import start_client
+from streams.kafka.topic_checks import check_configurations, check_partitions, check_replication
 from streams.kafka.topics import topics
 from streams.retry import Retries
 
@@ -31,10 +31,6 @@ class KafkaUnreachable(Exception):
         )
 
 
-class TopicMismatch(Exception):
-    """A topic exists with settings that would break what is read from it."""
-
-
 class TopicRefused(Exception):
     def __init__(self, topic: str, error: BaseException, message: str | None) -> None:
         super().__init__(f"Kafka refused to create topic {topic}: {message or error}")
@@ -51,8 +47,9 @@ async def ensure_topics(settings: Settings) -> None:
         await _create(admin, settings, {name: conf for name, conf in wanted.items() if name not in existing})
         existing = await _wait_for_leaders(admin, set(wanted), settings.kafka_patience_s)
         for name in wanted:
-            _check_partitions(name, len(existing[name]), _partitions(settings, name))
-        await _check_configurations(admin, wanted)
+            check_partitions(name, len(existing[name]), _partitions(settings, name))
+            check_replication(name, existing[name], settings.kafka_replication)
+        await check_configurations(admin, wanted, existing)
 
 
 def _configurations(settings: Settings) -> dict[str, dict[str, str]]:
@@ -76,7 +73,7 @@ def _configurations(settings: Settings) -> dict[str, dict[str, str]]:
 
 def _size_and_safety(settings: Settings) -> dict[str, str]:
     return {
-        "max.message.bytes": str(LARGEST_RECORD_BYTES),
+        "max.message.bytes": str(settings.kafka_max_message_bytes),
         "min.insync.replicas": str(max(1, settings.kafka_replication - 1)),
     }
 
@@ -155,34 +152,3 @@ async def _wait_for_leaders(
 
 def _partitions(settings: Settings, name: str) -> int:
     return 1 if name == topics(settings.chain).bridge else settings.partitions
-
-
-def _check_partitions(name: str, partitions: int, expected: int) -> None:
-    if partitions != expected:
-        raise TopicMismatch(
-            f"topic {name} has {partitions} partitions where ARENA_PARTITIONS says {expected}, and a key's partition "
-            f"depends on it; set ARENA_PARTITIONS={partitions}, or delete the chain's topics and start afresh"
-        )
-
-
-async def _check_configurations(admin: AIOKafkaAdminClient, wanted: Mapping[str, Mapping[str, str]]) -> None:
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
-    for response in await admin.describe_configs(resources):
-        for code, message, _, name, entries in response.resources:
-            if code:
-                raise for_code(code)(message)
-            _check_configuration(name, {entry[0]: entry[1] for entry in entries}, wanted[name])
-
-
-def _check_configuration(name: str, actual: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    if actual["cleanup.policy"] != wanted["cleanup.policy"]:
-        raise TopicMismatch(_alter(name, "cleanup.policy", actual, wanted))
-    if int(actual["max.message.bytes"]) < int(wanted["max.message.bytes"]):
-        raise TopicMismatch(_alter(name, "max.message.bytes", actual, wanted))
-
-
-def _alter(name: str, option: str, actual: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    return (
-        f"topic {name} has {option}={actual[option]} and should have {wanted[option]}; change it with kafka-configs "
-        f"--alter --entity-type topics --entity-name {name} --add-config {option}={wanted[option]}"
-    )

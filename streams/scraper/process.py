@@ -31,7 +31,9 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
     await ensure_topics(settings)
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(connect(settings.rpc))
-        publisher = SnapshotPublisher(settings.chain, await stack.enter_async_context(producing(settings)))
+        publisher = SnapshotPublisher(
+            settings.chain, await stack.enter_async_context(producing(settings, compressed=True))
+        )
         announce = await stack.enter_async_context(reference_block_publisher(settings))
         records = await stack.enter_async_context(_request_consumer(settings))
         scraper = Scraper(settings, config or batch_config(settings), node, publisher, announce)

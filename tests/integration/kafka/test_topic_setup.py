@@ -9,8 +9,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from settings import Settings
-from streams.kafka.clients import fetch_limits, producer
-from streams.kafka.topic_setup import KafkaUnreachable, TopicMismatch, ensure_topics
+from streams.kafka.clients import fetch_limits, producer, producing
+from streams.kafka.topic_checks import TopicMismatch
+from streams.kafka.topic_reader import read_all
+from streams.kafka.topic_setup import KafkaUnreachable, ensure_topics
 from streams.kafka.topics import partition_of, topics
 
 pytestmark = pytest.mark.servers
@@ -83,6 +85,41 @@ async def test_a_snapshots_topic_too_small_for_a_large_pool_is_refused(kafka: st
 
     with pytest.raises(TopicMismatch, match=r"max.message.bytes=1048588 and should have 33554432"):
         await ensure_topics(settings)
+
+
+async def test_other_retention_and_replication_are_logged_with_the_command_that_changes_them(
+    kafka: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = own(kafka)
+    await ensure_topics(settings)
+
+    await ensure_topics(settings.model_copy(update={"retention_days": 30, "kafka_replication": 3}))
+
+    name = topics(settings.chain).chain
+    assert f"topic {name} has retention.ms=604800000 and should have 2592000000; change it" in caplog.text
+    assert f"topic {name} has 1 replicas where ARENA_KAFKA_REPLICATION says 3" in caplog.text
+    assert f"topic {name} has min.insync.replicas=1 and should have 2" in caplog.text
+
+
+async def test_a_topic_that_nothing_can_be_written_to_is_refused(kafka: str) -> None:
+    settings = own(kafka)
+    options = {"cleanup_policy": "delete", "max_message_bytes": str(32 * 2**20), "min_insync_replicas": "2"}
+    await created(kafka, topics(settings.chain).chain, 3, **options)
+
+    with pytest.raises(TopicMismatch, match=r"has 1 replicas and min.insync.replicas=2: nothing can be written"):
+        await ensure_topics(settings)
+
+
+async def test_a_managed_kafka_with_small_records_takes_a_large_snapshot_compressed(kafka: str) -> None:
+    settings = own(kafka, kafka_max_message_bytes=1_000_000)
+    await ensure_topics(settings)
+    name, value = topics(settings.chain).snapshots, b'{"tick":887220,"liquidity_net":"12345"},' * 200_000
+
+    async with producing(settings, compressed=True) as sender:
+        await sender.send_and_wait(name, value, key=b"0xab")
+
+    assert (await configuration(kafka, name))["max.message.bytes"] == "1000000"
+    assert [record.value for record in await read_all(settings, name)] == [value]
 
 
 async def test_a_record_of_20_mb_passes_through(kafka: str) -> None:

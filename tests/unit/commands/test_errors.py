@@ -4,7 +4,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from commands.errors import one_line
 from commands.queries.worker_client import Unanswered
-from streams.kafka.topic_setup import TopicMismatch
+from streams.kafka.topic_checks import TopicMismatch
 
 
 def test_a_stop_for_safety_is_one_line_and_a_bug_is_not() -> None:

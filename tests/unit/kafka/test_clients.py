@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from settings import Settings
-from streams.kafka.clients import InsecureKafka, client_options, tls_context
+from streams.kafka import clients
+from streams.kafka.clients import CompressionMissing, InsecureKafka, client_options, tls_context
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,13 @@ def test_a_client_certificate_may_hold_its_key_or_name_it(files: Path, certifica
 def test_a_file_that_cannot_be_used_is_named(files: Path, changes: dict[str, str], named: str) -> None:
     with pytest.raises(InsecureKafka, match=named):
         tls_context(configured(**{name: files / file for name, file in changes.items()}))
+
+
+async def test_a_compression_that_is_not_installed_is_refused_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "has_zstd", lambda: False)
+
+    with pytest.raises(CompressionMissing, match="ARENA_KAFKA_COMPRESSION=zstd needs the Python package cramjam"):
+        clients.producer(configured(kafka_compression="zstd"), compressed=True)
 
 
 @pytest.mark.parametrize("server", ["broker:9092", "10.0.0.7:9092", "127.0.0.1:9092,broker:9092", "[2001:db8::1]:9092"])
