@@ -1,5 +1,6 @@
 """Every pool that the factories created, in SQLite, and the checkpoints of their scan."""
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from protocols.types import Block, PoolId, ProtocolName
 from whitelist.pools.factory_events import DiscoveredPool
+
+log = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pools (
@@ -23,6 +26,8 @@ CREATE TABLE IF NOT EXISTS begun (factory TEXT PRIMARY KEY, protocol TEXT NOT NU
 COLUMNS = "id, protocol, factory, token0, token1, fee, tick_spacing, hooks"
 LOCK_TIMEOUT_S = 30
 LAST_BLOCK = 2**62
+PROVEN = 1
+"""The file's `user_version` since each scanned range is proven (whitelist/pools/log_proof.py)."""
 
 
 class PoolIndex:
@@ -120,6 +125,19 @@ def open_index(path: Path) -> Iterator[PoolIndex]:
         with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
+            _drop_unproven(connection, path)
             yield PoolIndex(connection)
     except sqlite3.Error as error:
         raise PoolIndexUnreadable(f"{path}: {error}; move it away, and the factories are scanned again") from error
+
+
+def _drop_unproven(connection: sqlite3.Connection, path: Path) -> None:
+    """A scan of an earlier version may have taken a pruned node's empty answers for the truth."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version >= PROVEN:
+        return
+    with connection:
+        if connection.execute("DELETE FROM scanned").rowcount:
+            log.warning("%s: scanned without proof by an earlier version; the factories are scanned again", path)
+        connection.execute("DELETE FROM pools")
+        connection.execute(f"PRAGMA user_version = {PROVEN}")

@@ -1,7 +1,9 @@
 """The factory scan on a real chain: ranges within the node's limits, each block once, reorgs undone."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -18,7 +20,7 @@ from streams.node.log_ranges import LogsRefused, RangeWidth
 from streams.node.pinned_state import BlockGone
 from tests.support.rpc_proxy import Call, Rule, error, proxied
 from whitelist.configuration import Factory
-from whitelist.pools.factory_events import creation_topic
+from whitelist.pools.factory_events import DiscoveredPool, creation_topic
 from whitelist.pools.factory_scan import FactoryScanner, PairsMissing
 from whitelist.pools.log_proof import UNSETTLED_BLOCKS, LogsPruned
 from whitelist.pools.pool_index import PoolIndex, PoolIndexUnreadable, open_index
@@ -344,6 +346,26 @@ async def test_a_factory_without_pools_is_reported(
         f"{wrong.address} created no v3 pool in blocks 3 to {head.number}: "
         "is it a factory of that protocol, on this chain?"
     ]
+
+
+def test_a_scan_that_was_never_proven_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As version 0.1.0 left it: its checkpoints may stand for the empty answers of a pruned node."""
+    path, factory = tmp_path / "pools.sqlite", "0x" + "fa" * 20
+    pool = DiscoveredPool(PoolId("0x" + "11" * 20), "v2", factory, "0x" + "0a" * 20, "0x" + "0b" * 20)
+    end = Block(9, "0x" + "09" * 32)
+    with open_index(path) as index:
+        index.add_range(factory, [(5, pool)], end)
+    with open_index(path) as index:
+        assert (index.checkpoints(factory), index.count([factory])) == ([end], 1)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 0")
+
+    with open_index(path) as index:
+        assert (index.checkpoints(factory), index.count([factory])) == ([], 0)
+    with open_index(path):
+        pass
+
+    assert caplog.messages == [f"{path}: scanned without proof by an earlier version; the factories are scanned again"]
 
 
 def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
