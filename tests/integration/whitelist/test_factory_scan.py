@@ -14,16 +14,15 @@ from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from protocols.types import Block, PoolId
 from streams.node import provider
-from streams.node.client import connect
 from streams.node.errors import NodeUnavailable
 from streams.node.log_ranges import LogsRefused, RangeWidth
 from streams.node.pinned_state import BlockGone
-from tests.support.rpc_proxy import Call, Rule, error, proxied
+from tests.support.factory_scans import factories, known, scanned, tip
+from tests.support.rpc_proxy import Call, error, proxied
 from whitelist.configuration import Factory
-from whitelist.pools.factory_events import DiscoveredPool, creation_topic
-from whitelist.pools.factory_scan import FactoryScanner, PairsMissing
-from whitelist.pools.log_proof import UNSETTLED_BLOCKS, LogsPruned
-from whitelist.pools.pool_index import PoolIndex, PoolIndexUnreadable, open_index
+from whitelist.pools.factory_events import DiscoveredPool
+from whitelist.pools.log_proof import UNSETTLED_BLOCKS
+from whitelist.pools.pool_index import PoolIndexUnreadable, open_index
 
 pytestmark = pytest.mark.servers
 
@@ -32,27 +31,6 @@ pytestmark = pytest.mark.servers
 def world() -> Iterator[World]:
     with servers.anvil() as rpc:
         yield World(rpc, seed=1)
-
-
-def factories(world: World) -> list[Factory]:
-    contracts = world.contracts
-    kinds = {contracts.v2_factory: "v2", contracts.v3_factory: "v3", contracts.pancake_factory: "v3"}
-    return [Factory(protocol=kind, address=address) for address, kind in (kinds | {contracts.manager: "v4"}).items()]
-
-
-def tip(world: World) -> Block:
-    return Block(world.chain.tip.number, world.chain.tip.hash)
-
-
-async def scanned(rpc: str, found: PoolIndex, kinds: list[Factory], head: Block, width: int = 2_000) -> RangeWidth:
-    async with connect(rpc) as node:
-        scanner = FactoryScanner(node, found, lambda blocks, next_block: None, RangeWidth(width))
-        await scanner.scan(kinds, head)
-        return scanner.width
-
-
-def known(found: PoolIndex, world: World) -> set[PoolId]:
-    return {pool.id for kind in factories(world) for pool in found.outside_tokens([], [kind.address], 1_000)}
 
 
 async def test_every_pool_is_found_with_its_metadata(world: World, tmp_path: Path) -> None:
@@ -126,91 +104,6 @@ async def test_logs_that_a_node_indexes_late_are_found_later(world: World, tmp_p
         await scanned(world.chain.rpc.url, found, factories(world), tip(world))
 
         assert known(found, world) == {pool.id for pool in world.pools} | {late.id}
-
-
-async def test_a_node_without_the_logs_of_a_new_block_is_not_believed(world: World, tmp_path: Path) -> None:
-    def lagging(call: Call) -> Call | None:
-        return {"result": []} if call["method"] == "eth_getLogs" else None
-
-    with open_index(tmp_path / "pools.sqlite") as found:
-        async with proxied(world.chain.rpc.url, lagging) as proxy:
-            with pytest.raises(NodeUnavailable, match="but not its logs yet"):
-                await scanned(proxy.url, found, factories(world), tip(world))
-        assert known(found, world) == set()
-        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
-
-        assert known(found, world) == {pool.id for pool in world.pools}
-
-
-def pruned(world: World, kept_from: int, *, silently: bool) -> Rule:
-    """A node without the logs before a block: it answers that there are none, or with error 4444."""
-    numbers = {world.chain.rpc.call("eth_getBlockByNumber", hex(n), False)["hash"]: n for n in range(kept_from)}
-
-    def rule(call: Call) -> Call | None:
-        if call["method"] != "eth_getLogs":
-            return None
-        question = call["params"][0]
-        first = numbers.get(question["blockHash"], kept_from) if "blockHash" in question else None
-        if first is None:
-            first = int(question["fromBlock"], 16)
-            if silently and first < kept_from <= int(question["toBlock"], 16):
-                question["fromBlock"] = hex(kept_from)
-                return None
-        if first >= kept_from:
-            return None
-        return {"result": []} if silently else error("pruned history unavailable", 4444)
-
-    return rule
-
-
-@pytest.mark.parametrize("silently", [True, False])
-@pytest.mark.parametrize("kept", [0.5, 1.0])
-async def test_a_pruned_node_is_refused(world: World, tmp_path: Path, silently: bool, kept: float) -> None:
-    """From some block on, or from one after all pools, its logs are there."""
-    world.grow(100)
-    kept_from = int(kept * (tip(world).number - 70))
-
-    with open_index(tmp_path / "pools.sqlite") as found:
-        async with proxied(world.chain.rpc.url, pruned(world, kept_from, silently=silently)) as proxy:
-            with pytest.raises(LogsPruned, match=r"its history is pruned \(reth --full, Erigon .*, geth --history"):
-                await scanned(proxy.url, found, factories(world), tip(world))
-        assert known(found, world) == set()
-        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
-
-        assert known(found, world) == {pool.id for pool in world.pools}
-
-
-async def test_a_node_pruned_before_the_factories_is_accepted(world: World, tmp_path: Path) -> None:
-    world.grow(100)
-    late = create_v2(world.chain, world.contracts, *world.contracts.tokens[2:])
-    start = tip(world).number
-    world.grow(100)
-    factory = Factory(protocol="v2", address=world.contracts.v2_factory, from_block=start)
-
-    with open_index(tmp_path / "pools.sqlite") as found:
-        async with proxied(world.chain.rpc.url, pruned(world, start, silently=True)) as proxy:
-            await scanned(proxy.url, found, [factory], tip(world))
-
-        assert {pool.id for pool in found.outside_tokens([], [factory.address], 100)} == {late.id}
-
-
-async def test_pairs_that_the_node_does_not_serve_are_missed(world: World, tmp_path: Path) -> None:
-    """It serves all other logs: only the factory's own count tells."""
-    world.grow(100)
-    topic = "0x" + creation_topic("v2").hex()
-
-    def forgetful(call: Call) -> Call | None:
-        if call["method"] == "eth_getLogs" and "topics" in call["params"][0]:
-            call["params"][0]["topics"] = [[each for each in call["params"][0]["topics"][0] if each != topic]]
-        return None
-
-    with open_index(tmp_path / "pools.sqlite") as found:
-        async with proxied(world.chain.rpc.url, forgetful) as proxy:
-            with pytest.raises(PairsMissing, match=r"has 3 pairs at block \d+, and the logs from block 0 on have 0"):
-                await scanned(proxy.url, found, factories(world), tip(world))
-        await scanned(world.chain.rpc.url, found, factories(world), tip(world))
-
-        assert known(found, world) == {pool.id for pool in world.pools}
 
 
 async def test_all_factories_are_scanned_with_one_filter(world: World, tmp_path: Path) -> None:
