@@ -7,7 +7,7 @@ from typing import Any
 import faust
 
 from settings import Settings, settings
-from streams.kafka.clients import LARGEST_RECORD_BYTES, tls_context
+from streams.kafka.clients import LARGEST_RECORD_BYTES, InsecureKafka, tls_context
 from streams.kafka.connection import KafkaRefused
 from streams.kafka.topic_checks import TopicMismatch
 from streams.kafka.topic_setup import KafkaUnreachable, TopicRefused, ensure_topics
@@ -17,6 +17,7 @@ from tables.processor import PartitionProcessor
 from web.errors import errors_as_json
 from web.ownership import Ownership
 from web.routes import HttpApi
+from web.token import require_token
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ HEARTBEATS_PER_SESSION = 5
 
 configured = settings()
 names = topics(configured.chain)
+token = configured.web_token.get_secret_value() if configured.web_token else None
 
 
 class Arena(DurableApp):
@@ -51,7 +53,10 @@ def source(topic: str) -> faust.TopicT:
 
 
 def credentials(settings: Settings) -> Any:
-    tls = tls_context(settings)
+    try:
+        tls = tls_context(settings)
+    except InsecureKafka as error:
+        raise SystemExit(str(error)) from error
     if settings.kafka_username is None:
         return faust.SSLCredentials(context=tls) if tls else None
     password = settings.kafka_password.get_secret_value() if settings.kafka_password else ""
@@ -74,13 +79,13 @@ app = Arena(
     topic_replication_factor=configured.kafka_replication,
     table_standby_replicas=configured.standby_replicas,
     producer_max_request_size=LARGEST_RECORD_BYTES,
-    web_host=configured.web_host,
-    web_bind=configured.web_host,
+    web_host=configured.web_advertised or configured.web_host,
+    web_bind=configured.web_bind or configured.web_host,
     web_port=configured.web_port,
-    web_application_options={"middlewares": [errors_as_json]},
+    web_application_options={"middlewares": [errors_as_json, require_token(token)]},
 )
 processor = PartitionProcessor(names, configured.memory_blocks)
 pool_table = app.durable_table("pools", processor, contiguous={names.chain, names.snapshots})
 ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
-http_api = HttpApi(processor, ownership, configured.chain, configured.partitions)
+http_api = HttpApi(processor, ownership, configured.chain, configured.partitions, token)
 app.web.web_app.add_routes(http_api.routes())

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
     partitions: int = 8
     data: Path = Path("data")
     web_host: str = "127.0.0.1"
+    """Of a worker's HTTP server: where it listens and what the other workers are told, unless the next two say so."""
+    web_bind: str | None = None
+    """The address that a worker listens at."""
+    web_advertised: str | None = None
+    """The host name or address at which the other workers reach this one."""
+    web_token: SecretStr | None = None
+    """Set, every HTTP request but /healthz and /readyz must carry it: `Authorization: Bearer …`."""
     web_port: int = 6066
     metrics_port: int | None = None
     """For Prometheus, of exex, bridge or scraper, at ARENA_WEB_HOST; `up` gives them this one and the next two."""

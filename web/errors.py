@@ -5,6 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
+HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -14,7 +16,7 @@ class HttpError(Exception):
         super().__init__(sentence)
         self.status = status
         self.body = {"error": sentence, **facts}
-        self.headers = {"Retry-After": "1"} if status == 503 else {}
+        self.headers = HEADERS.get(status, {})
 
 
 @web.middleware

@@ -1,6 +1,7 @@
 """Requests to other workers: about pools of their partitions, and for their part of an answer about all."""
 
 import asyncio
+from collections.abc import Mapping
 
 import aiohttp
 import msgspec
@@ -18,9 +19,10 @@ JSON = "application/json"
 
 
 class Forwarding:
-    def __init__(self, owners: Owners, partitions: int) -> None:
+    def __init__(self, owners: Owners, partitions: int, authorization: Mapping[str, str]) -> None:
         self._owners = owners
         self._partitions = partitions
+        self._authorization = authorization
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -58,7 +60,9 @@ class Forwarding:
             raise HttpError(503, "this worker is stopping; ask another one")
         try:
             url = URL(worker + target, encoded=True)
-            async with self._session.get(url, headers={FORWARDED: self._owners.own_url()}) as response:
+            async with self._session.get(
+                url, headers={FORWARDED: self._owners.own_url(), **self._authorization}
+            ) as response:
                 if response.content_type != JSON:
                     raise HttpError(503, f"{worker} is not a worker: it answers with {response.content_type}")
                 return response.status, await response.read()

@@ -1,6 +1,7 @@
 """Partition ownership and progress, for HTTP."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -11,8 +12,11 @@ from faust.types import TP
 from tables.durable.table import DurableTable, Progress
 from tables.partition import Partition
 from tables.processor import PartitionProcessor
+from web.advertised import advertising_problem
 from web.errors import HttpError
 from web.progress import ProgressMonitor
+
+log = logging.getLogger(__name__)
 
 OBSERVE_EVERY_S = 1.0
 
@@ -49,6 +53,7 @@ class Ownership:
         self._table = table
         self._sources = sources
         self._monitor = ProgressMonitor(clock)
+        self._advertising_problem: str | None = None
 
     def urls(self) -> dict[int, str]:
         owners = self._app.router.table_metadata(self._table.name)
@@ -78,6 +83,14 @@ class Ownership:
 
     def observe(self) -> None:
         self._monitor.observe({**self._recovery(), **self._reading()})
+        problem = advertising_problem(self.own_url(), self.urls(), self._assigned())
+        if problem and problem != self._advertising_problem:
+            log.warning("%s", problem)
+        self._advertising_problem = problem
+
+    def _assigned(self) -> set[int]:
+        changelog = self._table.changelog_topic_name
+        return {tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == changelog}
 
     def _recovery(self) -> dict[tuple[str, int], Progress]:
         changelog = str(self._table.changelog_topic_name)

@@ -8,12 +8,15 @@ from web.health import HealthHandlers
 from web.ownership import OwnedPartitions, Owners
 from web.pools import PoolHandlers
 from web.status import StatusHandler
+from web.token import authorization
 
 
 class HttpApi:
-    def __init__(self, processor: PartitionProcessor, owners: Owners, chain: str, partitions: int) -> None:
+    def __init__(
+        self, processor: PartitionProcessor, owners: Owners, chain: str, partitions: int, token: str | None = None
+    ) -> None:
         owned = OwnedPartitions(processor, owners)
-        self._forwarding = Forwarding(owners, partitions)
+        self._forwarding = Forwarding(owners, partitions, authorization(token))
         self._handlers = (
             PoolHandlers(owned, self._forwarding, chain, partitions),
             StatusHandler(owned, owners, self._forwarding, chain),

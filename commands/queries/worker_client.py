@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import click
 
@@ -22,7 +22,7 @@ def ask(settings: Settings, path: str, query: Mapping[str, str]) -> dict[str, An
     """Raises Unanswered."""
     url = f"http://{settings.web_host}:{settings.web_port}{path}" + (f"?{urlencode(query)}" if query else "")
     try:
-        with urlopen(url, timeout=TIMEOUT_S) as answer:
+        with urlopen(Request(url, headers=_authorization(settings)), timeout=TIMEOUT_S) as answer:
             return dict(json.load(answer))
     except HTTPError as error:
         raise Unanswered(_sentence(error)) from error
@@ -32,6 +32,11 @@ def ask(settings: Settings, path: str, query: Mapping[str, str]) -> dict[str, An
             f"no worker answers at {settings.web_host}:{settings.web_port} ({reason}); "
             "is one running (`arena worker`), and are ARENA_WEB_HOST and ARENA_WEB_PORT right?"
         ) from error
+
+
+def _authorization(settings: Settings) -> dict[str, str]:
+    token = settings.web_token
+    return {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
 
 
 def _sentence(error: HTTPError) -> str:

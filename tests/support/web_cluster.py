@@ -17,6 +17,7 @@ from tables.partition import Changes, Partition
 from tables.processor import PartitionProcessor
 from web.errors import errors_as_json
 from web.routes import HttpApi
+from web.token import require_token
 
 PARTITIONS = 4
 NATIVE, USDC = Token("0x" + "00" * 20, 18), Token("0x" + "a0" * 20, 6, "USDC")
@@ -85,7 +86,8 @@ def filled(index: int) -> Partition:
 
 
 class Cluster:
-    def __init__(self) -> None:
+    def __init__(self, token: str | None = None) -> None:
+        self.token = token
         self.owners = [Owners({0, 1}), Owners({2, 3})]
         self.processors = [PartitionProcessor(topics("test"), 64), PartitionProcessor(topics("test"), 64)]
         self.runners: list[web.AppRunner] = []
@@ -94,12 +96,13 @@ class Cluster:
     async def start(self) -> None:
         for owners, processor in zip(self.owners, self.processors, strict=True):
             processor.partitions = {index: filled(index) for index in owners.mine}
-            application = web.Application(middlewares=[errors_as_json])
-            self.apis.append(HttpApi(processor, owners, "test", PARTITIONS))
+            application = web.Application(middlewares=[errors_as_json, require_token(self.token)])
+            self.apis.append(HttpApi(processor, owners, "test", PARTITIONS, self.token))
             application.add_routes(self.apis[-1].routes())
             runner = web.AppRunner(application)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            host = f"127.0.0.{len(self.runners) + 1}"
+            await web.TCPSite(runner, host, 0).start()
             owners.url = "http://{}:{}".format(*runner.addresses[0][:2])
             self.runners.append(runner)
         for owners in self.owners:

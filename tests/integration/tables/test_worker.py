@@ -20,6 +20,7 @@ from streams.kafka.clients import producer
 from streams.kafka.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, encode_record
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import partition_of, topics
+from web.token import authorization
 
 PARTITIONS = 4
 POOLS = [PoolId(f"0x{number:040x}") for number in range(12)]
@@ -91,8 +92,10 @@ class Chain:
 
 
 class Worker:
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    def __init__(self, settings: Settings, directory: Path, host: str = "127.0.0.1", **environment: str) -> None:
+        self.host = host
         self.port = free_port()
+        self._token = environment.get("ARENA_WEB_TOKEN")
         self.data = directory / f"data-{self.port}"
         self._log = directory / f"worker-{self.port}.log"
         self._environment = {
@@ -103,6 +106,7 @@ class Worker:
             "ARENA_WEB_PORT": str(self.port),
             "ARENA_KAFKA_PATIENCE_S": "3",
             "ARENA_SESSION_TIMEOUT_S": "5",
+            **environment,
         }
         self.start()
 
@@ -119,8 +123,8 @@ class Worker:
     async def get(self, path: str) -> tuple[int, dict[str, Any]]:
         try:
             async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self.port}{path}") as response,
+                aiohttp.ClientSession(headers=authorization(self._token)) as session,
+                session.get(f"http://{self.host}:{self.port}{path}") as response,
             ):
                 return response.status, await response.json()
         except aiohttp.ClientError:
@@ -141,8 +145,8 @@ def settings(kafka: str, chain_name: str) -> Settings:
 def worker(settings: Settings, tmp_path: Path) -> Any:
     started: list[Worker] = []
 
-    def start() -> Worker:
-        started.append(Worker(settings, tmp_path))
+    def start(host: str = "127.0.0.1", **environment: str) -> Worker:
+        started.append(Worker(settings, tmp_path, host, **environment))
         return started[-1]
 
     yield start
@@ -218,6 +222,27 @@ async def test_a_worker_killed_or_wiped_comes_back_with_the_same_state(
     await until_right(only, chain)
     status, body = await only.get(f"/pools/{POOLS[0]}/explain/")
     assert (status, body["snapshots"]) == (200, 1)  # by its rows, not by a new snapshot
+
+
+async def test_workers_on_two_addresses_answer_for_each_other_with_a_token(
+    worker: Callable[..., Worker], chain: Chain
+) -> None:
+    first = worker("127.0.0.2", ARENA_WEB_BIND="127.0.0.2", ARENA_WEB_ADVERTISED="127.0.0.2", ARENA_WEB_TOKEN="secret")
+    second = worker("127.0.0.3", ARENA_WEB_BIND="0.0.0.0", ARENA_WEB_ADVERTISED="127.0.0.3", ARENA_WEB_TOKEN="secret")
+    await chain.mine(3)
+    await chain.snapshots()
+    await until_shared(first, 2)
+
+    await until_right(first, chain)
+    await until_right(second, chain)
+    _, status = await first.get("/status/")
+    first._token = None
+    refused, _ = await first.get("/status/")
+
+    assert {row["worker"] for row in status["partitions"]} == {
+        f"http://{each.host}:{each.port}" for each in (first, second)
+    }
+    assert refused == 401
 
 
 async def test_either_of_two_workers_answers_and_the_survivor_takes_over(

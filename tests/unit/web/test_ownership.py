@@ -54,6 +54,7 @@ class Worker:
             router=SimpleNamespace(table_metadata=lambda _: self.assigned),
             conf=SimpleNamespace(canonical_url=f"{MINE}/"),
             consumer=SimpleNamespace(highwater=self.ends.get),
+            assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, 0), TP(CHANGELOG, 1)}),
         )
         table: Any = self.table
         self.ownership = Ownership(app, table, ["chain", "snapshots"], lambda: self.now_s)
