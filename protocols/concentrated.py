@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from protocols import ticks as tick_maths
 from protocols.dex import PoolState, StateModel
 from protocols.ticks import InvariantViolation, LiquidityChange, Tick, Ticks, from_ticks
-from protocols.types import Event, Int24, PoolMetadata, PriceState, State, Uint128, Uint160
+from protocols.types import Event, Int24, PoolMetadata, PriceState, State, Uint24, Uint128, Uint160
 
 
 class Initialize(Event, frozen=True, tag="initialize"):
@@ -21,6 +21,13 @@ class Swap(Event, frozen=True, tag="swap"):
     sqrt_price_x96: Uint160
     liquidity: Uint128
     tick: Int24
+
+
+class ProtocolFeeUpdate(Event, frozen=True, tag="protocol_fee"):
+    """The protocol's fee from here on; price and ticks stay as they are."""
+
+    protocol_fee: Uint24
+    """Two 12-bit halves: one for each direction."""
 
 
 class Price(PriceState, frozen=True, tag="price"):
@@ -50,6 +57,8 @@ def apply(price: Price, ticks: Ticks, events: Iterable[Event]) -> tuple[Price, T
                 price, ticks = _liquidity_changed(price, ticks, event)
             case Initialize():
                 price = _initialized(price, event)
+            case ProtocolFeeUpdate():
+                _check_initialized(price)
             case _:
                 raise InvariantViolation(f"a pool with ticks cannot have a {type(event).__name__}")
     return price, ticks
@@ -91,7 +100,7 @@ def _initialized(price: Price, event: Initialize) -> Price:
 
 def _check_initialized(price: Price) -> None:
     if not price.sqrt_price_x96:
-        raise InvariantViolation("an uninitialised pool has no swaps and no liquidity")
+        raise InvariantViolation("an uninitialised pool has no swaps, no liquidity and no change of fee")
 
 
 def check_whole(price: Price, ticks: Ticks) -> None:
@@ -113,12 +122,12 @@ def check_whole(price: Price, ticks: Ticks) -> None:
 
 
 def compact(events: Sequence[Event]) -> tuple[Event, ...]:
-    """The events without those that a later one makes redundant: pokes, and swaps with a swap right after them."""
+    """The events without pokes, and without swaps and changes of the fee that another follows immediately."""
     kept: list[Event] = []
     for event in events:
         if isinstance(event, LiquidityChange) and not event.delta:
             continue
-        if kept and isinstance(event, Swap) and isinstance(kept[-1], Swap):
+        if kept and isinstance(event, Swap | ProtocolFeeUpdate) and type(kept[-1]) is type(event):
             kept.pop()
         kept.append(event)
     return tuple(kept)
@@ -145,5 +154,7 @@ def _is_initialized(price: PriceState) -> bool:
     return price.sqrt_price_x96 != 0
 
 
-MODEL = StateModel(Price, (Initialize, Swap, LiquidityChange), _split, _check, _apply, compact, _is_initialized)
+MODEL = StateModel(
+    Price, (Initialize, Swap, LiquidityChange, ProtocolFeeUpdate), _split, _check, _apply, compact, _is_initialized
+)
 """The rules of V3, V4 and their forks."""

@@ -20,11 +20,18 @@ class Decoded(NamedTuple):
 class UndecodableLog(Exception):
     """A log's topics or data do not fit its topic0."""
 
-    def __init__(self, log: Log, error: AbiMismatch) -> None:
+    def __init__(self, log: Log, fault: str) -> None:
         super().__init__(
             f"log {log.log_index} (transaction {log.transaction_index}) of {log.address} "
-            f"has topic0 0x{log.topics[0].hex()}, but {error}"
+            f"has topic0 0x{log.topics[0].hex()}, but {fault}"
         )
+
+
+class ForeignLog(UndecodableLog):
+    """The pool is listed as one of a DEX whose logs it does not emit."""
+
+    def __init__(self, log: Log, protocol: ProtocolName, emits: str) -> None:
+        super().__init__(log, f"it does not follow the logs of {protocol}: it emits {emits}")
 
 
 class _Row(NamedTuple):
@@ -33,23 +40,33 @@ class _Row(NamedTuple):
     event: Callable[[Mapping[str, int]], Event]
 
 
-_BY_TOPIC: Mapping[bytes, _Row] = {
+class _ForeignRow(NamedTuple):
+    dex: Dex
+    emits: str
+
+
+_BY_TOPIC: Mapping[bytes, _Row | _ForeignRow] = {
     abi.topic0: _Row(dex, abi, event) for dex in DEXES for abi, event in dex.logs.items()
-}
+} | {abi.topic0: _ForeignRow(dex, emits) for dex in DEXES for abi, emits in dex.foreign_logs.items()}
 TOPICS = frozenset(_BY_TOPIC)
-"""Every topic0 that is decoded."""
+"""Every topic0 that changes a pool's state, or shows that it is not of the DEX that a list says."""
 
 
 def decode(log: Log) -> Decoded | None:
-    """None for a log that changes no state. Raises UndecodableLog where topics or data do not fit topic0."""
+    """None for a log that changes no state.
+
+    Raises UndecodableLog where topics or data do not fit topic0, ForeignLog for a contract that only looks like a pool.
+    """
     row = _BY_TOPIC.get(log.topics[0]) if log.topics else None
     if row is None:
         return None
+    if isinstance(row, _ForeignRow):
+        raise ForeignLog(log, row.dex.name, row.emits)
     try:
         event = row.event(decode_arguments(row.abi, log))
         return Decoded(row.dex.name, row.dex.pool_of(log), log.address, event)
     except AbiMismatch as error:
-        raise UndecodableLog(log, error) from error
+        raise UndecodableLog(log, str(error)) from error
 
 
 def decode_listed(

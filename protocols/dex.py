@@ -40,7 +40,7 @@ class StateModel(msgspec.Struct, frozen=True):
 
 
 class Fees(msgspec.Struct, frozen=True):
-    """Fees that change without a log of every change, so they are as of the last snapshot."""
+    """Fees of which not every change has a log, so they are as of the last snapshot."""
 
     lp_fee: int
     """Hundredths of a basis point."""
@@ -134,6 +134,8 @@ class Dex(msgspec.Struct, frozen=True):
     model: StateModel
     reads: Reads
     creation: Creation
+    foreign_logs: Mapping[EventAbi, str] = {}
+    """Logs of contracts with the same getters and other rules, and what emits them: such a pool is refused."""
     wire: WireRows | None = None
     """None: no feed sends updates of this DEX."""
     fees: Callable[[State, int], Fees] | None = None

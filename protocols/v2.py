@@ -28,6 +28,14 @@ SYNC: ABIEvent = {
         {"name": "reserve1", "type": "uint112", "indexed": False},
     ],
 }
+SOLIDLY_SYNC: ABIEvent = {
+    "type": "event",
+    "name": "Sync",
+    "inputs": [
+        {"name": "reserve0", "type": "uint256", "indexed": False},
+        {"name": "reserve1", "type": "uint256", "indexed": False},
+    ],
+}
 PAIR_CREATED: ABIEvent = {
     "type": "event",
     "name": "PairCreated",
@@ -106,6 +114,7 @@ def _reserves(outputs: Outputs) -> V2State:
 DEX = Dex(
     name="v2",
     logs={event_abi(SYNC): _sync},
+    foreign_logs={event_abi(SOLIDLY_SYNC): "Sync(uint256,uint256), as pairs of Solidly and its forks do"},
     state=V2State,
     model=StateModel(V2State, (Sync,), _split, _check, _apply, _compact, _is_initialized),
     reads=Reads(

@@ -1,6 +1,6 @@
 """Uniswap V4: one PoolManager emits the logs of all pools and names each by its id in topic1.
 
-ProtocolFeeUpdated is no event here and a change of the dynamic LP fee emits no log: fees are as of a snapshot's block.
+A change of the dynamic LP fee emits no log: it is as of a snapshot's block. The protocol's fee follows from its logs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from eth_typing import ABIEvent, ABIFunction
 
 from protocols.abi import event_abi, function_abi, int128
-from protocols.concentrated import MODEL, ConcentratedState, Initialize, Price, Swap
+from protocols.concentrated import MODEL, ConcentratedState, Initialize, Price, ProtocolFeeUpdate, Swap
 from protocols.dex import Creation, Dex, Fees, GetterCall, Outputs, Reads, WireFinal, WireRows, WireUpdate
 from protocols.storage import Located, NotAPool, Slots, Words, mapping_slot, price_fields
 from protocols.ticks import LiquidityChange
@@ -54,6 +54,14 @@ MODIFY_LIQUIDITY: ABIEvent = {
         {"name": "salt", "type": "bytes32", "indexed": False},
     ],
 }
+PROTOCOL_FEE_UPDATED: ABIEvent = {
+    "type": "event",
+    "name": "ProtocolFeeUpdated",
+    "inputs": [
+        {"name": "id", "type": "bytes32", "indexed": True},
+        {"name": "protocolFee", "type": "uint24", "indexed": False},
+    ],
+}
 EXTSLOAD: ABIFunction = {
     "type": "function",
     "name": "extsload",
@@ -92,6 +100,10 @@ def _swap(log: Mapping[str, int]) -> Swap:
 def _modify_liquidity(log: Mapping[str, int]) -> LiquidityChange:
     """The log has an int256, of which the PoolManager lets only an int128 pass."""
     return LiquidityChange(log["tickLower"], log["tickUpper"], int128("liquidityDelta", log["liquidityDelta"]))
+
+
+def _protocol_fee_updated(log: Mapping[str, int]) -> ProtocolFeeUpdate:
+    return ProtocolFeeUpdate(log["protocolFee"])
 
 
 def state_of(words: Words) -> V4State:
@@ -134,6 +146,7 @@ DEX = Dex(
         event_abi(INITIALIZE): _initialize,
         event_abi(SWAP): _swap,
         event_abi(MODIFY_LIQUIDITY): _modify_liquidity,
+        event_abi(PROTOCOL_FEE_UPDATED): _protocol_fee_updated,
     },
     state=V4State,
     model=MODEL,

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protocols.concentrated import Price, Swap
+from protocols.concentrated import Initialize, Price, ProtocolFeeUpdate, Swap
+from protocols.registry import Event
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
 from protocols.v2 import Sync, V2State
 from streams.exex.bincode import BadFrame
 from streams.exex.control import LARGEST_FRAME, Decoder, decode
-from streams.exex.control_encoder import encode
+from streams.exex.control_encoder import NotOnWire, encode
+from streams.exex.control_layouts import is_on_wire
 from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
@@ -264,6 +266,15 @@ def test_the_epilogue_of_a_dex_that_is_not_followed_is_skipped(protocol: int, po
 def test_an_epilogue_that_fits_no_dex_breaks_the_connection(frame: bytes, reason: str) -> None:
     with pytest.raises(BadFrame, match=reason):
         Decoder().feed(frame)
+
+
+@pytest.mark.parametrize("event", [Initialize(1 << 96, 0), ProtocolFeeUpdate(1)])
+def test_a_first_price_and_a_change_of_fee_are_not_on_the_wire(event: Event) -> None:
+    update = PoolUpdate(1, PoolId("0x" + "ab" * 32), "v4", "swap", 5, 1_000, 0, 0, False, event)
+
+    assert not is_on_wire(event)
+    with pytest.raises(NotOnWire, match=type(event).__name__):
+        encode(update)
 
 
 U64, U128, TICK = st.integers(0, 2**64 - 1), st.integers(0, 2**128 - 1), st.integers(-887272, 887272)

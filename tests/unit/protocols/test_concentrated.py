@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.fuzz.chain_model import Naive, metadata, something
-from protocols.concentrated import Initialize, Price, Swap, apply, check_whole, compact
+from protocols.concentrated import Initialize, Price, ProtocolFeeUpdate, Swap, apply, check_whole, compact
 from protocols.decoding import decode
 from protocols.registry import Event
 from protocols.ticks import (
@@ -101,7 +101,15 @@ def test_what_cannot_follow_is_refused(event: Event, sentence: str) -> None:
         apply(price, ticks, [event])
 
 
-@pytest.mark.parametrize("event", [swap(0, 0), LiquidityChange(-60, 60, 1)])
+def test_a_change_of_the_protocols_fee_leaves_price_and_ticks_and_is_kept() -> None:
+    price, ticks = apply(AT_0, EMPTY, MINTED)
+    changes = [ProtocolFeeUpdate(1), swap(1, 100), ProtocolFeeUpdate(2), ProtocolFeeUpdate(3)]
+
+    assert apply(price, ticks, [ProtocolFeeUpdate(900)]) == (price, ticks)
+    assert compact(changes) == (ProtocolFeeUpdate(1), swap(1, 100), ProtocolFeeUpdate(3))
+
+
+@pytest.mark.parametrize("event", [swap(0, 0), LiquidityChange(-60, 60, 1), ProtocolFeeUpdate(1)])
 def test_nothing_happens_to_a_pool_that_is_not_initialized(event: Event) -> None:
     with pytest.raises(InvariantViolation, match="uninitialised"):
         apply(Price(0, 0, 0), EMPTY, [event])

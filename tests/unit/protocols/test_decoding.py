@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from protocols import v2, v3, v4
 from protocols.abi import decode_arguments, event_abi
-from protocols.concentrated import Initialize, Swap
-from protocols.decoding import TOPICS, Decoded, UndecodableLog, decode, decode_listed
+from protocols.concentrated import Initialize, ProtocolFeeUpdate, Swap
+from protocols.decoding import TOPICS, Decoded, ForeignLog, UndecodableLog, decode, decode_listed
 from protocols.registry import Event
 from protocols.ticks import LiquidityChange, check_fits
 from protocols.types import Log, PoolId
@@ -30,6 +30,8 @@ MINT = keccak(b"Mint(address,address,int24,int24,uint128,uint256,uint256)")
 BURN = keccak(b"Burn(address,int24,int24,uint128,uint256,uint256)")
 V4_INITIALIZE = keccak(b"Initialize(bytes32,address,address,uint24,int24,address,uint160,int24)")
 V4_SWAP = keccak(b"Swap(bytes32,address,int128,int128,uint160,uint128,int24,uint24)")
+PROTOCOL_FEE_UPDATED = keccak(b"ProtocolFeeUpdated(bytes32,uint24)")
+SOLIDLY_SYNC = keccak(b"Sync(uint256,uint256)")
 MODIFY_LIQUIDITY = keccak(b"ModifyLiquidity(bytes32,address,int24,int24,int256,bytes32)")
 V4_ID = bytes.fromhex(V4_POOL[2:])
 
@@ -76,11 +78,13 @@ GOOD: list[tuple[Log, Event]] = [
         LiquidityChange(-60, 60, -(1 << 127)),
     ),
     (made([MODIFY_LIQUIDITY, V4_ID, ANYONE], [-60, 60, 0, 0], MANAGER), LiquidityChange(-60, 60, 0)),
+    (made([PROTOCOL_FEE_UPDATED, V4_ID], [(700 << 12) | 900], MANAGER), ProtocolFeeUpdate((700 << 12) | 900)),
 ]
 
 
 def test_the_topics_are_those_of_the_contracts() -> None:
-    known = [SYNC, INITIALIZE, SWAP, PANCAKE_SWAP, MINT, BURN, V4_INITIALIZE, V4_SWAP, MODIFY_LIQUIDITY]
+    v2_and_v3 = [SYNC, SOLIDLY_SYNC, INITIALIZE, SWAP, PANCAKE_SWAP, MINT, BURN]
+    known = [*v2_and_v3, V4_INITIALIZE, V4_SWAP, MODIFY_LIQUIDITY, PROTOCOL_FEE_UPDATED]
 
     assert frozenset(known) == TOPICS
     assert SYNC.hex().startswith("1c411e9a")
@@ -106,7 +110,6 @@ def test_every_log_that_changes_state_becomes_its_event(log: Log, event: Event) 
         "CollectProtocol(address,address,uint128,uint128)",
         "SetFeeProtocol(uint8,uint8,uint8,uint8)",
         "Donate(bytes32,address,uint256,uint256)",
-        "ProtocolFeeUpdated(bytes32,uint24)",
         "Mint(address,uint256,uint256)",
         "Burn(address,uint256,uint256,address)",
         "Swap(address,uint256,uint256,uint256,uint256,address)",
@@ -156,6 +159,7 @@ def test_a_log_of_another_length_is_malformed(log: Log, _: Event) -> None:
         made([BURN, ANYONE, word(0xFFFFFF), word(1)], [0, 0, 0]),
         made([V4_SWAP, V4_ID, ANYONE], [1 << 127, 0, 1, 1, 0, 0]),
         made([V4_SWAP, V4_ID, ANYONE], [0, 0, 1, 1, 0, 1 << 24]),
+        made([PROTOCOL_FEE_UPDATED, V4_ID], [1 << 24], MANAGER),
         made([MODIFY_LIQUIDITY, V4_ID, ANYONE], [0, 1, 1 << 127, 0]),
         made([MODIFY_LIQUIDITY, V4_ID, ANYONE], [0, 1, -(1 << 127) - 1, 0]),
     ],
@@ -168,6 +172,22 @@ def test_a_value_beyond_its_type_is_malformed_and_not_clamped(log: Log) -> None:
 def test_malformed_says_which_log_and_why() -> None:
     with pytest.raises(UndecodableLog, match=r"log 5 \(transaction 0\) of 0x8ad5.* 32 bytes of data instead of 64"):
         decode(made([SYNC], [1], log_index=5))
+
+
+def test_a_listed_pair_of_solidly_is_refused_for_its_foreign_sync() -> None:
+    foreign = made([SOLIDLY_SYNC], [1 << 200, 2], log_index=3)
+
+    for listed_as in ("v2", None):
+        with pytest.raises(ForeignLog, match=r"log 3 .* Sync\(uint256,uint256\), as pairs of Solidly") as refused:
+            decode_listed([foreign], {PoolId(POOL): listed_as}, {})
+        assert isinstance(refused.value, UndecodableLog)
+
+
+def test_a_foreign_sync_matters_only_for_a_pool_that_is_listed_as_a_pair() -> None:
+    foreign = made([SOLIDLY_SYNC], [1, 2])
+
+    assert decode_listed([foreign], {PoolId(MANAGER): "v2"}, {}) == []
+    assert decode_listed([foreign], {PoolId(POOL): "v3"}, {}) == []
 
 
 def test_only_logs_of_listed_pools_are_relevant_in_log_order() -> None:
