@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from streams.secret_url import SecretUrl
+
 Pin = Literal["latest", "safe", "finalized"]
 """Names of blocks that a node knows."""
 
@@ -20,6 +22,8 @@ class Settings(BaseSettings):
 
     chain: str = "ethereum"
     """Prefix of all topics and part of the NATS subjects."""
+    chain_id: int | None = Field(default=None, gt=0)
+    """Where set, a process ends when its node is of another chain."""
     kafka: str = "localhost:9092"
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
@@ -39,7 +43,7 @@ class Settings(BaseSettings):
     """Of snapshots. lz4 and zstd need the package `cramjam` beside every process that reads them."""
     kafka_patience_s: float = 60.0
     """A process that starts waits so long for Kafka to answer, then ends."""
-    nats: str = "nats://localhost:4222"
+    nats: SecretUrl = SecretUrl("nats://localhost:4222")
     """Several servers by comma; the first that accepts the connection is used."""
     nats_credentials: Path | None = None
     """A NATS .creds file."""
@@ -55,9 +59,11 @@ class Settings(BaseSettings):
     """A PEM file: the client certificate and its chain."""
     nats_tls_key: Path | None = None
     """A PEM file: the client certificate's private key, where it is not in the same file."""
-    rpc: str = "http://localhost:8545"
+    rpc: SecretUrl = SecretUrl("http://localhost:8545")
     """http(s)://, ws(s):// or the path of the node's IPC socket."""
-    rpc_ws: str | None = None
+    rpc_per_s: float | None = Field(default=None, gt=0)
+    """So many calls per second at most, of each process; for providers that limit them."""
+    rpc_ws: SecretUrl | None = None
     """Where `exex` hears of new heads; without it it polls `rpc`."""
     exex_socket: Path = Path("/tmp/exex.sock")
     exex_wire: Literal["control", "seed"] = "control"

@@ -17,7 +17,7 @@ from protocols.registry import NAMES
 from protocols.types import PoolMetadata
 from settings import Settings, settings
 from streams.bridge.pool_listing import read_listed
-from streams.node.client import connect
+from streams.node.client import connect_node
 from streams.scraper.batch_size import BatchConfig, batch_config
 from streams.snapshots.sampling import sample
 
@@ -65,7 +65,7 @@ def run(settings: Settings, options: ProfileOptions) -> None:
 async def _measure(
     settings: Settings, config: BatchConfig, options: ProfileOptions
 ) -> tuple[list[PoolMetadata], list[Timing]]:
-    async with connect(settings.rpc) as node:
+    async with connect_node(settings) as node:
         pools = await (_listed(settings) if options.sample is None else sample(node, options.sample))
         if not pools:
             where = f"the topic {settings.chain}.whitelist" if options.sample is None else "the logs of the last blocks"

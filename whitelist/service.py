@@ -7,7 +7,7 @@ from settings import Settings
 from streams.kafka.groups import run_until_first_exit
 from streams.nats.jetstream import NotStored
 from streams.nats.whitelist_encoder import TooLarge
-from streams.node.client import connect
+from streams.node.client import connect_node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.log_ranges import LogsRefused
 from streams.node.pinned_state import BlockGone
@@ -57,7 +57,7 @@ async def build_once(settings: Settings, max_age_s: float = 0.0) -> Build:
     """`max_age_s`: up to this age the sources' cached answers are used. Raises StoreLocked, and what `build` raises."""
     configuration = load_configuration(settings)
     with WhitelistStore(settings).lock(), progress_display() as progress:
-        async with connect(settings.rpc) as node:
+        async with connect_node(settings) as node:
             made = await build(settings, configuration, node, progress, max_age_s)
     record_build(made)
     return made

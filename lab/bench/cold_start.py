@@ -112,7 +112,7 @@ def _cold_start(place: Devnet, ours: System, block_s: float) -> Result:
     _mine_until(place, ours, block_s, lambda: served.heads() == {place.chain.tip.hash})
     console.print("the system follows the chain; publishing the list")
     began = time.monotonic()
-    asyncio.run(listing.publish(ours.settings.nats, ours.settings.chain, place.pools))
+    asyncio.run(listing.publish(ours.settings.nats.get_secret_value(), ours.settings.chain, place.pools))
     lives: dict[str, float] = {}
 
     def all_live() -> bool:

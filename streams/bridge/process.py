@@ -24,7 +24,7 @@ from streams.kafka.topics import topics
 from streams.nats.subscriber import subscribe
 from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_state import FullList, apply_full
-from streams.node.client import Node, connect
+from streams.node.client import Node, connect_node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.retry import Retries
 
@@ -51,7 +51,7 @@ async def run(settings: Settings) -> None:
     await ensure_topics(settings)
     async with AsyncExitStack() as stack:
         leadership = await stack.enter_async_context(elected(settings))
-        node = await stack.enter_async_context(connect(settings.rpc))
+        node = await stack.enter_async_context(connect_node(settings))
         publisher = Publisher(await stack.enter_async_context(producing(settings)), settings.partitions)
         listing = PoolListing(node, publisher, settings, await read_listed(settings))
         chain = await _resumed(settings, publisher)

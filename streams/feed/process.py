@@ -11,10 +11,11 @@ from streams.feed.log_filter import LogFilter
 from streams.feed.socket_server import serve
 from streams.kafka.groups import run_until_first_exit
 from streams.node.blocks import NodeHeader
-from streams.node.client import Node, connect
+from streams.node.client import Node, connect_node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.heads import heads
 from streams.retry import Retries
+from streams.secret_url import SecretUrl
 
 NODE_HEAD = Gauge("arena_exex_node_head_block", "The node's newest head")
 HEAD = Gauge("arena_exex_head_block", "The last block sent to the socket; the lag is the difference of the two")
@@ -25,7 +26,7 @@ WAIT_MAX_S = 1.0
 
 async def run(settings: Settings) -> None:
     """Until cancelled, however often node and NATS fail. Raises SocketTaken."""
-    async with connect(settings.rpc) as node, serve(settings.exex_socket, settings.exex_buffer_bytes) as server:
+    async with connect_node(settings) as node, serve(settings.exex_socket, settings.exex_buffer_bytes) as server:
         journal = Journal(settings)
         active = journal.load_filter()
         log_filter = LogFilter(node, settings, active.filters if active else None)
@@ -37,7 +38,7 @@ async def run(settings: Settings) -> None:
         )
 
 
-async def _follow(node: Node, ws: str | None, chain: EmittedChain) -> None:
+async def _follow(node: Node, ws: SecretUrl | None, chain: EmittedChain) -> None:
     failures = (BlockReplaced, NodeUnavailable, RpcError)
     retries = Retries("The feed", failures, wait_initial_s=WAIT_INITIAL_S, wait_max_s=WAIT_MAX_S)
     async with aclosing(heads(node, ws)) as newest:

@@ -36,7 +36,7 @@ def nats_servers(settings: Settings) -> list[NatsServer]:
     password = None if settings.nats_password is None else settings.nats_password.get_secret_value()
     needs_tls = settings.nats_tls or settings.nats_tls_ca is not None or settings.nats_tls_certificate is not None
     servers = []
-    for given in filter(None, (each.strip() for each in settings.nats.split(","))):
+    for given in filter(None, (each.strip() for each in settings.nats.get_secret_value().split(","))):
         parts = urlsplit(given if "://" in given else f"nats://{given}")
         address = parts.netloc.rpartition("@")[2]
         user, secret = settings.nats_user, password

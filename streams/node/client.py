@@ -1,25 +1,30 @@
 """The node: blocks and logs without web3's formatters, and an AsyncWeb3 over the same connection for the rest."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from typing import Any
 
 from web3 import AsyncWeb3
 
 from protocols.types import Log
+from settings import Settings
 from streams.node.blocks import BlockLog, NodeHeader, UnreadableBlock, decode_block_logs, decode_header, decode_logs
 from streams.node.errors import RpcError, UnusableAnswer
-from streams.node.provider import NodeProvider, transport
+from streams.node.provider import NO_LIMITS, NodeLimits, NodeProvider, transport
 from streams.node.transport.json_rpc import Calls, Response, Transport
+from streams.secret_url import SecretUrl
+
+TIMEOUT_S = 30.0
 
 
 class Node:
     """Any number of requests at a time. A request while the node is away raises; the next one connects again."""
 
-    def __init__(self, rpc: str, transport: Transport, requests_per_s: float | None = None) -> None:
+    def __init__(self, rpc: SecretUrl, transport: Transport, limits: NodeLimits = NO_LIMITS) -> None:
         self.rpc = rpc
-        self._provider = NodeProvider(rpc, transport, requests_per_s)
+        self._provider = NodeProvider(rpc, transport, limits)
+        self._chain_id: int | None = None
 
     @cached_property
     def w3(self) -> AsyncWeb3[NodeProvider]:
@@ -39,6 +44,12 @@ class Node:
             _result(answers[0])
             raise UnusableAnswer(f"{self.rpc} gave {len(answers)} answers to {len(calls)} requests")
         return [_result_or_error(answer) for answer in answers]
+
+    async def chain_id(self) -> int:
+        """Asked once. Raises NodeUnavailable, RpcError, WrongChain."""
+        if self._chain_id is None:
+            self._chain_id = int(await self.call("eth_chainId", []), 16)
+        return self._chain_id
 
     async def header(self, at: int | str) -> NodeHeader | None:
         """At a number, a 0x hash or a tag (latest, safe, finalized); None if the node has no such block."""
@@ -89,13 +100,21 @@ class Node:
 
 
 @asynccontextmanager
-async def connect(rpc: str, timeout_s: float = 30.0, requests_per_s: float | None = None) -> AsyncIterator[Node]:
+async def connect(
+    rpc: str | SecretUrl, timeout_s: float = TIMEOUT_S, limits: NodeLimits = NO_LIMITS
+) -> AsyncIterator[Node]:
     """http(s)://, ws(s):// or the path of an IPC socket; connects at the first request."""
-    node = Node(rpc, transport(rpc, timeout_s), requests_per_s)
+    url = SecretUrl(rpc) if isinstance(rpc, str) else rpc
+    node = Node(url, transport(url, timeout_s), limits)
     try:
         yield node
     finally:
         await node.close()
+
+
+def connect_node(settings: Settings) -> AbstractAsyncContextManager[Node]:
+    """The settings' node. Its first request raises WrongChain where it is not of ARENA_CHAIN_ID."""
+    return connect(settings.rpc, limits=NodeLimits(settings.rpc_per_s, settings.chain_id))
 
 
 def _result(answer: Response) -> Any:

@@ -15,6 +15,13 @@ class NodeUnavailable(Exception):
     """No answer: connection refused or closed, HTTP 5xx, time-out, or an answer that is not one."""
 
 
+class WrongChain(Exception):
+    """The node is of another chain than the settings say."""
+
+    def __init__(self, rpc: object, expected: int, answered: int) -> None:
+        super().__init__(f"the node at {rpc} is of chain {answered}, ARENA_CHAIN_ID says {expected}")
+
+
 class RateLimited(NodeUnavailable):
     """The node answers that it was asked too often; `retry_after_s` where it says when to come again."""
 

@@ -11,8 +11,10 @@ from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.head_poller import HeadPoller
+from streams.node.provider import is_http
 from streams.node.transport.socket import SocketTransport
 from streams.retry import Backoff
+from streams.secret_url import SecretUrl
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +27,13 @@ class SubscriptionStalled(Exception):
     """The chain goes on and the subscription does not say so."""
 
 
-async def heads(node: Node, ws: str | None) -> AsyncGenerator[NodeHeader, None]:
+async def heads(node: Node, ws: SecretUrl | None) -> AsyncGenerator[NodeHeader, None]:
     """The newest head whenever it changes, for ever; blocks in between are left out.
 
     Subscribes at `ws`, or at the node's own address if that is a WebSocket or IPC. Polls the node where there is no
     subscription, and while the subscription fails or is stalled.
     """
-    source = ws or (None if node.rpc.startswith(("http://", "https://")) else node.rpc)
+    source = ws or (None if is_http(node.rpc) else node.rpc)
     poller, backoff = HeadPoller(node), Backoff()
     last: NodeHeader | None = None
     poll_s = math.inf
@@ -50,9 +52,11 @@ async def heads(node: Node, ws: str | None) -> AsyncGenerator[NodeHeader, None]:
                 yield last
 
 
-async def _subscribed(poller: HeadPoller, source: str, last: NodeHeader | None) -> AsyncGenerator[NodeHeader, None]:
+async def _subscribed(
+    poller: HeadPoller, source: SecretUrl, last: NodeHeader | None
+) -> AsyncGenerator[NodeHeader, None]:
     """Heads of a subscription. Raises NodeUnavailable, RpcError, ConnectionError, SubscriptionStalled."""
-    socket = SocketTransport(source, timeout_s=TIMEOUT_S)
+    socket = SocketTransport(source.get_secret_value(), timeout_s=TIMEOUT_S)
     subscription = Node(source, socket)
     missed = 0
     try:

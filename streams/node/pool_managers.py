@@ -32,7 +32,6 @@ WELL_KNOWN = {
 class ManagerCache(msgspec.Struct):
     """What a node has answered. Only what is found is kept: a pool may still be created, a node still be syncing."""
 
-    chain_id: int | None = None
     of_chain: str | None = None
     of_pools: dict[PoolId, str] = {}
 
@@ -51,15 +50,13 @@ async def pool_manager(node: Node, pool: PoolMetadata, settings: Settings) -> st
         return named.lower()
     cache = _caches.setdefault(node, ManagerCache())
     if cache.of_chain is None:
-        cache.of_chain = await _well_known(node, cache)
+        cache.of_chain = await _well_known(node)
     return cache.of_chain or cache.of_pools.get(pool.id) or await _emitter(node, pool.protocol, pool.id, cache)
 
 
-async def _well_known(node: Node, cache: ManagerCache) -> str | None:
+async def _well_known(node: Node) -> str | None:
     """None also where the node has not yet synced to the block that created it."""
-    if cache.chain_id is None:
-        cache.chain_id = int(await node.call("eth_chainId", []), 16)
-    manager = WELL_KNOWN.get(cache.chain_id)
+    manager = WELL_KNOWN.get(await node.chain_id())
     if manager is None or await node.call("eth_getCode", [manager, "latest"]) in ("0x", None):
         return None
     return manager

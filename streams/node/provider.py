@@ -4,16 +4,18 @@ import asyncio
 import sys
 from typing import Any, cast
 
+import msgspec
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from streams.node.errors import NodeUnavailable, RateLimited
+from streams.node.errors import NodeUnavailable, RateLimited, WrongChain
 from streams.node.metrics import CALLS, RATE_LIMITED, REQUESTS
 from streams.node.rate_limits import RequestCap, is_rate_limit, retry_after_s
 from streams.node.transport.http import HttpTransport
 from streams.node.transport.json_rpc import Calls, Response, TooManyRequests, Transport
 from streams.node.transport.socket import SocketTransport
 from streams.retry import Retries
+from streams.secret_url import SecretUrl
 
 sys.setrecursionlimit(1_000)
 """Python's own. py_ecc, which web3 imports, makes it 100,000, and msgspec then overflows the stack on nested JSON."""
@@ -21,6 +23,16 @@ sys.setrecursionlimit(1_000)
 ATTEMPTS = 8
 WAIT_INITIAL_S = 0.5
 """After the first refusal by a rate limit; the later ones are twice as long each."""
+
+
+class NodeLimits(msgspec.Struct, frozen=True):
+    requests_per_s: float | None = None
+    """Calls, each of a batch counted."""
+    chain_id: int | None = None
+    """The first request raises WrongChain for a node of another one."""
+
+
+NO_LIMITS = NodeLimits()
 
 
 class NodeProvider(AsyncJSONBaseProvider):
@@ -34,11 +46,12 @@ class NodeProvider(AsyncJSONBaseProvider):
     global_ccip_read_enabled = False
     """A contract that is called could name URLs for this process to fetch."""
 
-    def __init__(self, rpc: str, transport: Transport, requests_per_s: float | None = None) -> None:
+    def __init__(self, rpc: SecretUrl, transport: Transport, limits: NodeLimits) -> None:
         super().__init__()
         self.rpc = rpc
         self._transport = transport
-        self._cap = None if requests_per_s is None else RequestCap(requests_per_s)
+        self._cap = None if limits.requests_per_s is None else RequestCap(limits.requests_per_s)
+        self._unchecked_chain_id = limits.chain_id
         self._while_limited = asyncio.Lock()
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
@@ -56,6 +69,8 @@ class NodeProvider(AsyncJSONBaseProvider):
 
     async def exchange(self, calls: Calls) -> list[Response]:
         """Answers in the order of the calls, errors among them; one answer if the node refuses the batch as such."""
+        if self._unchecked_chain_id is not None:
+            await self._check_chain(self._unchecked_chain_id)
         largest = len(calls) if self._cap is None else self._cap.largest_batch
         answers: list[Response] = []
         for start in range(0, len(calls), largest):
@@ -68,6 +83,15 @@ class NodeProvider(AsyncJSONBaseProvider):
 
     async def close(self) -> None:
         await self._transport.close()
+
+    async def _check_chain(self, expected: int) -> None:
+        (answer,) = await self._below_rate_limit([("eth_chainId", [])])
+        result = answer.get("result")
+        if not isinstance(result, str):
+            raise NodeUnavailable(f"{self.rpc} does not say its chain id: {answer.get('error')}")
+        if int(result, 16) != expected:
+            raise WrongChain(self.rpc, expected, int(result, 16))
+        self._unchecked_chain_id = None
 
     async def _below_rate_limit(self, calls: Calls) -> list[Response]:
         if self._while_limited.locked():
@@ -105,7 +129,7 @@ class NodeProvider(AsyncJSONBaseProvider):
         elif not limits:
             return answered
         if limits:
-            raise RateLimited(f"{self.rpc}: {_message(limits[0])}", retry_after_s(limits[0]))
+            raise RateLimited(self._shown(_message(limits[0])), retry_after_s(limits[0]))
         return [answers[at] for at in range(len(calls))]
 
     async def _send(self, calls: Calls) -> list[Response]:
@@ -116,19 +140,26 @@ class NodeProvider(AsyncJSONBaseProvider):
             answers = await self._transport.exchange(calls)
         except TooManyRequests as error:
             REQUESTS.labels("rate limited").inc()
-            raise RateLimited(f"{self.rpc}: {error}", error.retry_after_s) from error
+            raise RateLimited(self._shown(error), error.retry_after_s) from error
         except ConnectionError as error:
             REQUESTS.labels("failed").inc()
-            raise NodeUnavailable(f"{self.rpc}: {error}") from error
+            raise NodeUnavailable(self._shown(error)) from error
         REQUESTS.labels("answered").inc()
         return answers
 
+    def _shown(self, error: object) -> str:
+        return f"{self.rpc}: {self.rpc.scrub(str(error))}"
 
-def transport(rpc: str, timeout_s: float) -> Transport:
+
+def is_http(rpc: SecretUrl) -> bool:
+    return rpc.get_secret_value().startswith(("http://", "https://"))
+
+
+def transport(rpc: SecretUrl, timeout_s: float) -> Transport:
     """http(s)://, ws(s):// or the path of an IPC socket; it connects at the first request."""
     over: type[HttpTransport] | type[SocketTransport]
-    over = HttpTransport if rpc.startswith(("http://", "https://")) else SocketTransport
-    return over(rpc, timeout_s)
+    over = HttpTransport if is_http(rpc) else SocketTransport
+    return over(rpc.get_secret_value(), timeout_s)
 
 
 def _message(error: Any) -> str:

@@ -16,7 +16,7 @@ from streams.kafka.groups import leave_group, raise_group_failure, run_until_fir
 from streams.kafka.records import Undecodable, decode_snapshot_request
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
-from streams.node.client import connect
+from streams.node.client import connect_node
 from streams.scraper.batch_size import BatchConfig, batch_config
 from streams.scraper.batches import Scraper
 from streams.scraper.metrics import UNDECODABLE_REQUESTS
@@ -30,7 +30,7 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
     """Until cancelled. Raises KafkaUnreachable, TopicRefused, TopicMismatch, NotPublished."""
     await ensure_topics(settings)
     async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(connect(settings.rpc))
+        node = await stack.enter_async_context(connect_node(settings))
         publisher = SnapshotPublisher(
             settings.chain, await stack.enter_async_context(producing(settings, compressed=True))
         )

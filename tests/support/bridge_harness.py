@@ -6,6 +6,8 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from pydantic import SecretStr
+
 from protocols.types import PoolMetadata
 from settings import Settings
 from streams.bridge import process as bridge
@@ -42,8 +44,11 @@ async def running_bridge(settings: Settings) -> AsyncIterator[asyncio.Task[None]
 @asynccontextmanager
 async def bridge_process(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
     """Ends by SIGKILL."""
-    values = settings.model_dump(mode="json", exclude_defaults=True)
-    environment = {**os.environ, **{f"ARENA_{name.upper()}": str(value) for name, value in values.items()}}
+    values = {
+        f"ARENA_{name.upper()}": str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        for name, value in settings.model_dump(exclude_defaults=True).items()
+    }
+    environment = {**os.environ, **values}
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "commands", "bridge", env=environment)
     try:
         yield process

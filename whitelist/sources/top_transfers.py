@@ -11,7 +11,7 @@ from streams.json_input import InvalidJson, decode_json
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.log_ranges import LogsRefused, RangeWidth, logs_in_ranges
-from whitelist.sources.query import SourceFailed, redacted
+from whitelist.sources.query import SourceFailed
 
 TRANSFER = keccak(b"Transfer(address,address,uint256)")
 ERC20_TOPICS = 3
@@ -35,7 +35,7 @@ async def count_transfers(node: Node, last: int, blocks: int, timeout_s: float) 
     except TimeoutError as error:
         raise SourceFailed(f"{blocks} blocks of transfers were not counted within {timeout_s:g} s") from error
     except (LogsRefused, NodeUnavailable, RpcError, ValueError) as error:  # ValueError: an unusable URL or answer
-        raise SourceFailed(f"the node does not give the transfers: {redacted(str(error), node.rpc)}") from error
+        raise SourceFailed(f"the node does not give the transfers: {node.rpc.scrub(str(error))}") from error
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return msgspec.json.encode(dict(ranked[:MAX_TOKENS]))
 

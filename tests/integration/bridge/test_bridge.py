@@ -30,7 +30,7 @@ def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Call
 
 @pytest.fixture
 async def system(settings: Settings) -> AsyncIterator[BridgeSystem]:
-    async with bridge_system(settings, settings.rpc) as unlisted_system:
+    async with bridge_system(settings, str(settings.rpc)) as unlisted_system:
         yield unlisted_system
 
 

@@ -16,6 +16,7 @@ from streams.exex.control_messages import BeginBlock, EndBlock
 from streams.kafka import publisher
 from streams.kafka.publisher import ProduceFailed
 from streams.kafka.topic_setup import KafkaUnreachable
+from streams.secret_url import SecretUrl
 from tests.support.bridge_harness import NodeLink, bridge_system, list_pools, running_bridge
 from tests.support.chain_topic import chain_topic
 from tests.support.emitting_chain import V2_POOLS, EmittingChain, emitting_chain
@@ -95,7 +96,7 @@ async def test_a_node_that_answers_and_refuses_a_block_leaves_a_gap(settings: Se
         proxied(
             rpc, lambda call: error("history pruned", 4444) if refused and refused[0] in str(call) else None
         ) as node,
-        bridge_system(settings.model_copy(update={"rpc": node.url}), rpc) as system,
+        bridge_system(settings.model_copy(update={"rpc": SecretUrl(node.url)}), rpc) as system,
     ):
         _, last = await system.feed_blocks(2)
         (lost,) = await system.chain.mine_busy(1)
@@ -124,7 +125,7 @@ async def test_a_node_that_refuses_everything_is_waited_for(
     refusing = False
     async with (
         proxied(rpc, lambda call: answer if refusing else None) as node,
-        bridge_system(settings.model_copy(update={"rpc": node.url}), rpc) as system,
+        bridge_system(settings.model_copy(update={"rpc": SecretUrl(node.url)}), rpc) as system,
     ):
         first, *_ = await system.feed_blocks(2)
         refusing = True
@@ -143,7 +144,7 @@ async def test_a_node_that_drops_every_fifth_request_costs_nothing(settings: Set
     dice = random.Random(5)
     async with (
         proxied(rpc, lambda _: error("rate limit exceeded", -32005) if dice.random() < 0.2 else None) as node,
-        bridge_system(settings.model_copy(update={"rpc": node.url}), rpc) as system,
+        bridge_system(settings.model_copy(update={"rpc": SecretUrl(node.url)}), rpc) as system,
     ):
         first, *_ = await system.feed_blocks(2)
         await system.chain.mine_busy(60)

@@ -35,7 +35,7 @@ def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Call
 
 
 async def say_minimal(settings: Settings) -> None:
-    client = await nats_client.connect(settings.nats)
+    client = await nats_client.connect(str(settings.nats))
     protocols = [pool.protocol for pool in METADATA]
     message = {"type": "full", "pools": POOLS, "protocols": protocols, "chain": settings.chain, "snapshot_id": 1}
     await client.publish(f"whitelist.pools.{settings.chain}.minimal", json.dumps(message).encode())
@@ -49,7 +49,11 @@ async def test_through_reorgs_of_any_depth_the_topic_is_the_chain(
     dice = random.Random(11)
     await list_pools(settings)
     ours = asyncio.create_task(feed.run(settings))
-    async with emitting_chain(settings.rpc) as chain, chain_topic(settings) as topic, running_bridge(settings) as task:
+    async with (
+        emitting_chain(str(settings.rpc)) as chain,
+        chain_topic(settings) as topic,
+        running_bridge(settings) as task,
+    ):
         topic.writer = task
         while not settings.exex_socket.exists():
             await asyncio.sleep(0.05)

@@ -47,7 +47,7 @@ async def publisher(
     settings: Settings, pools: Sequence[dict[str, object]]
 ) -> AsyncIterator[Callable[..., Awaitable[None]]]:
     """Publishes its list whenever it is requested; yields a function that publishes any other."""
-    client = await nats_client.connect(settings.nats)
+    client = await nats_client.connect(str(settings.nats))
 
     async def publish(pools: Sequence[dict[str, object]], kind: str = "full") -> None:
         message = {"type": kind, "pools": pools, "chain": settings.chain, "timestamp": "", "snapshot_id": 1}
@@ -95,7 +95,7 @@ HELD = [nested(pool) for pool in V2_POOLS[:2]]
 
 @asynccontextmanager
 async def unlisted_system(settings: Settings) -> AsyncIterator[BridgeSystem]:
-    async with bridge_system(settings, settings.rpc, listed_before=()) as system:
+    async with bridge_system(settings, str(settings.rpc), listed_before=()) as system:
         yield system
 
 
@@ -198,7 +198,7 @@ async def test_a_v4_pool_counts_only_where_its_manager_is_known(
 
 async def test_a_listed_v4_pool_whose_manager_is_not_found_is_never_taken_off_the_topic(settings: Settings) -> None:
     v4 = PoolMetadata(SINGLETON_POOL, "v4", TOKENS[0], TOKENS[1], fee=3000, tick_spacing=60)
-    async with bridge_system(settings, settings.rpc, listed_before=[*METADATA, v4]) as system:
+    async with bridge_system(settings, str(settings.rpc), listed_before=[*METADATA, v4]) as system:
         first, *_ = await system.feed_blocks(2)
 
         await system.assert_topic_is_chain(first.number)

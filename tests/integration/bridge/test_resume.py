@@ -43,7 +43,7 @@ def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Call
 @pytest.fixture
 async def chain(settings: Settings) -> AsyncIterator[EmittingChain]:
     await list_pools(settings)
-    async with emitting_chain(settings.rpc) as chain_:
+    async with emitting_chain(str(settings.rpc)) as chain_:
         yield chain_
 
 

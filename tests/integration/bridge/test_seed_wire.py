@@ -53,7 +53,7 @@ def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Call
 
 
 async def test_over_the_seed_wire_the_topic_is_the_chain(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    async with bridge_system(settings, settings.rpc) as system:
+    async with bridge_system(settings, str(settings.rpc)) as system:
         await system.feed.until_connected()
         first = await system.chain.mine(*system.chain.busy_events())
         await system.feed.write(wire(first.number, await system.chain.updates(first)))

@@ -15,6 +15,7 @@ from protocols.types import PoolId, PoolMetadata, Token
 from settings import Settings
 from streams.exex.control_messages import PoolFinal
 from streams.nats.whitelist_encoder import OutgoingMessage, encode_add, encode_remove
+from streams.secret_url import SecretUrl
 from tests.support.feed_harness import blocks_on_chain, client, envelope, feeding, mined, publisher
 from tests.support.rpc_proxy import Call, error, proxied
 
@@ -34,12 +35,12 @@ def settings(anvil: Anvil, nats: str, chain_name: str, tmp_path: Path) -> Settin
 
 @pytest.mark.parametrize("over", ["http", "ws", "rpc_ws"])
 async def test_blocks_and_reorgs_of_every_depth_are_emitted_as_on_the_chain(settings: Settings, over: str) -> None:
-    http, ws = settings.rpc, settings.rpc.replace("http", "ws")
+    http, ws = str(settings.rpc), str(settings.rpc).replace("http", "ws")
     settings = settings.model_copy(
-        update={"rpc": ws if over == "ws" else http, "rpc_ws": ws if over == "rpc_ws" else None}
+        update={"rpc": SecretUrl(ws if over == "ws" else http), "rpc_ws": SecretUrl(ws) if over == "rpc_ws" else None}
     )
     world = await world_on(http)
-    async with publisher(settings.nats, settings.chain) as publishing:
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(world.pools)
@@ -65,9 +66,9 @@ async def test_blocks_and_reorgs_of_every_depth_are_emitted_as_on_the_chain(sett
 
 
 async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Settings) -> None:
-    world = await world_on(settings.rpc)
+    world = await world_on(str(settings.rpc))
     pools = {pool.id: pool for pool in world.pools}
-    async with publisher(settings.nats, settings.chain) as publishing:
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(world.pools)
@@ -81,7 +82,7 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
     (reorg,) = listener.reorgs()
     assert (reorg.old.first, reorg.old.last, reorg.old.count) == (first + 2, first + 4, 3)
     assert (reorg.new.first, reorg.new.last, reorg.new.count) == (None, None, 0)
-    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, first + 1, pools)
+    assert blocks == blocks_on_chain(Rpc(str(settings.rpc)), first, first + 1, pools)
     assert listener.epilogues()
     heads = world.reference.heads(world.pools, world.chain.tip.hash)
     for epilogue in listener.epilogues():
@@ -92,8 +93,8 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
 
 
 async def test_several_reorgs_between_two_looks_are_one_step(settings: Settings) -> None:
-    world = await world_on(settings.rpc)
-    async with publisher(settings.nats, settings.chain) as publishing:
+    world = await world_on(str(settings.rpc))
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(world.pools)
@@ -106,12 +107,12 @@ async def test_several_reorgs_between_two_looks_are_one_step(settings: Settings)
             await listener.until_tip(last)
             blocks = [block for block in listener.chain() if block.number >= first]
 
-    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, last, [pool.id for pool in world.pools])
+    assert blocks == blocks_on_chain(Rpc(str(settings.rpc)), first, last, [pool.id for pool in world.pools])
 
 
 async def test_a_late_client_begins_with_a_whole_step(settings: Settings) -> None:
-    world = await world_on(settings.rpc)
-    async with publisher(settings.nats, settings.chain) as publishing:
+    world = await world_on(str(settings.rpc))
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as early:
             await filter_log.until_set(world.pools)
@@ -128,9 +129,9 @@ async def test_a_late_client_begins_with_a_whole_step(settings: Settings) -> Non
 
 
 async def test_a_whitelist_change_takes_effect_from_the_next_block(settings: Settings) -> None:
-    world = await world_on(settings.rpc)
+    world = await world_on(str(settings.rpc))
     half, rest = world.pools[::2], world.pools[1::2]
-    async with publisher(settings.nats, settings.chain) as publishing:
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in half]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(half)
@@ -148,7 +149,7 @@ async def test_a_whitelist_change_takes_effect_from_the_next_block(settings: Set
             await listener.until_tip(last)
             blocks = [block for block in listener.chain() if block.number >= first]
 
-    rpc, ids = Rpc(settings.rpc), [pool.id for pool in world.pools]
+    rpc, ids = Rpc(str(settings.rpc)), [pool.id for pool in world.pools]
     assert blocks == [
         *blocks_on_chain(rpc, first, added - 1, ids[::2]),
         *blocks_on_chain(rpc, added, removed - 1, ids),
@@ -157,11 +158,11 @@ async def test_a_whitelist_change_takes_effect_from_the_next_block(settings: Set
 
 
 async def test_a_minimal_list_of_bare_ids_suffices_also_for_v4(settings: Settings) -> None:
-    world = await world_on(settings.rpc)
+    world = await world_on(str(settings.rpc))
     ids = [pool.id for pool in world.pools]
     minimal = OutgoingMessage(f"whitelist.pools.{settings.chain}.minimal", json.dumps({"pools": ids}).encode())
     async with (
-        publisher(settings.nats, settings.chain) as publishing,
+        publisher(str(settings.nats), settings.chain) as publishing,
         feeding(settings) as filter_log,
         client(settings.exex_socket) as listener,
     ):
@@ -173,14 +174,14 @@ async def test_a_minimal_list_of_bare_ids_suffices_also_for_v4(settings: Setting
         await listener.until_tip(last)
         blocks = [block for block in listener.chain() if block.number >= first]
 
-    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, last, ids)
+    assert blocks == blocks_on_chain(Rpc(str(settings.rpc)), first, last, ids)
     assert {len(pool) for block in blocks for _, _, pool, _ in block.updates} == {42, 66}
 
 
 async def test_a_client_that_does_not_read_is_disconnected_and_delays_no_other(settings: Settings) -> None:
     settings = settings.model_copy(update={"exex_buffer_bytes": 1000})
-    world = await world_on(settings.rpc)
-    async with publisher(settings.nats, settings.chain) as publishing:
+    world = await world_on(str(settings.rpc))
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             with sockets.socket(sockets.AF_UNIX) as slow:
@@ -210,7 +211,7 @@ async def test_a_reorg_below_the_kept_blocks_ends_every_connection_and_the_feed_
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("streams.feed.emitted_chain.EmittedChain.__init__.__defaults__", (4,))
-    world = await world_on(settings.rpc)
+    world = await world_on(str(settings.rpc))
     async with feeding(settings):
         async with client(settings.exex_socket) as before:
             for _ in range(8):  # one by one: more blocks at once than the feed remembers would end the connection too
@@ -236,10 +237,13 @@ async def test_a_flaky_node_changes_nothing_in_the_emitted_chain(settings: Setti
             return {"result": None}
         return None
 
-    world = await world_on(settings.rpc)
-    async with proxied(settings.rpc, now_and_then) as proxy, publisher(settings.nats, settings.chain) as publishing:
+    world = await world_on(str(settings.rpc))
+    async with (
+        proxied(str(settings.rpc), now_and_then) as proxy,
+        publisher(str(settings.nats), settings.chain) as publishing,
+    ):
         publishing.pools = [pool.metadata for pool in world.pools]
-        failing = settings.model_copy(update={"rpc": proxy.url})
+        failing = settings.model_copy(update={"rpc": SecretUrl(proxy.url)})
         async with feeding(failing) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(world.pools)
             first = await mined(world, 1)
@@ -251,14 +255,14 @@ async def test_a_flaky_node_changes_nothing_in_the_emitted_chain(settings: Setti
             blocks = [block for block in listener.chain() if block.number >= first]
 
     pools = [pool.id for pool in world.pools]
-    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, world.chain.tip.number, pools)
+    assert blocks == blocks_on_chain(Rpc(str(settings.rpc)), first, world.chain.tip.number, pools)
 
 
 async def test_an_unavailable_node_is_waited_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    world = await world_on(settings.rpc)
-    async with proxied(settings.rpc) as proxy, publisher(settings.nats, settings.chain) as publishing:
+    world = await world_on(str(settings.rpc))
+    async with proxied(str(settings.rpc)) as proxy, publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
-        behind = settings.model_copy(update={"rpc": proxy.url})
+        behind = settings.model_copy(update={"rpc": SecretUrl(proxy.url)})
         async with feeding(behind) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(world.pools)
             first = await mined(world, 1)
@@ -272,13 +276,13 @@ async def test_an_unavailable_node_is_waited_for(settings: Settings, caplog: pyt
             await listener.until_tip(last)
             blocks = [block for block in listener.chain() if block.number >= first]
 
-    assert blocks == blocks_on_chain(Rpc(settings.rpc), first, last, [pool.id for pool in world.pools])
+    assert blocks == blocks_on_chain(Rpc(str(settings.rpc)), first, last, [pool.id for pool in world.pools])
     assert caplog.text.count("HTTP 503") <= 2
 
 
 async def test_a_pool_created_in_reverted_blocks_has_no_epilogue(settings: Settings) -> None:
-    world = await world_on(settings.rpc)
-    async with publisher(settings.nats, settings.chain) as publishing:
+    world = await world_on(str(settings.rpc))
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(world.pools)
@@ -300,10 +304,10 @@ async def test_a_pool_created_in_reverted_blocks_has_no_epilogue(settings: Setti
 async def test_a_listed_contracts_malformed_log_is_left_out_with_a_warning(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rpc, liar = Rpc(settings.rpc), PoolId("0x" + "11a7" * 10)
+    rpc, liar = Rpc(str(settings.rpc)), PoolId("0x" + "11a7" * 10)
     sync = v2_sync_topic()
     rpc.call("anvil_setCode", liar, f"0x7f{sync}60206000a100")
-    async with publisher(settings.nats, settings.chain) as publishing:
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [PoolMetadata(liar, "v2", Token("0x" + "01" * 20), Token("0x" + "02" * 20))]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(publishing.pools)

@@ -12,6 +12,7 @@ from lab.devnet.chain.evm import Rpc
 from lab.devnet.chain.world import World
 from settings import Settings
 from streams.nats.whitelist_encoder import encode_add
+from streams.secret_url import SecretUrl
 from tests.support.feed_harness import Client, blocks_on_chain, client, envelope, feeding, mined, publisher
 
 pytestmark = pytest.mark.servers
@@ -24,12 +25,12 @@ def settings(anvil: Callable[..., str], nats: str, chain_name: str, tmp_path: Pa
 
 @pytest.fixture
 async def world(settings: Settings) -> World:
-    return await asyncio.to_thread(World, settings.rpc, 5)
+    return await asyncio.to_thread(World, str(settings.rpc), 5)
 
 
 async def run_before(settings: Settings, world: World, blocks: int = 6) -> tuple[int, int]:
     """The first block emitted with the whole list, and the last."""
-    async with publisher(settings.nats, settings.chain) as publishing:
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(world.pools)
@@ -55,7 +56,7 @@ async def test_it_continues_after_the_last_block_and_with_the_filters_it_had(set
 
     pools = [pool.id for pool in world.pools]
     assert listener.messages[0].stream_seq == 1
-    assert listener.chain() == blocks_on_chain(Rpc(settings.rpc), last + 1, world.chain.tip.number, pools)
+    assert listener.chain() == blocks_on_chain(Rpc(str(settings.rpc)), last + 1, world.chain.tip.number, pools)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -71,7 +72,7 @@ async def test_a_reorg_during_the_restart_is_emitted_as_one(settings: Settings, 
 
     blocks, pools = listener.chain(), [pool.id for pool in world.pools]
     assert blocks[0].number <= last + 1
-    assert blocks == blocks_on_chain(Rpc(settings.rpc), blocks[0].number, world.chain.tip.number, pools)
+    assert blocks == blocks_on_chain(Rpc(str(settings.rpc)), blocks[0].number, world.chain.tip.number, pools)
 
 
 async def test_nothing_is_emitted_twice(settings: Settings, world: World) -> None:
@@ -101,15 +102,15 @@ async def test_damaged_files_never_make_it_emit_a_wrong_block(settings: Settings
     listener = await run_after(settings, world)
 
     blocks, pools = listener.chain(), [pool.id for pool in world.pools]
-    assert blocks == blocks_on_chain(Rpc(settings.rpc), blocks[0].number, world.chain.tip.number, pools)
+    assert blocks == blocks_on_chain(Rpc(str(settings.rpc)), blocks[0].number, world.chain.tip.number, pools)
 
 
 async def test_the_journal_of_another_chain_is_ignored(
     settings: Settings, world: World, anvil: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
     await run_before(settings, world)
-    other = settings.model_copy(update={"rpc": anvil("--timestamp", "1700000000")})
-    elsewhere = await asyncio.to_thread(World, other.rpc, 6)
+    other = settings.model_copy(update={"rpc": SecretUrl(anvil("--timestamp", "1700000000"))})
+    elsewhere = await asyncio.to_thread(World, str(other.rpc), 6)
 
     async with feeding(other), client(other.exex_socket) as listener:
         last = await mined(elsewhere, 1)
@@ -139,7 +140,7 @@ async def test_after_more_blocks_than_it_keeps_it_starts_at_the_head(
 
 async def test_the_first_block_of_the_active_filters_is_kept_and_true(settings: Settings, world: World) -> None:
     half, rest = world.pools[::2], world.pools[1::2]
-    async with publisher(settings.nats, settings.chain) as publishing:
+    async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in half]
         async with feeding(settings) as filter_log, client(settings.exex_socket) as listener:
             await filter_log.until_set(half)
@@ -159,5 +160,5 @@ async def test_the_first_block_of_the_active_filters_is_kept_and_true(settings: 
     assert not any(pool in late for block in blocks if block.number < from_block for _, _, pool, _ in block.updates)
     after = [block for block in blocks if block.number >= from_block]
     assert after == blocks_on_chain(
-        Rpc(settings.rpc), from_block, world.chain.tip.number, [pool.id for pool in world.pools]
+        Rpc(str(settings.rpc)), from_block, world.chain.tip.number, [pool.id for pool in world.pools]
     )

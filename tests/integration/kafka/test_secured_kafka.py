@@ -176,7 +176,7 @@ async def test_every_process_runs_over_tls(
 ) -> None:
     settings = Settings(**{name: getattr(unsecured, name) for name in unsecured.model_fields_set}, **way(security))
     await list_pools(settings, [METADATA[0], WITHOUT_CODE])
-    async with emitting_chain(settings.rpc) as chain:
+    async with emitting_chain(str(settings.rpc)) as chain:
         with system(settings, 1, tmp_path) as ours:
             for name in ours.names:
                 ours.start(name)

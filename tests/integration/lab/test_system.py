@@ -104,7 +104,7 @@ def test_every_other_process_can_be_killed(trial: Trial) -> None:
 @pytest.mark.parametrize(("workers", "verified"), [(1, True), (1, False)])
 async def test_events_between_a_pools_listing_and_its_first_forwarded_block_are_not_lost(trial: Trial) -> None:
     trial.settle()
-    nats, chain = trial.ours.settings.nats, trial.ours.settings.chain
+    nats, chain = str(trial.ours.settings.nats), trial.ours.settings.chain
 
     for listed in (trial.world.pools[::2], trial.world.pools, trial.world.pools[1::2], trial.world.pools):
         await listing.publish(nats, chain, listed)

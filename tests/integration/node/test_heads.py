@@ -13,6 +13,7 @@ from lab.devnet.servers.anvil import Anvil
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node, connect
 from streams.node.heads import heads
+from streams.secret_url import SecretUrl
 from tests.integration.node.test_client import serving
 from tests.support.rpc_proxy import Call, proxied
 
@@ -24,7 +25,7 @@ async def heads_of(node: Node, ws: str | None) -> AsyncIterator[list[NodeHeader]
     seen: list[NodeHeader] = []
 
     async def follow() -> None:
-        async with aclosing(heads(node, ws)) as stream:
+        async with aclosing(heads(node, None if ws is None else SecretUrl(ws))) as stream:
             async for head in stream:
                 seen.append(head)
 

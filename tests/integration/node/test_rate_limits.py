@@ -12,6 +12,7 @@ from aiohttp import web
 from streams.node import provider
 from streams.node.client import Node, connect
 from streams.node.errors import RateLimited, RpcError
+from streams.node.provider import NodeLimits
 
 DIALECTS = {
     "Alchemy": {"code": 429, "message": "Your app has exceeded its compute units per second capacity."},
@@ -63,7 +64,7 @@ async def limited(rule: Answer, requests_per_s: float | None = None) -> AsyncIte
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with connect(url, requests_per_s=requests_per_s) as node:
+        async with connect(url, limits=NodeLimits(requests_per_s)) as node:
             yield node, server
     finally:
         await runner.cleanup()

@@ -4,6 +4,7 @@ from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.head_poller import HeadPoller
 from streams.node.transport.http import HttpTransport
+from streams.secret_url import SecretUrl
 
 
 def header(number: int, timestamp: int) -> NodeHeader:
@@ -11,7 +12,7 @@ def header(number: int, timestamp: int) -> NodeHeader:
 
 
 def poller_on_blocks(*timestamps: int) -> HeadPoller:
-    poller, last = HeadPoller(Node("http://127.0.0.1:9", HttpTransport("http://127.0.0.1:9", 1))), None
+    poller, last = HeadPoller(Node(SecretUrl("http://127.0.0.1:9"), HttpTransport("http://127.0.0.1:9", 1))), None
     for number, timestamp in enumerate(timestamps):
         poller.learn_block_time(last, header(number, timestamp))
         last = header(number, timestamp)
