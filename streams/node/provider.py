@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -99,7 +100,10 @@ class NodeProvider(AsyncJSONBaseProvider):
                 pass
         answers: dict[int, Response] = {}
         try:
-            return await self._ask(calls, answers)
+            answered = await self._send(calls)
+            if not any("error" in answer for answer in answered):
+                return answered
+            return self._accept(calls, answers, range(len(calls)), answered)
         except RateLimited as error:
             async with self._while_limited:
                 return await self._ask_again(calls, answers, error)
@@ -119,7 +123,11 @@ class NodeProvider(AsyncJSONBaseProvider):
     async def _ask(self, calls: Calls, answers: dict[int, Response]) -> list[Response]:
         """Asks what `answers` lacks and adds it there. Raises RateLimited while the node refuses a part of it."""
         left = [at for at in range(len(calls)) if at not in answers]
-        answered = await self._send([calls[at] for at in left])
+        return self._accept(calls, answers, left, await self._send([calls[at] for at in left]))
+
+    def _accept(
+        self, calls: Calls, answers: dict[int, Response], left: Sequence[int], answered: list[Response]
+    ) -> list[Response]:
         limits = [error for answer in answered if (error := answer.get("error")) and is_rate_limit(error)]
         if limits:
             RATE_LIMITED.inc(len(limits))
