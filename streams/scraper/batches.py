@@ -24,13 +24,12 @@ from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGE
 from streams.scraper.reference_blocks import BatchMetadata, ReferenceBlockPublisher
 from streams.scraper.snapshot_publisher import SnapshotPublisher
 from streams.scraper.snapshot_requests import RequestQueue
-from streams.snapshots.contract_checks import ReadFailed
+from streams.snapshots.contract_checks import NoState, ReadFailed
 from streams.snapshots.pool_reader import Outcome, read_pools
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
-POOL_RETRY_S = 2.0
 WAIT_MAX_S = 15.0
 
 
@@ -127,6 +126,7 @@ class Scraper:
         await self._publisher.publish(block, answers)
         for pool in answers:
             self._requests.complete(pool, _now_s())
+        self._back_off(outcomes)
         self._requeue_failed(taken, outcomes)
         failed = tuple(pool for pool in outcomes if pool not in answers)
         result = replace(begun, pools_scraped=len(answers), failed=failed, duration_seconds=_now_s() - began_s)
@@ -145,13 +145,20 @@ class Scraper:
             self._capabilities = None
             raise
 
+    def _back_off(self, outcomes: dict[PoolId, Outcome]) -> None:
+        """One warning per pool and reason, not one per try."""
+        for pool, outcome in outcomes.items():
+            if not isinstance(outcome, NoState | ReadFailed):
+                self._requests.reset_backoff(pool)
+            elif self._requests.back_off(pool, outcome.reason, _now_s()):
+                log.warning("%s cannot be read, it is tried again less and less often: %s", pool, outcome.reason)
+
     def _requeue_failed(self, taken: Sequence[SnapshotRequest], outcomes: dict[PoolId, Outcome]) -> None:
         for request in taken:
             outcome = outcomes[request.pool.id]
             if isinstance(outcome, ReadFailed):
-                log.warning("%s cannot be read and is tried again: %s", request.pool.id, outcome.reason)
                 RETRIES.labels(request.pool.protocol).inc()
-                self._requests.requeue([request], _now_s(), POOL_RETRY_S)
+                self._requests.requeue([request], _now_s())
 
     def _observe(self, result: BatchResult, outcomes: dict[PoolId, Outcome]) -> None:
         protocol, duration_s = result.protocol, result.duration_seconds

@@ -48,7 +48,7 @@ class SnapshotPublisher:
     async def _send_outcome(self, pool: PoolId, block: Block, outcome: State | NoState) -> None:
         key = pool.encode()
         if isinstance(outcome, NoState):
-            log.warning("%s cannot be read at block %d: %s", pool, block.number, outcome.reason)
+            log.debug("%s cannot be read at block %d: %s", pool, block.number, outcome.reason)
             await self._send(self._topics.snapshots, key, Unreadable(pool, block, outcome.reason))
             return
         try:

@@ -2,7 +2,7 @@
 
 from protocols.types import PoolId, PoolMetadata, Token
 from streams.kafka.records import SnapshotRequest
-from streams.scraper.snapshot_requests import ANSWERED_S, RENEWED_S, RequestQueue
+from streams.scraper.snapshot_requests import ANSWERED_S, LONGEST_BACKOFF_S, RENEWED_S, RequestQueue
 
 TOKEN = Token("0x" + "00" * 20)
 
@@ -114,7 +114,8 @@ def test_a_requeued_pool_goes_behind_the_others_and_waits_for_its_delay() -> Non
     queue.add(request("b"), 0)
     taken = queue.take("v2", 1, 9, 0)
 
-    queue.requeue(taken, 1, delay_s=4)
+    queue.back_off(PoolId("a"), "no answer", 3)
+    queue.requeue(taken, 3)
 
     assert queue.take("v2", 10, 9, 4) == [request("b")]
     assert queue.take("v2", 10, 9, 5) == [request("a")]
@@ -130,3 +131,38 @@ def test_requeueing_does_not_undo_a_request_for_a_later_block() -> None:
 
     assert queue.take("v2", 10, 49, 0) == []
     assert queue.take("v2", 10, 50, 0) == [request("a", 50)]
+
+
+def test_a_pool_that_cannot_be_read_is_tried_less_and_less_often_with_one_warning() -> None:
+    queue = RequestQueue()
+    tries, warnings = [], 0
+    for now_s in range(0, 3600, 5):
+        queue.add(request("a"), now_s)
+        if queue.take("v2", 10, 9, now_s):
+            queue.complete(PoolId("a"), now_s)
+            warnings += queue.back_off(PoolId("a"), "no code", now_s)
+            tries.append(now_s)
+
+    assert warnings == 1
+    assert len(tries) < 22
+    assert tries[-1] - tries[-2] >= LONGEST_BACKOFF_S
+
+
+def test_a_pool_that_can_be_read_again_is_served_at_once() -> None:
+    queue = RequestQueue()
+    for _ in range(9):
+        queue.back_off(PoolId("a"), "no code", 0)
+    queue.reset_backoff(PoolId("a"))
+
+    queue.add(request("a"), 10)
+
+    assert queue.take("v2", 10, 9, 10) == [request("a")]
+
+
+def test_a_backoff_delays_no_other_pool() -> None:
+    queue = RequestQueue()
+    queue.back_off(PoolId("a"), "no code", 0)
+    queue.add(request("a"), 1)
+    queue.add(request("b"), 1)
+
+    assert queue.take("v2", 10, 9, 1) == [request("b")]
