@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     exex_wire: Literal["control", "seed"] = "control"
     exex_buffer_bytes: int = 16 * 2**20
     """When more waits for a client of the socket, it is disconnected."""
+    exex_socket_mode: str | None = Field(default=None, pattern="^0?[0-7]{3}$")
+    """The socket's permissions, such as 660; unset, what the umask leaves."""
+    exex_socket_group: str | None = None
+    """The group that owns the socket; unset, the process's own."""
     partitions: int = 8
     data: Path = Path("data")
     web_host: str = "127.0.0.1"

@@ -25,8 +25,9 @@ WAIT_MAX_S = 1.0
 
 
 async def run(settings: Settings) -> None:
-    """Until cancelled, however often node and NATS fail. Raises SocketTaken."""
-    async with connect_node(settings) as node, serve(settings.exex_socket, settings.exex_buffer_bytes) as server:
+    """Until cancelled, however often node and NATS fail. Raises SocketTaken, SocketRefused."""
+    socket = settings.exex_socket, settings.exex_buffer_bytes, settings.exex_socket_mode, settings.exex_socket_group
+    async with connect_node(settings) as node, serve(*socket) as server:
         journal = Journal(settings)
         active = journal.load_filter()
         log_filter = LogFilter(node, settings, active.filters if active else None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 import stat
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +20,10 @@ READ_BYTES = 1 << 12
 
 class SocketTaken(Exception):
     """Another process serves the socket, or the path is not a socket."""
+
+
+class SocketRefused(Exception):
+    """The system refuses the mode or the group of the socket."""
 
 
 class FeedServer:
@@ -71,13 +76,21 @@ class FeedServer:
 
 
 @asynccontextmanager
-async def serve(socket: Path, buffer_bytes: int) -> AsyncIterator[FeedServer]:
-    """Raises SocketTaken, and OSError where the socket cannot be made."""
+async def serve(
+    socket: Path, buffer_bytes: int, mode: str | None = None, group: str | None = None
+) -> AsyncIterator[FeedServer]:
+    """`mode` is octal. Raises SocketTaken, SocketRefused, and OSError where the socket cannot be made."""
     await _expect_free(socket)
     socket.parent.mkdir(parents=True, exist_ok=True)
     server = FeedServer(buffer_bytes)
     listener = await asyncio.start_unix_server(server.accept, socket)
     inode = socket.stat().st_ino
+    try:
+        _set_permissions(socket, mode, group)
+    except SocketRefused:
+        listener.close()
+        socket.unlink()
+        raise
     log.info("The feed is served at %s", socket)
     try:
         yield server
@@ -87,6 +100,16 @@ async def serve(socket: Path, buffer_bytes: int) -> AsyncIterator[FeedServer]:
         with suppress(FileNotFoundError):
             if socket.stat().st_ino == inode:
                 socket.unlink()
+
+
+def _set_permissions(socket: Path, mode: str | None, group: str | None) -> None:
+    try:
+        if group is not None:
+            shutil.chown(socket, group=group)
+        if mode is not None:
+            socket.chmod(int(mode, 8))
+    except (LookupError, OSError) as error:
+        raise SocketRefused(f"{socket} cannot get mode {mode} and group {group}: {error}") from error
 
 
 async def _expect_free(socket: Path) -> None:
