@@ -49,6 +49,11 @@ def encode_full(envelope: Envelope, pools: Sequence[PoolMetadata], max_payload: 
     ]
 
 
+def is_in_parts(messages: Iterable[OutgoingMessage]) -> bool:
+    """Whether a list of pools exceeds one message, so that readers have to join its parts."""
+    return any(".part." in message.subject and ".pools." in message.subject for message in messages)
+
+
 def encode_add(envelope: Envelope, pools: Sequence[PoolMetadata], max_payload: int) -> list[OutgoingMessage]:
     """Raises TooLarge."""
     minimal = split_by_size([_Entry(pool.id, pool.protocol) for pool in pools], max_payload)

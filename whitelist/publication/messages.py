@@ -17,6 +17,7 @@ from streams.nats.whitelist_encoder import (
     encode_message,
     encode_parts,
     encode_remove,
+    is_in_parts,
     split_by_size,
 )
 from whitelist.publication.store import Published
@@ -67,17 +68,24 @@ def check_removals(before: Published | None, change: ListChange, share: float) -
 def update_messages(
     envelope: Envelope, change: ListChange, after: Published, max_payload: int
 ) -> list[OutgoingMessage]:
-    """Raises TooLarge."""
+    """A list of pools in parts goes alone: with its changes, who does not join parts would hold only those.
+
+    Raises TooLarge.
+    """
+    full = full_list_messages(envelope, after, max_payload)
+    pools = [
+        *encode_remove(envelope, change.removed, max_payload),
+        *encode_add(envelope, change.pools, max_payload),
+    ]
     removed = [
         encode_message(envelope, "remove", {"type": "remove", "token_addresses": chunk}, "tokens")
         for chunk in split_by_size(list(change.removed_tokens), max_payload)
     ]
     return [
-        *encode_remove(envelope, change.removed, max_payload),
-        *encode_add(envelope, change.pools, max_payload),
+        *([] if is_in_parts(full) else pools),
         *removed,
         *_tokens(envelope, "add", change.tokens, max_payload),
-        *full_list_messages(envelope, after, max_payload),
+        *full,
     ]
 
 

@@ -226,6 +226,37 @@ async def test_5000_pools_reach_early_and_late_subscribers(nats: str, chain_name
 
 
 @pytest.mark.servers
+async def test_a_reader_that_does_not_join_parts_gets_the_whole_list_or_none(chain_name: str) -> None:
+    small, large, last = published(pools(5)), published(pools(42)), published(pools(4))
+    lists = [(None, small), (small, large), (large, published(pools(44))), (published(pools(44)), last)]
+    retained: list[set[str]] = []
+    with Nats() as server:
+        async with client(server.address) as connection:
+            for before, after in lists:
+                envelope = ENVELOPE._replace(chain=chain_name)
+                await publish(
+                    connection, chain_name, update_messages(envelope, compare_lists(before, after), after, 6000)
+                )
+                retained.append(await retained_subjects(connection, chain_name))
+
+    assert "full" in retained[0]
+    assert "full.part.1" not in retained[0]
+    for in_parts in retained[1:3]:
+        assert {"full", "add", "remove"} & in_parts == set()
+        assert "full.part.2" in in_parts
+    assert "full" in retained[3]
+    assert not any("full.part" in subject for subject in retained[3])
+
+
+async def retained_subjects(connection: Client, chain: str) -> set[str]:
+    """What is kept for late subscribers, without the prefix."""
+    stream, prefix = connection.jetstream(), f"whitelist.pools.{chain}."
+    name = await stream.find_stream_name_by_subject(f"{prefix}>")
+    info = await stream.stream_info(name, subjects_filter=f"{prefix}>")
+    return {subject.removeprefix(prefix) for subject in info.state.subjects or {}}
+
+
+@pytest.mark.servers
 async def test_without_jetstream_it_fails_loudly() -> None:
     with Nats(jetstream=False) as server:
         async with client(server.address) as connection:
