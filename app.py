@@ -85,7 +85,7 @@ app = Arena(
     web_application_options={"middlewares": [errors_as_json, require_token(token)]},
 )
 processor = PartitionProcessor(names, configured.memory_blocks)
-pool_table = app.durable_table("pools", processor, contiguous={names.chain, names.snapshots})
+pool_table = app.durable_table("pools", processor, {names.chain, names.snapshots}, configured.kafka_max_message_bytes)
 ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
 http_api = HttpApi(processor, ownership, configured.chain, configured.partitions, token)
 app.web.web_app.add_routes(http_api.routes())

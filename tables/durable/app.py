@@ -52,7 +52,9 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
         super().__init__(id, **{**DEFAULTS, **options})
         throttle(logging.getLogger("aiokafka"))
 
-    def durable_table(self, name: str, processor: Processor, contiguous: Iterable[str]) -> DurableTable:
+    def durable_table(
+        self, name: str, processor: Processor, contiguous: Iterable[str], max_message_bytes: int = LARGEST_RECORD_BYTES
+    ) -> DurableTable:
         """Topics that are not `contiguous` may be compacted. Once per application."""
         conf = self.conf
         self.durable = DurableTable(
@@ -64,7 +66,7 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
             extra_topic_configs={
                 "min.compaction.lag.ms": str(COMPACTION_LAG_MS),
                 "segment.ms": str(SEGMENT_MS),
-                "max.message.bytes": str(LARGEST_RECORD_BYTES),
+                "max.message.bytes": str(max_message_bytes),
                 "min.insync.replicas": str(max(1, conf.topic_replication_factor - 1)),
             },
         )
