@@ -1,10 +1,11 @@
 """The one entrance to every DEX's state: made of a snapshot, checked, changed by events, compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from protocols.dex import Fees, PoolState, StateModel
 from protocols.registry import DEXES, Event, PriceState, State, dex_of
-from protocols.ticks import InvariantViolation
+from protocols.ticks import InvariantViolation, Liquidity, Tick
 from protocols.types import PoolMetadata
 
 _BY_PRICE: dict[type, StateModel] = {dex.model.price: dex.model for dex in DEXES}
@@ -46,18 +47,21 @@ def fees_of(pool: PoolMetadata, state: State, block: int) -> Fees | None:
     return fees(state, block) if fees else None
 
 
-def differences(ours: PoolState, theirs: PoolState) -> tuple[str, ...]:
-    """Names of the fields that are not equal, with both values; ticks by their number."""
-    fields = [
-        f"{name}: held {getattr(ours.price, name)}, chain {getattr(theirs.price, name)}"
-        for name in ours.price.__struct_fields__
-        if getattr(ours.price, name) != getattr(theirs.price, name)
-    ]
-    if ours.ticks.parts != theirs.ticks.parts:
-        held, chain = ({tick.tick: tick for tick in side.ticks} for side in (ours, theirs))
-        fields += [
-            f"tick {tick}: held {held.get(tick)}, chain {chain.get(tick)}"
-            for tick in sorted(held.keys() | chain.keys())
-            if held.get(tick) != chain.get(tick)
-        ]
-    return tuple(fields)
+def differences(ours: PoolState, theirs: PoolState, most: int | None = None) -> tuple[str, ...]:
+    """Names of the fields that are not equal, with both values; ticks by their number. The first so many, or all."""
+    return tuple(islice(_differences(ours, theirs), most))
+
+
+def _differences(ours: PoolState, theirs: PoolState) -> Iterator[str]:
+    for name in ours.price.__struct_fields__:
+        if getattr(ours.price, name) != getattr(theirs.price, name):
+            yield f"{name}: held {getattr(ours.price, name)}, chain {getattr(theirs.price, name)}"
+    for word in sorted(ours.ticks.parts.keys() | theirs.ticks.parts.keys()):
+        held, chain = ours.ticks.parts.get(word, {}), theirs.ticks.parts.get(word, {})
+        for tick in sorted(held.keys() | chain.keys() if held != chain else ()):
+            if held.get(tick) != chain.get(tick):
+                yield f"tick {tick}: held {_tick(tick, held.get(tick))}, chain {_tick(tick, chain.get(tick))}"
+
+
+def _tick(tick: int, liquidity: Liquidity | None) -> Tick | None:
+    return Tick(tick, *liquidity) if liquidity else None

@@ -27,6 +27,8 @@ from tables.pool import (
 
 AUDIT_AFTER_BLOCKS = 8
 """A pool that became live is audited once so many blocks later (rule 11)."""
+NAMED_DIFFERENCES = 8
+"""So many of an audit's differences are named."""
 DIVERGENCES_IN_ROW = 2
 """A pool that differs from the chain so many times in a row does not follow its logs: it is no pool of its protocol."""
 SHORTEST_DELAY_BLOCKS = 32
@@ -132,7 +134,7 @@ def _audit(pool: Pool, live: Live, held: HeldSnapshot, head: int, memory: int) -
             story = msgspec.structs.replace(story, divergences_in_row=0)
         fees = with_read(without_before(live.fees, head - memory), _fees(pool, snapshot), snapshot.block)
         return Pool(pool.listed, _verify(live, snapshot.block, fees), pool.held, story)
-    difference = "; ".join(folding.differences(ours, theirs)[:8])
+    difference = "; ".join(folding.differences(ours, theirs, NAMED_DIFFERENCES))
     story = msgspec.structs.replace(
         story,
         divergences=story.divergences + 1,
