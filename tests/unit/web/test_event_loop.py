@@ -34,7 +34,7 @@ async def cluster() -> AsyncIterator[Cluster]:
 @pytest.mark.parametrize("path", [f"/pools/{LARGEST}/ticks/", "/pools/?limit=5000", "/status/", "/metrics", "/readyz"])
 @pytest.mark.parametrize("owner", [True, False])
 async def test_a_turn_of_the_event_loop_stays_short(cluster: Cluster, path: str, owner: bool) -> None:
-    """The shortest of some tries: the machine is shared."""
+    """In processor time of the loop's thread, the shortest of some tries, because the machine is shared."""
     home = partition_of(LARGEST.encode(), PARTITIONS)
     mine = next(number for number, each in enumerate(cluster.owners) if home in each.mine)
     cluster.processors[mine].partitions[home] = large()
@@ -50,9 +50,9 @@ async def longest_turn_s(session: aiohttp.ClientSession, url: str) -> float:
     longest_s = 0.0
     asked = asyncio.create_task(read(session, url))
     while not asked.done():
-        before_s = time.perf_counter()
+        before_s = time.thread_time()
         await asyncio.sleep(0)
-        longest_s = max(longest_s, time.perf_counter() - before_s)
+        longest_s = max(longest_s, time.thread_time() - before_s)
     assert await asked > 0
     return longest_s
 
