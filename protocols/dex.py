@@ -40,14 +40,14 @@ class StateModel(msgspec.Struct, frozen=True):
 
 
 class Fees(msgspec.Struct, frozen=True):
-    """Fees of which not every change has a log, so they are as of the last snapshot."""
+    """Fees that a pool keeps apart from its price: read by snapshots, and changed by the events that tell of them."""
 
     lp_fee: int
     """Hundredths of a basis point."""
     protocol_fee: int
     """Two 12-bit halves: one for each direction."""
     block: int
-    """The block as of which they were read."""
+    """The block at which they were read. The protocol's fee follows its events since; a dynamic `lp_fee` has none."""
 
 
 class GetterCall(NamedTuple):

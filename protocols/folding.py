@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from msgspec.structs import replace
+
+from protocols.concentrated import ProtocolFeeUpdate
 from protocols.dex import Fees, PoolState, StateModel
 from protocols.registry import DEXES, Event, PriceState, State, dex_of
 from protocols.ticks import InvariantViolation, Liquidity, Tick
@@ -45,6 +48,12 @@ def fees_of(pool: PoolMetadata, state: State, block: int) -> Fees | None:
     """The changing fees that a snapshot at a block brings; None where the pool has none."""
     fees = dex_of(pool.protocol).fees
     return fees(state, block) if fees else None
+
+
+def fees_after(fees: Fees, events: Sequence[Event]) -> Fees:
+    """The protocol's fee as the events of a block leave it; the other fee is still as of the block of its read."""
+    changes = [event.protocol_fee for event in events if isinstance(event, ProtocolFeeUpdate)]
+    return replace(fees, protocol_fee=changes[-1]) if changes else fees
 
 
 def differences(ours: PoolState, theirs: PoolState, most: int | None = None) -> tuple[str, ...]:

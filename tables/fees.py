@@ -1,17 +1,19 @@
 """Fees that a pool keeps apart from its price (V4): read by snapshots, each known from a block on. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from protocols import folding
 from protocols.dex import Fees
+from protocols.registry import Event
 from protocols.types import Block
 
 
 class KnownFees(msgspec.Struct, frozen=True):
     fees: Fees
     since: Block
-    """The block of the snapshot that read them; of another fork or after it they are not known."""
+    """The block of the snapshot or event that they are known from; on another fork they are not."""
 
 
 History = tuple[KnownFees, ...]
@@ -31,6 +33,14 @@ def with_read(history: History, read: Fees | None, block: Block) -> History:
     before = tuple(each for each in history if each.since.number < block.number)
     after = tuple(each for each in history if each.since.number > block.number)
     return (*before, KnownFees(read, block), *after)
+
+
+def with_events(history: History, events: Sequence[Event], block: Block) -> History:
+    """What the events of a block after the newest read leave of the fees; where none are known they stay unknown."""
+    if not history or history[-1].since.number > block.number:
+        return history
+    fees = folding.fees_after(history[-1].fees, events)
+    return history if fees == history[-1].fees else (*history, KnownFees(fees, block))
 
 
 def without_after(history: History, number: int) -> History:

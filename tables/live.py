@@ -9,7 +9,7 @@ from protocols.dex import PoolState
 from protocols.registry import Event, PriceState
 from protocols.ticks import Ticks
 from protocols.types import Block
-from tables.fees import History, without_before
+from tables.fees import History, with_events, without_before
 
 
 class AppliedBlock(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ def append_block(live: Live, block: Block, events: tuple[Event, ...]) -> Live:
     """Raises InvariantViolation where the events do not follow from the state."""
     after = folding.apply(PoolState(live.price, live.ticks), events)
     recent = (*live.recent, AppliedBlock(block, folding.compact(events), after.price))
-    return msgspec.structs.replace(live, recent=recent, ticks=after.ticks)
+    return msgspec.structs.replace(live, recent=recent, ticks=after.ticks, fees=with_events(live.fees, events, block))
 
 
 def advance_base(live: Live, number: int) -> Live:

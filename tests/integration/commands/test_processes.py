@@ -175,7 +175,7 @@ def test_a_part_tells_prometheus_what_it_counts(tmp_path: Path) -> None:
         "exex", [sys.executable, "-m", "commands", "exex"], tmp_path / "log", {**os.environ, **environment}
     )
     try:
-        process.wait_until(lambda: "No head from the node" in process.log_tail(), 20)
+        process.wait_until(lambda: "The node: http://127.0.0.1:1" in process.log_tail(), 20)
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             told = answer.read().decode()
         second = run("exex", **environment)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from lab.fuzz.chain_model import metadata
-from protocols.concentrated import Initialize, Swap
+from protocols.concentrated import Initialize, ProtocolFeeUpdate, Swap
 from protocols.dex import Fees
 from protocols.registry import Event, State
 from protocols.ticks import LiquidityChange, Tick, sqrt_ratio_at_tick
@@ -420,6 +420,20 @@ def test_fees_are_as_of_the_newest_snapshot_and_read_again_after_its_block_is_re
     assert isinstance(gone.life, Live)
     assert fees_at(gone.life.fees, 3) == Fees(500, 1, 2)
     assert snapshot_request(gone, 3) is not None
+
+
+def test_a_change_of_the_protocol_fee_counts_from_its_block_on_and_goes_with_it() -> None:
+    state = V4State(sqrt_price_x96=2**96, tick=0, liquidity=0, ticks=(), lp_fee=500, protocol_fee=1)
+    pool = take(waiting(V4), Snapshot(V4.id, block(2), state), chain(3))
+
+    changed = apply(pool, block(3), (ProtocolFeeUpdate(7), ProtocolFeeUpdate(9)), 64)
+
+    assert isinstance(changed.life, Live)
+    assert fees_at(changed.life.fees, 3) == Fees(500, 9, 2)
+    assert fees_at(changed.life.fees, 2) == Fees(500, 1, 2)
+    gone = rewind(changed, block(2))
+    assert isinstance(gone.life, Live)
+    assert fees_at(gone.life.fees, 3) == Fees(500, 1, 2)
 
 
 def test_fees_of_an_orphaned_block_are_not_known_where_no_other_read_is() -> None:
