@@ -13,9 +13,9 @@ from streams.kafka.topic_checks import TopicMismatch
 from streams.kafka.topic_setup import KafkaUnreachable, TopicRefused, ensure_topics
 from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
-from tables.processor import PartitionProcessor
+from tables.processing.processor import PartitionProcessor
 from web.errors import errors_as_json
-from web.ownership import Ownership
+from web.owners.ownership import Ownership
 from web.routes import HttpApi
 from web.token import require_token
 

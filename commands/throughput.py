@@ -10,12 +10,12 @@ from protocols.concentrated import ConcentratedState
 from protocols.registry import NAMES, dex_of
 from protocols.types import Block, PoolMetadata, ProtocolName
 from settings import Settings
-from streams.node.capabilities import NodeCapabilities
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable
-from streams.node.pinned_state import BlockGone, PinnedState
 from streams.node.pool_managers import pool_manager
-from streams.node.probe import probe_capabilities
+from streams.node.state.capabilities import NodeCapabilities
+from streams.node.state.pinned_state import BlockGone, PinnedState
+from streams.node.state.probe import probe_capabilities
 from streams.scraper.batch_size import BatchConfig
 from streams.snapshots.contract_checks import NoState, ReadFailed
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools

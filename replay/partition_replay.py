@@ -8,7 +8,7 @@ from protocols.types import Block
 from streams.kafka.records import Header, SnapshotRecord
 from tables.fold import fold_snapshot
 from tables.partition import Changes, Partition
-from tables.record_fold import fold_record
+from tables.processing.record_fold import fold_record
 
 
 class SnapshotBuffer:

@@ -6,12 +6,12 @@ from collections import Counter
 import prometheus_client
 from aiohttp import web
 
-from tables import metrics
 from tables.live import Live
 from tables.partition import Partition
+from tables.processing import metrics
 from web.answers import json_answer
 from web.errors import HttpError
-from web.ownership import OwnedPartitions, Owners
+from web.owners.ownership import OwnedPartitions, Owners
 
 FRESH_S = 60.0
 """A head whose timestamp is older is not fresh."""

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from protocols.types import PoolId, pool_id
-from tables import metrics
 from tables.pool import Pool
+from tables.processing import metrics
 from web.errors import HttpError
 
 LONGEST_NUMBER = 78

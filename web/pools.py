@@ -12,8 +12,8 @@ from tables.state_view import Json
 from web import views
 from web.answers import json_answer, json_answer_from_thread
 from web.errors import Handler, HttpError
-from web.forwarding import Forwarding
-from web.ownership import OwnedPartitions
+from web.owners.forwarding import Forwarding
+from web.owners.ownership import OwnedPartitions
 from web.parameters import matches, number, requested_pool
 
 PAGE = 500

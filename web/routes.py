@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from tables.processor import PartitionProcessor
-from web.forwarding import Forwarding
+from tables.processing.processor import PartitionProcessor
 from web.health import HealthHandlers
-from web.ownership import OwnedPartitions, Owners
+from web.owners.forwarding import Forwarding
+from web.owners.ownership import OwnedPartitions, Owners
 from web.pools import PoolHandlers
 from web.status import StatusHandler
 from web.token import authorization

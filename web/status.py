@@ -5,12 +5,12 @@ from collections import Counter
 
 from aiohttp import web
 
-from tables import metrics
+from tables.processing import metrics
 from tables.state_view import Json
 from web import views
 from web.answers import json_answer
-from web.forwarding import Forwarding
-from web.ownership import OwnedPartitions, Owners
+from web.owners.forwarding import Forwarding
+from web.owners.ownership import OwnedPartitions, Owners
 
 
 class StatusHandler:

@@ -10,8 +10,8 @@ import msgspec
 from protocols.types import NATIVE, Block
 from settings import Settings
 from streams.node.client import Node
-from streams.node.pinned_state import BlockGone, PinnedState
-from streams.node.probe import probe_capabilities
+from streams.node.state.pinned_state import BlockGone, PinnedState
+from streams.node.state.probe import probe_capabilities
 from whitelist.configuration import Configuration, Sources
 from whitelist.metrics import STEP_SECONDS
 from whitelist.pools.decisions import Decisions, decide_pools, pool_metadata

@@ -10,7 +10,7 @@ from streams.nats.whitelist_encoder import TooLarge
 from streams.node.client import connect_node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.log_ranges import LogsRefused
-from streams.node.pinned_state import BlockGone
+from streams.node.state.pinned_state import BlockGone
 from whitelist.build import BuildFailed, build
 from whitelist.configuration import Configuration
 from whitelist.configuration_file import load_configuration

@@ -25,9 +25,9 @@ from protocols.storage import (
 from protocols.ticks import Tick
 from protocols.types import Block, PoolId
 from protocols.v2 import V2State
-from streams.node.capabilities import NodeCapabilities
 from streams.node.client import Node
-from streams.node.pinned_state import Call, PinnedState
+from streams.node.state.capabilities import NodeCapabilities
+from streams.node.state.pinned_state import Call, PinnedState
 from streams.snapshots.pool_reader import read_pools
 
 CALLS_PER_REQUEST = 400

@@ -24,14 +24,15 @@ from protocols.types import PoolId, pool_id
 from streams.bridge.published_chain import PublishedChain, replay_records
 from streams.bridge.resume import resume
 from streams.kafka import records
-from streams.kafka.records import Listed, Undecodable, Update, encode_record, to_text
+from streams.kafka.quotation import to_text
+from streams.kafka.records import Listed, Undecodable, Update, encode_record
 from streams.kafka.topics import topics
 from tables.chain import UndecodableUpdate
 from tables.durable.chunks import Chunk
 from tables.live import Live
 from tables.partition import Partition, Source
 from tables.pool import Waiting
-from tables.processor import PartitionProcessor
+from tables.processing.processor import PartitionProcessor
 from web import views
 
 TOPICS = topics("fuzz")

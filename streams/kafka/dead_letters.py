@@ -8,7 +8,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 from settings import Settings
 from streams.json_input import InvalidJson, decode_json
 from streams.kafka.clients import producing
-from streams.kafka.records import DeadLetter, dead_letter, from_text
+from streams.kafka.quotation import from_text
+from streams.kafka.records import DeadLetter, dead_letter
 from streams.kafka.topic_reader import read_all, read_range, reading_consumer
 from streams.kafka.topics import topics
 

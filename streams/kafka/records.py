@@ -20,9 +20,9 @@ from protocols.types import (
     pool_id,
 )
 from streams.json_input import InvalidJson, decode_json
+from streams.kafka.quotation import first_bytes, to_text
 
 T = TypeVar("T")
-HEX = "hex:"
 
 LARGEST_DOUBLE = 2**53
 """Above it a JSON number is not exact in every reader."""
@@ -180,37 +180,11 @@ def dead_letter(origin: tuple[str, int, int], error: str, key: bytes | None, val
     return DeadLetter(
         *origin,
         error[:QUOTED_ERROR_CHARACTERS],
-        to_text(_start(key, QUOTED_KEY_BYTES)),
-        to_text(_start(value, QUOTED_VALUE_BYTES)),
+        to_text(first_bytes(key, QUOTED_KEY_BYTES)),
+        to_text(first_bytes(value, QUOTED_VALUE_BYTES)),
         len(key or b""),
         len(value or b""),
     )
-
-
-def _start(raw: bytes | None, limit: int) -> bytes | None:
-    """Cut before the character that crosses the limit, where the bytes are UTF-8."""
-    if raw is None or len(raw) <= limit:
-        return raw
-    return next((raw[:end] for end in range(limit, limit - 4, -1) if _is_utf8(raw[:end])), raw[:limit])
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def to_text(raw: bytes | None) -> str:
-    """Bytes as a person can read them: UTF-8 as it is, anything else as `hex:` and hex digits; empty for None."""
-    raw = raw or b""
-    return HEX + raw.hex() if raw.startswith(HEX.encode()) or not _is_utf8(raw) else raw.decode()
-
-
-def from_text(text: str) -> bytes | None:
-    raw = bytes.fromhex(text.removeprefix(HEX)) if text.startswith(HEX) else text.encode()
-    return raw or None
 
 
 _listed: msgspec.json.Decoder[Listed] = msgspec.json.Decoder(Listed, strict=False)

@@ -12,12 +12,12 @@ from protocols.types import Block, PoolId, ProtocolName
 from settings import Settings
 from streams.kafka.records import AUDIT, SnapshotRequest
 from streams.node.blocks import NodeHeader
-from streams.node.capabilities import NodeCapabilities
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
-from streams.node.pinned_state import BlockGone, PinnedState, StateUnavailable
 from streams.node.pool_managers import pool_manager
-from streams.node.probe import probe_capabilities
+from streams.node.state.capabilities import NodeCapabilities
+from streams.node.state.pinned_state import BlockGone, PinnedState, StateUnavailable
+from streams.node.state.probe import probe_capabilities
 from streams.retry import Retries
 from streams.scraper.batch_size import BatchConfig, BatchResult, BatchSizes
 from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGENCE, POOLS, RETRIES, WAITING

@@ -9,7 +9,7 @@ import msgspec
 from protocols.registry import dex_of
 from protocols.storage import Words
 from protocols.types import PoolId
-from streams.node.pinned_state import BlockGone, Call, CallResult, PinnedState
+from streams.node.state.pinned_state import BlockGone, Call, CallResult, PinnedState
 from streams.snapshots.contract_checks import PoolStorage, ReadFailed
 from streams.snapshots.programs import READ, UnexpectedOutput, read_calldata, read_output
 

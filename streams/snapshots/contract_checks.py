@@ -10,7 +10,7 @@ from protocols.registry import State
 from protocols.storage import Located, NotAPool, Slots, bitmap_words
 from protocols.types import ADDRESS, PoolId, PoolMetadata
 from streams.node.errors import RpcError
-from streams.node.pinned_state import CallResult, PinnedState
+from streams.node.state.pinned_state import CallResult, PinnedState
 from streams.snapshots.multicall import multicall
 
 CONTRACT_ERRORS = ("revert", "opcode", "stack", "jump", "out of gas", "outofgas", "vm execution error")

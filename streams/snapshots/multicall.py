@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from streams.node.pinned_state import NO_CODE_ADDRESS, CallResult, PinnedState
+from streams.node.state.pinned_state import NO_CODE_ADDRESS, CallResult, PinnedState
 from streams.snapshots.programs import MULTICALL, Reply, UnexpectedOutput, multicall_calldata, multicall_output
 
 log = logging.getLogger(__name__)

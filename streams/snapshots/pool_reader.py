@@ -11,7 +11,7 @@ from protocols.registry import State, can_be, dex_of
 from protocols.storage import NotAPool, Words
 from protocols.ticks import InvariantViolation
 from protocols.types import PoolId, PoolMetadata, pool_id
-from streams.node.pinned_state import PinnedState
+from streams.node.state.pinned_state import PinnedState
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import NoState, PoolStorage, ReadFailed, identify_pools
 from streams.snapshots.storage_slots import read_slots

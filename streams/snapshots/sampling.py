@@ -9,8 +9,8 @@ from protocols.registry import DEXES, NAMES
 from protocols.types import NATIVE, Block, PoolId, PoolMetadata, ProtocolName, Token
 from streams.node.client import Node
 from streams.node.errors import RpcError
-from streams.node.pinned_state import PinnedState
-from streams.node.probe import probe_capabilities
+from streams.node.state.pinned_state import PinnedState
+from streams.node.state.probe import probe_capabilities
 from streams.snapshots.contract_checks import decoded as decoded_outputs
 
 MOST_BLOCKS = 2_000

@@ -6,7 +6,7 @@ from protocols.abi import WORD_BYTES, FunctionAbi, call_data
 from protocols.registry import dex_of
 from protocols.storage import NotAPool, Slots, Words, mapping_slot, tick_of, ticks_in
 from protocols.types import PoolId
-from streams.node.pinned_state import Call, CallResult, PinnedState
+from streams.node.state.pinned_state import Call, CallResult, PinnedState
 from streams.snapshots.contract_checks import PoolStorage, ReadFailed
 
 SLOTS_PER_CALL = 500

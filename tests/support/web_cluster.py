@@ -14,7 +14,7 @@ from streams.kafka.records import Head, Header, Listed, Snapshot, Update
 from streams.kafka.topics import partition_of, topics
 from tables.fold import fold_chain, fold_listing, fold_snapshot
 from tables.partition import Changes, Partition
-from tables.processor import PartitionProcessor
+from tables.processing.processor import PartitionProcessor
 from web.errors import errors_as_json
 from web.routes import HttpApi
 from web.token import require_token

@@ -21,7 +21,7 @@ from streams.kafka.records import Snapshot, Update, decode_chain, decode_snapsho
 from streams.kafka.topics import topics
 from streams.nats.whitelist_decoder import protocol_name
 from tables.partition import Partition
-from tables.processor import PartitionProcessor
+from tables.processing.processor import PartitionProcessor
 from tests.support.partition_store import MEMORY, Store, block
 from web.errors import errors_as_json
 from web.routes import HttpApi

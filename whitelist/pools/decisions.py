@@ -6,7 +6,7 @@ import msgspec
 
 from protocols.registry import dex_of
 from protocols.types import NATIVE, PoolId, PoolMetadata, Token
-from streams.node.pinned_state import PinnedState
+from streams.node.state.pinned_state import PinnedState
 from streams.snapshots.contract_checks import NoState
 from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.selection import Listed, Rejected, SelectionRules

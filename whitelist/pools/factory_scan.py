@@ -19,7 +19,7 @@ from streams.node.blocks import BlockLog
 from streams.node.client import Node
 from streams.node.errors import RpcError
 from streams.node.log_ranges import LogQuery, LogsRefused, RangeWidth, logs_in_ranges
-from streams.node.pinned_state import BlockGone
+from streams.node.state.pinned_state import BlockGone
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import DiscoveredPool, creation_topic, decode_creation
 from whitelist.pools.log_proof import HISTORY_PRUNED, UNSETTLED_BLOCKS, LogsPruned, count_pairs, prove_logs

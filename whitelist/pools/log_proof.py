@@ -10,7 +10,7 @@ from typing import Any
 
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
-from streams.node.pinned_state import BlockGone
+from streams.node.state.pinned_state import BlockGone
 
 SAMPLED_BLOCKS = 32
 """Headers of a range to look for one with logs, where its first block has none."""

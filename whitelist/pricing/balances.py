@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from protocols.types import NATIVE
-from streams.node.pinned_state import CallResult, PinnedState
+from streams.node.state.pinned_state import CallResult, PinnedState
 from streams.snapshots.contract_checks import integers, is_contract_error
 from streams.snapshots.multicall import multicall
 

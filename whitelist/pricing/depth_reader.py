@@ -7,7 +7,7 @@ from protocols.concentrated import ConcentratedState
 from protocols.registry import NAMES
 from protocols.types import PoolId, PoolMetadata
 from protocols.v2 import V2State
-from streams.node.pinned_state import PinnedState
+from streams.node.state.pinned_state import PinnedState
 from streams.snapshots.contract_checks import NoState, ReadFailed
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
 from whitelist.pricing.balances import Holding, read_balances

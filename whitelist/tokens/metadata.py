@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from streams.node.errors import NodeUnavailable, RpcError
-from streams.node.pinned_state import CallResult, PinnedState
+from streams.node.state.pinned_state import CallResult, PinnedState
 from streams.snapshots.contract_checks import integers, is_contract_error
 from whitelist.tokens.chosen import NotAToken, TokenFacts
 

@@ -7,9 +7,9 @@ import pytest
 from protocols.v2 import Sync
 from settings import Settings
 from streams.exex.control_messages import EndBlock
-from tests.support.bridge_harness import BridgeSystem, bridge_system
-from tests.support.emitting_chain import V2_POOLS
-from tests.support.scripted_feed import block_messages, reorg_messages
+from tests.support.bridge.bridge_harness import BridgeSystem, bridge_system
+from tests.support.bridge.emitting_chain import V2_POOLS
+from tests.support.bridge.scripted_feed import block_messages, reorg_messages
 
 pytestmark = pytest.mark.servers
 

@@ -17,11 +17,11 @@ from streams.kafka import publisher
 from streams.kafka.publisher import ProduceFailed
 from streams.kafka.topic_setup import KafkaUnreachable
 from streams.secret_url import SecretUrl
-from tests.support.bridge_harness import NodeLink, bridge_system, list_pools, running_bridge
-from tests.support.chain_topic import chain_topic
-from tests.support.emitting_chain import V2_POOLS, EmittingChain, emitting_chain
+from tests.support.bridge.bridge_harness import NodeLink, bridge_system, list_pools, running_bridge
+from tests.support.bridge.chain_topic import chain_topic
+from tests.support.bridge.emitting_chain import V2_POOLS, EmittingChain, emitting_chain
+from tests.support.bridge.scripted_feed import ScriptedFeed, block_messages, reorg_messages
 from tests.support.rpc_proxy import error, proxied
-from tests.support.scripted_feed import ScriptedFeed, block_messages, reorg_messages
 
 pytestmark = pytest.mark.servers
 

@@ -11,9 +11,9 @@ import pytest
 
 from settings import Settings
 from streams.feed import process as feed
-from tests.support.bridge_harness import list_pools, running_bridge
-from tests.support.chain_topic import chain_topic
-from tests.support.emitting_chain import METADATA, POOLS, emitting_chain
+from tests.support.bridge.bridge_harness import list_pools, running_bridge
+from tests.support.bridge.chain_topic import chain_topic
+from tests.support.bridge.emitting_chain import METADATA, POOLS, emitting_chain
 
 pytestmark = pytest.mark.servers
 

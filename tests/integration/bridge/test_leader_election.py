@@ -14,10 +14,10 @@ from aiokafka.errors import KafkaError
 from settings import Settings
 from streams.bridge.leader_election import elected
 from streams.kafka.topic_setup import ensure_topics
-from tests.support.bridge_harness import bridge_process, list_pools
-from tests.support.chain_topic import ChainTopic, chain_topic
-from tests.support.emitting_chain import EmittingChain, emitting_chain
-from tests.support.scripted_feed import ScriptedFeed
+from tests.support.bridge.bridge_harness import bridge_process, list_pools
+from tests.support.bridge.chain_topic import ChainTopic, chain_topic
+from tests.support.bridge.emitting_chain import EmittingChain, emitting_chain
+from tests.support.bridge.scripted_feed import ScriptedFeed
 
 pytestmark = pytest.mark.servers
 

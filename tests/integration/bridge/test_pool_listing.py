@@ -14,8 +14,8 @@ from protocols.types import PoolId, PoolMetadata
 from settings import Settings
 from streams.kafka.records import Listed, decode_listed
 from streams.kafka.topics import topics
-from tests.support.bridge_harness import BridgeSystem, bridge_system, list_pools, running_bridge
-from tests.support.emitting_chain import METADATA, TOKENS, V2_POOLS, V3_POOLS
+from tests.support.bridge.bridge_harness import BridgeSystem, bridge_system, list_pools, running_bridge
+from tests.support.bridge.emitting_chain import METADATA, TOKENS, V2_POOLS, V3_POOLS
 
 pytestmark = pytest.mark.servers
 

@@ -17,10 +17,10 @@ from streams.kafka.clients import producer
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Gap, Head, Header, Reorg, encode_record
 from streams.kafka.topics import topics
-from tests.support.bridge_harness import bridge_process, list_pools, running_bridge
-from tests.support.chain_topic import ChainTopic, chain_topic
-from tests.support.emitting_chain import V2_POOLS, EmittingChain, emitting_chain
-from tests.support.scripted_feed import ScriptedFeed
+from tests.support.bridge.bridge_harness import bridge_process, list_pools, running_bridge
+from tests.support.bridge.chain_topic import ChainTopic, chain_topic
+from tests.support.bridge.emitting_chain import V2_POOLS, EmittingChain, emitting_chain
+from tests.support.bridge.scripted_feed import ScriptedFeed
 
 pytestmark = pytest.mark.servers
 

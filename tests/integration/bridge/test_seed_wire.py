@@ -11,8 +11,8 @@ from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
 from protocols.v2 import Sync
 from settings import Settings
-from tests.support.bridge_harness import bridge_system
-from tests.support.emitting_chain import V2_POOLS, V3_POOLS, Updates
+from tests.support.bridge.bridge_harness import bridge_system
+from tests.support.bridge.emitting_chain import V2_POOLS, V3_POOLS, Updates
 
 pytestmark = pytest.mark.servers
 

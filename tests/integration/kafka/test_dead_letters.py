@@ -4,7 +4,8 @@ from protocols.types import Block, PoolId
 from settings import Settings
 from streams.kafka.clients import producer
 from streams.kafka.dead_letters import NoSuchLetter, NotReplayable, replay, stored_letters
-from streams.kafka.records import DeadLetter, Gap, Unreadable, dead_letter, encode_record, to_text
+from streams.kafka.quotation import to_text
+from streams.kafka.records import DeadLetter, Gap, Unreadable, dead_letter, encode_record
 from streams.kafka.topic_reader import read_all
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import partition_of, topics

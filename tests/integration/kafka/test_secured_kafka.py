@@ -24,8 +24,8 @@ from streams.kafka.connection import KafkaRefused, KafkaUnanswered, explain
 from streams.kafka.topic_reader import read_all
 from streams.kafka.topic_setup import KafkaUnreachable, ensure_topics
 from streams.kafka.topics import topics
-from tests.support.bridge_harness import list_pools
-from tests.support.emitting_chain import METADATA, TOKENS, emitting_chain
+from tests.support.bridge.bridge_harness import list_pools
+from tests.support.bridge.emitting_chain import METADATA, TOKENS, emitting_chain
 
 pytestmark = pytest.mark.servers
 

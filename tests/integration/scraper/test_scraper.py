@@ -32,9 +32,9 @@ from streams.kafka.records import (
 )
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
-from streams.node.capabilities import NodeCapabilities
 from streams.node.client import connect
-from streams.node.pinned_state import PinnedState
+from streams.node.state.capabilities import NodeCapabilities
+from streams.node.state.pinned_state import PinnedState
 from streams.scraper import process as scraper
 from streams.scraper.batch_size import BatchConfig
 from streams.snapshots.pool_reader import read_pools

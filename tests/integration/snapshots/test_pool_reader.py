@@ -22,11 +22,11 @@ from protocols.types import Block, PoolId, PoolMetadata, Token
 from protocols.v2 import V2State
 from protocols.v3 import V3State
 from protocols.v4 import V4State
-from streams.node.capabilities import MAX_MULTICALL_CALLS, NodeCapabilities
 from streams.node.client import Node, connect
 from streams.node.errors import NodeUnavailable, RpcError
-from streams.node.pinned_state import BlockGone, PinnedState, StateUnavailable
-from streams.node.probe import probe_capabilities
+from streams.node.state.capabilities import MAX_MULTICALL_CALLS, NodeCapabilities
+from streams.node.state.pinned_state import BlockGone, PinnedState, StateUnavailable
+from streams.node.state.probe import probe_capabilities
 from streams.snapshots.assembler import assemble
 from streams.snapshots.bitmap_calls import read_tick_bitmaps
 from streams.snapshots.contract_checks import (

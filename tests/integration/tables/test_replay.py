@@ -16,8 +16,8 @@ from protocols.v2 import V2State
 from protocols.v3 import V3State
 from protocols.v4 import V4State
 from streams.node.client import Node, connect
-from streams.node.pinned_state import BlockGone, PinnedState
-from streams.node.probe import probe_capabilities
+from streams.node.state.pinned_state import BlockGone, PinnedState
+from streams.node.state.probe import probe_capabilities
 from streams.snapshots.pool_reader import read_pools
 
 pytestmark = pytest.mark.servers

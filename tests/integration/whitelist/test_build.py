@@ -9,8 +9,7 @@ import pytest
 
 from lab.devnet.servers import start as servers
 from settings import Settings
-from tests.support.source_server import FAULTS, SourceServer, serving_sources
-from tests.support.whitelist_chain import (
+from tests.support.whitelist.chain import (
     WhitelistChain,
     answers,
     configuration,
@@ -18,8 +17,9 @@ from tests.support.whitelist_chain import (
     singleton,
     sources,
 )
-from tests.support.whitelist_command import CHAIN, built, whitelist
-from tests.support.whitelist_reasons import REJECTED, listed_because
+from tests.support.whitelist.command import CHAIN, built, whitelist
+from tests.support.whitelist.reasons import REJECTED, listed_because
+from tests.support.whitelist.source_server import FAULTS, SourceServer, serving_sources
 from whitelist.publication import tables
 from whitelist.publication.store import WhitelistStore
 

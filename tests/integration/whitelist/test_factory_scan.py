@@ -16,9 +16,9 @@ from protocols.types import Block, PoolId
 from streams.node import provider
 from streams.node.errors import NodeUnavailable
 from streams.node.log_ranges import LogsRefused, RangeWidth
-from streams.node.pinned_state import BlockGone
-from tests.support.factory_scans import factories, known, scanned, tip
+from streams.node.state.pinned_state import BlockGone
 from tests.support.rpc_proxy import Call, error, proxied
+from tests.support.whitelist.factory_scans import factories, known, scanned, tip
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import DiscoveredPool
 from whitelist.pools.log_proof import UNSETTLED_BLOCKS

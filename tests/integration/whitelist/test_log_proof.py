@@ -9,8 +9,8 @@ from lab.devnet.chain.contracts import create_v2
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
 from streams.node.errors import NodeUnavailable
-from tests.support.factory_scans import factories, known, scanned, tip
 from tests.support.rpc_proxy import Call, Rule, error, proxied
+from tests.support.whitelist.factory_scans import factories, known, scanned, tip
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import creation_topic
 from whitelist.pools.factory_scan import PairsMissing

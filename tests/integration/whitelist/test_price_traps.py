@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lab.devnet.servers import start as servers
-from tests.support.price_traps import TRAPS
-from tests.support.source_server import serving_sources
-from tests.support.whitelist_chain import WhitelistChain, answers, configuration, deploy_whitelist_chain, sources
-from tests.support.whitelist_command import built
+from tests.support.whitelist.chain import WhitelistChain, answers, configuration, deploy_whitelist_chain, sources
+from tests.support.whitelist.command import built
+from tests.support.whitelist.price_traps import TRAPS
+from tests.support.whitelist.source_server import serving_sources
 
 pytestmark = pytest.mark.servers
 

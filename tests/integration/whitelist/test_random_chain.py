@@ -15,8 +15,7 @@ import pytest
 from lab.devnet.chain import positions
 from lab.devnet.chain.contracts import NATIVE, Pool, create_v4
 from lab.devnet.servers import start as servers
-from tests.support.source_server import serving_sources
-from tests.support.whitelist_chain import (
+from tests.support.whitelist.chain import (
     WORTH,
     WhitelistChain,
     answers,
@@ -25,7 +24,8 @@ from tests.support.whitelist_chain import (
     sources,
     usd_per_unit,
 )
-from tests.support.whitelist_command import built
+from tests.support.whitelist.command import built
+from tests.support.whitelist.source_server import serving_sources
 
 pytestmark = pytest.mark.servers
 

@@ -13,8 +13,8 @@ from protocols.types import Block
 from streams.node import provider
 from streams.node.client import connect
 from streams.node.errors import NodeUnavailable
-from streams.node.pinned_state import BlockGone, PinnedState
-from streams.node.probe import probe_capabilities
+from streams.node.state.pinned_state import BlockGone, PinnedState
+from streams.node.state.probe import probe_capabilities
 from tests.support.rpc_proxy import Call, Rule, error, proxied
 from whitelist.tokens.chosen import NotAToken, TokenFacts
 from whitelist.tokens.metadata import DECIMALS, SYMBOL, TokenReadFailed, read_tokens

@@ -13,8 +13,8 @@ from streams.exex.assembly import AssembledBlock
 from streams.exex.control_encoder import encode
 from streams.exex.control_messages import Message, Skipped
 from streams.node.blocks import NodeHeader
-from tests.support.emitting_chain import Updates
-from tests.support.scripted_feed import block_messages, reorg_messages
+from tests.support.bridge.emitting_chain import Updates
+from tests.support.bridge.scripted_feed import block_messages, reorg_messages
 
 POOL = PoolId("0x" + "ab" * 20)
 MOST = 50

@@ -12,18 +12,8 @@ from protocols.v2 import Sync, V2State
 from protocols.v3 import V3State
 from protocols.v4 import V4State
 from streams.kafka import records
-from streams.kafka.records import (
-    Head,
-    Header,
-    Listed,
-    Snapshot,
-    SnapshotRequest,
-    Undecodable,
-    Update,
-    encode_record,
-    from_text,
-    to_text,
-)
+from streams.kafka.quotation import from_text, to_text
+from streams.kafka.records import Head, Header, Listed, Snapshot, SnapshotRequest, Undecodable, Update, encode_record
 
 TOKENS = Token("0x" + "01" * 20), Token("0x" + "02" * 20)
 POOL = PoolMetadata(PoolId("0x" + "ab" * 20), "v3", *TOKENS, 500, 10, "0x" + "fa" * 20)

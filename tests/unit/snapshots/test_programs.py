@@ -5,7 +5,7 @@ import pytest
 from protocols.storage import Words
 from protocols.ticks import Tick
 from protocols.v3 import UNISWAP_SLOTS
-from streams.node.pinned_state import ECHO
+from streams.node.state.pinned_state import ECHO
 from streams.snapshots.assembler import assemble
 from streams.snapshots.programs import MULTICALL, READ, UnexpectedOutput, multicall_output, read_calldata, read_output
 

@@ -17,7 +17,7 @@ from tables.healing import load
 from tables.live import Live
 from tables.partition import Changes, Partition, Source
 from tables.pool import Pool, Waiting, WaitingKind
-from tables.requests import snapshot_request
+from tables.processing.requests import snapshot_request
 from web import views
 
 POOL = metadata(0, "v2")

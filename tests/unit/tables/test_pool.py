@@ -32,7 +32,7 @@ from tables.pool import (
     start,
     with_life,
 )
-from tables.requests import snapshot_request
+from tables.processing.requests import snapshot_request
 from tables.snapshots import AUDIT_AFTER_BLOCKS, SHORTEST_DELAY_BLOCKS, release, take, unreadable
 
 V2, V3, V4 = metadata(0, "v2"), metadata(1, "v3"), metadata(2, "v4")

@@ -29,7 +29,7 @@ from streams.kafka.topics import topics
 from tables.durable.chunks import Chunk, Folded
 from tables.live import Live
 from tables.pool import Pool, Reason, Waiting, WaitingKind
-from tables.processor import PartitionProcessor
+from tables.processing.processor import PartitionProcessor
 from web import views
 
 TOPICS = topics("test")

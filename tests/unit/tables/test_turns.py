@@ -17,7 +17,7 @@ from streams.kafka.topics import topics
 from tables.durable.chunks import Chunk, Folded
 from tables.durable.database import Database, Stamp, Stamped
 from tables.live import Live
-from tables.processor import PartitionProcessor
+from tables.processing.processor import PartitionProcessor
 
 TOPICS = topics("test")
 TOKEN = Token("0x" + "11" * 20)

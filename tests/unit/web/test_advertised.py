@@ -1,4 +1,4 @@
-from web.advertised import advertising_problem
+from web.owners.advertised import advertising_problem
 
 LOCAL, OTHER_LOCAL = "http://127.0.0.1:6066", "http://127.0.0.2:6066"
 REMOTE, OTHER_REMOTE = "http://10.0.0.5:6066", "http://worker-2.example:6066"

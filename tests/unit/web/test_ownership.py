@@ -11,10 +11,10 @@ from faust.types import TP
 from streams.kafka.topics import topics
 from tables.durable.table import Progress
 from tables.partition import Partition
-from tables.processor import PartitionProcessor
+from tables.processing.processor import PartitionProcessor
 from web.errors import HttpError
-from web.ownership import OwnedPartitions, Ownership
-from web.progress import STALLED_AFTER_S
+from web.owners.ownership import OwnedPartitions, Ownership
+from web.owners.progress import STALLED_AFTER_S
 
 CHANGELOG = "pools-changelog"
 MINE, THEIRS = "http://127.0.0.1:6066", "http://127.0.0.1:6067"

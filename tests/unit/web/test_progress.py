@@ -1,7 +1,7 @@
 """A time per topic partition: one that is stuck is not hidden by others that move."""
 
 from tables.durable.table import Progress
-from web.progress import STALLED_AFTER_S, ProgressMonitor
+from web.owners.progress import STALLED_AFTER_S, ProgressMonitor
 
 
 class World:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from streams.node.client import connect
-from tests.support.source_server import SourceServer, serving_sources
-from tests.support.token_sources import WORLD
+from tests.support.whitelist.source_server import SourceServer, serving_sources
+from tests.support.whitelist.token_sources import WORLD
 from whitelist.configuration import Configuration, Factory, Lighter, Sources, TokenLists
 from whitelist.sources import coingecko, fetching, hyperliquid, lighter, token_lists
 from whitelist.sources.cache import Answer, SourceCache, age_text

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.source_server import SourceServer, serving_sources
-from tests.support.token_sources import TOKEN_LIST, WORLD, A, B
+from tests.support.whitelist.source_server import SourceServer, serving_sources
+from tests.support.whitelist.token_sources import TOKEN_LIST, WORLD, A, B
 from whitelist.sources import coingecko, hyperliquid, lighter, token_lists
 from whitelist.sources.coingecko import Coin
 from whitelist.sources.fetching import fetch

@@ -9,7 +9,7 @@ import pytest
 
 from streams.node.client import connect
 from tests.support.rpc_proxy import Call, proxied
-from tests.support.source_server import SourceServer, serving_sources
+from tests.support.whitelist.source_server import SourceServer, serving_sources
 from whitelist.configuration import Configuration, Factory, Sources, TopTransfers
 from whitelist.sources import top_transfers
 from whitelist.sources.cache import Answer, SourceCache

@@ -12,7 +12,7 @@ from streams.kafka.clients import fetch_limits
 from streams.kafka.records import Gap, Head, Reorg, Undecodable, Update, decode_chain
 from streams.kafka.topics import topics
 from streams.node.blocks import NodeHeader
-from tests.support.emitting_chain import Updates
+from tests.support.bridge.emitting_chain import Updates
 
 
 class PartitionReplay:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from protocols.types import Block
-from streams.node.capabilities import NodeCapabilities
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RateLimited, RpcError
+from streams.node.state.capabilities import NodeCapabilities
 
 log = logging.getLogger(__name__)
 

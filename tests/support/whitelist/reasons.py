@@ -1,10 +1,10 @@
-"""The expected reason for each pool of the chain in tests/support/whitelist_chain.py."""
+"""The expected reason for each pool of the chain in tests/support/whitelist/chain.py."""
 
 import re
 from typing import Any
 
 from protocols.types import NATIVE
-from tests.support.whitelist_chain import WhitelistChain
+from tests.support.whitelist.chain import WhitelistChain
 
 REJECTED = {
     "fake": r"no source chose 0x[0-9a-f]{40}",

@@ -16,9 +16,9 @@ from streams.kafka.records import Listed, encode_record
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
 from streams.node.blocks import NodeHeader
-from tests.support.chain_topic import ChainTopic, chain_topic
-from tests.support.emitting_chain import METADATA, EmittingChain, emitting_chain
-from tests.support.scripted_feed import ScriptedFeed
+from tests.support.bridge.chain_topic import ChainTopic, chain_topic
+from tests.support.bridge.emitting_chain import METADATA, EmittingChain, emitting_chain
+from tests.support.bridge.scripted_feed import ScriptedFeed
 
 
 async def list_pools(settings: Settings, pools: Sequence[PoolMetadata] = METADATA) -> None:

@@ -9,7 +9,7 @@ from eth_hash.auto import keccak
 from lab.devnet.chain import positions
 from lab.devnet.chain.contracts import DYNAMIC_FEE, NATIVE, QUIET_HOOKS, Pool, create_v3, create_v4
 from protocols.ticks import sqrt_ratio_at_tick
-from tests.support.whitelist_chain import WhitelistChain, usd_per_unit
+from tests.support.whitelist.chain import WhitelistChain, usd_per_unit
 
 OFF = 50
 BALANCES_SLOT = 3

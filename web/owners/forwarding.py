@@ -10,7 +10,7 @@ from yarl import URL
 
 from tables.state_view import Json
 from web.errors import HttpError
-from web.ownership import Owners
+from web.owners.ownership import Owners
 
 FORWARDED = "X-Arena-Forwarded"
 """Set on a request from one worker to another, which answers for itself or not at all."""

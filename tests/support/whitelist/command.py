@@ -10,7 +10,7 @@ from typing import Any
 
 from settings import Settings
 from tests.support.files import ROOT
-from tests.support.whitelist_chain import WhitelistChain
+from tests.support.whitelist.chain import WhitelistChain
 from whitelist.publication.json_report import build_as_json
 from whitelist.service import build_once
 

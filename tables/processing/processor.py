@@ -16,11 +16,11 @@ from tables.durable.chunks import Chunk, Folded, Rows
 from tables.fold import fold_missing_chain, invalidate
 from tables.healing import Loaded, load
 from tables.live import Live
-from tables.metrics import RECORDS, WAITED, count_pool
 from tables.partition import Changes, Partition, PoolChange, Rejected, Source
 from tables.pool import Pool, Reason, Waiting, WaitingKind
-from tables.record_fold import fold_large_snapshot, fold_record
-from tables.requests import SnapshotRequests
+from tables.processing.metrics import RECORDS, WAITED, count_pool
+from tables.processing.record_fold import fold_large_snapshot, fold_record
+from tables.processing.requests import SnapshotRequests
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from protocols.dex import PoolState
 from protocols.ticks import InvariantViolation
 from protocols.types import PoolId, pool_id
 from streams.kafka import records
-from streams.kafka.records import SnapshotRecord, Undecodable, to_text
+from streams.kafka.quotation import to_text
+from streams.kafka.records import SnapshotRecord, Undecodable
 from tables.chain import UndecodableUpdate
 from tables.fold import fold_chain, fold_listing, fold_snapshot
 from tables.partition import Changes, Source

@@ -24,7 +24,7 @@ from streams.exex.control_messages import (
     Skipped,
 )
 from streams.node.blocks import NodeHeader
-from tests.support.emitting_chain import Updates
+from tests.support.bridge.emitting_chain import Updates
 
 
 class ScriptedFeed:

@@ -4,10 +4,10 @@ import logging
 import secrets
 
 from protocols.types import Block
-from streams.node.capabilities import NodeCapabilities
 from streams.node.client import Node
 from streams.node.errors import RpcError
-from streams.node.pinned_state import PinnedState, StateUnavailable
+from streams.node.state.capabilities import NodeCapabilities
+from streams.node.state.pinned_state import PinnedState, StateUnavailable
 
 log = logging.getLogger(__name__)
 

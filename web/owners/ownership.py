@@ -11,10 +11,10 @@ from faust.types import TP
 
 from tables.durable.table import DurableTable, Progress
 from tables.partition import Partition
-from tables.processor import PartitionProcessor
-from web.advertised import advertising_problem
+from tables.processing.processor import PartitionProcessor
 from web.errors import HttpError
-from web.progress import ProgressMonitor
+from web.owners.advertised import advertising_problem
+from web.owners.progress import ProgressMonitor
 
 log = logging.getLogger(__name__)
 
