@@ -22,7 +22,7 @@ from streams.scraper.batch_size import BatchConfig, batch_config
 from streams.snapshots.sampling import sample
 
 ELSEWHERE = "; --sample finds some in the node's logs"
-PATIENCE_S = 20.0
+LIST_TIMEOUT_S = 20.0
 WIDTH = 110
 PHASES = {"filtering": "Filtering phase (price and liquidity)", "full_ticks": "Full tick collection"}
 
@@ -84,7 +84,7 @@ async def _measure(
 
 async def _listed(settings: Settings) -> list[PoolMetadata]:
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(LIST_TIMEOUT_S):
             return [record.pool for record in (await read_listed(settings)).values()]
     except (KafkaError, TimeoutError) as error:
         raise NoPools(f"the list on Kafka at {settings.kafka} is not to be had ({error!r}){ELSEWHERE}") from error

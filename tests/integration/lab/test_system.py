@@ -108,7 +108,7 @@ async def test_events_between_a_pools_listing_and_its_first_forwarded_block_are_
 
     for listed in (trial.world.pools[::2], trial.world.pools, trial.world.pools[1::2], trial.world.pools):
         await listing.publish(nats, chain, listed)
-        for _ in range(6):  # the feed hears of the list some blocks after the bridge, and every block has events
+        for _ in range(6):  # the feed gets the list some blocks after the bridge, and every block has events
             trial.world.mine()
             time.sleep(0.4)
     trial.settle()

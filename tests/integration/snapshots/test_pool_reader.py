@@ -614,7 +614,7 @@ async def test_answers_that_are_none_never_become_states(world: World, overrides
     assert not any(isinstance(state, V3State) for state in states.values())
 
 
-async def test_a_node_that_asks_for_patience_is_not_asked_for_less(world: World) -> None:
+async def test_a_node_that_limits_requests_gets_no_smaller_batches(world: World) -> None:
     async with (
         proxied(
             world.rpc.url, lambda call: error("rate limit exceeded", -32005) if call["method"] == "eth_call" else None

@@ -1,4 +1,4 @@
-"""What is no record of its topic is refused, whoever wrote it."""
+"""Bytes that are not a record of their topic are refused."""
 
 import json
 
