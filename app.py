@@ -7,7 +7,7 @@ from typing import Any
 import faust
 
 from settings import Settings, settings
-from streams.kafka.clients import LARGEST_RECORD_BYTES, InsecureKafka, tls_context
+from streams.kafka.clients import LARGEST_RECORD_BYTES, InsecureKafka, compression_type, tls_context
 from streams.kafka.connection import KafkaRefused
 from streams.kafka.topic_checks import TopicMismatch
 from streams.kafka.topic_setup import KafkaUnreachable, TopicRefused, ensure_topics
@@ -79,6 +79,7 @@ app = Arena(
     topic_replication_factor=configured.kafka_replication,
     table_standby_replicas=configured.standby_replicas,
     producer_max_request_size=LARGEST_RECORD_BYTES,
+    producer_compression_type=compression_type(configured),
     web_host=configured.web_advertised or configured.web_host,
     web_bind=configured.web_bind or configured.web_host,
     web_port=configured.web_port,

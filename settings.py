@@ -39,8 +39,8 @@ class Settings(BaseSettings):
     kafka_replication: int = 1
     kafka_max_message_bytes: int = 32 * 2**20
     """max.message.bytes of the topics: the largest record, compressed. Managed Kafkas often allow 8 MiB or 1 MiB."""
-    kafka_compression: Literal["none", "gzip", "lz4", "zstd"] = "gzip"
-    """Of snapshots. lz4 and zstd need the package `cramjam` beside every process that reads them."""
+    kafka_compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    """Of snapshots and of the worker's changelog."""
     kafka_patience_s: float = 60.0
     """A process that starts waits so long for Kafka to answer, then ends."""
     nats: SecretUrl = SecretUrl("nats://localhost:4222")
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     rpc_per_s: float | None = Field(default=None, gt=0)
     """So many calls per second at most, of each process; for providers that limit them."""
     rpc_ws: SecretUrl | None = None
-    """Where `exex` hears of new heads; without it it polls `rpc`."""
+    """Where `exex` subscribes to new heads; unset, it polls `rpc`."""
     exex_socket: Path = Path("/tmp/exex.sock")
     exex_wire: Literal["control", "seed"] = "control"
     exex_buffer_bytes: int = 16 * 2**20

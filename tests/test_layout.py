@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PRODUCT = ("agents", "commands", "protocols", "streams", "tables", "web", "whitelist")
+PRODUCT = ("agents", "commands", "protocols", "replay", "streams", "tables", "web", "whitelist")
 FOLDERS = {*PRODUCT, "client", "deploy", "docs", "lab", "replay", "tests"}
 MOST_FILES = 12
-TOO_LARGE = {"streams/node", "tables", "tests/support", "web"}
+TOO_LARGE: set[str] = set()
 """Folders still to be split; the list may only get shorter, and so may the next two."""
-TOO_LONG = {"streams/kafka/records.py"}
-TO_REWORD = {"settings.py"}
+TOO_LONG: set[str] = set()
+TO_REWORD: set[str] = set()
 MOST_LINES = 250
 MOST_FUNCTION_LINES = 45
 UNCLEAR = re.compile(

@@ -98,7 +98,7 @@ def fetch_limits() -> dict[str, int]:
 def producer(settings: Settings, *, compressed: bool = False) -> AIOKafkaProducer:
     """To be made inside a running loop, and started by the caller. Raises CompressionMissing."""
     return AIOKafkaProducer(
-        compression_type=_compression(settings) if compressed else None,
+        compression_type=compression_type(settings) if compressed else None,
         **client_options(settings),
         enable_idempotence=True,
         acks="all",
@@ -127,7 +127,8 @@ async def producing(
             await sender.client.close()
 
 
-def _compression(settings: Settings) -> str | None:
+def compression_type(settings: Settings) -> str | None:
+    """Raises CompressionMissing."""
     name = settings.kafka_compression
     if (name == "lz4" and not has_lz4()) or (name == "zstd" and not has_zstd()):
         raise CompressionMissing(name)
