@@ -11,12 +11,12 @@ from typing import Any
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.state.pinned_state import BlockGone
+from whitelist.contract_abis import ALL_PAIRS_LENGTH
 
 SAMPLED_BLOCKS = 32
 """Headers of a range to look for one with logs, where its first block has none."""
 UNSETTLED_BLOCKS = 64
 """A node may have so new a block before it has indexed its logs."""
-ALL_PAIRS_LENGTH = bytes.fromhex("574f2ba3")
 HISTORY_PRUNED = 4444
 """The error code of execution clients for history that they dropped."""
 
@@ -75,7 +75,7 @@ def _pruned_or(error: RpcError, block: int) -> Exception:
 
 async def count_pairs(node: Node, factory: str, block: int) -> int | None:
     """`allPairsLength()` of a V2 factory; None where the node or the contract does not answer it."""
-    call = {"to": factory, "data": "0x" + ALL_PAIRS_LENGTH.hex()}
+    call = {"to": factory, "data": "0x" + ALL_PAIRS_LENGTH.selector.hex()}
     try:
         answer = await node.call("eth_call", [call, hex(block)])
     except RpcError:

@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from protocols.abi import call_data
 from protocols.types import NATIVE
 from streams.node.state.pinned_state import CallResult, PinnedState
 from streams.snapshots.contract_checks import integers, is_contract_error
 from streams.snapshots.multicall import multicall
-
-BALANCE_OF = bytes.fromhex("70a08231")
+from whitelist.contract_abis import BALANCE_OF
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ async def _read(pinned: PinnedState, holdings: Sequence[Holding]) -> Sequence[Ca
     coins = [holding for holding in holdings if holding.token == NATIVE]
     tokens = [holding for holding in holdings if holding.token != NATIVE]
     of_coin = dict(zip(coins, await pinned.batch([pinned.balance(each.holder) for each in coins]), strict=True))
-    calls = [(each.token, BALANCE_OF + bytes.fromhex(each.holder[2:]).rjust(32, b"\0")) for each in tokens]
+    calls = [(each.token, call_data(BALANCE_OF, [int(each.holder, 16)])) for each in tokens]
     of_tokens = dict(zip(tokens, await multicall(pinned, calls), strict=True))
     return [(of_coin | of_tokens)[holding] for holding in holdings]
 

@@ -5,15 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
-from eth_hash.auto import keccak
 
 from streams.json_input import InvalidJson, decode_json
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.log_ranges import LogsRefused, RangeWidth, logs_in_ranges
+from whitelist.contract_abis import TRANSFER
 from whitelist.sources.query import SourceFailed
 
-TRANSFER = keccak(b"Transfer(address,address,uint256)")
 ERC20_TOPICS = 3
 """ERC-721 has the same topic0, and the token's number as a fourth topic."""
 SAMPLED_BLOCKS = 100
@@ -26,7 +25,7 @@ _counts = msgspec.json.Decoder(dict[str, int])
 async def count_transfers(node: Node, last: int, blocks: int, timeout_s: float) -> bytes:
     """Transfers by token in the sampled blocks, most first, as JSON. Raises SourceFailed."""
     counts: Counter[str] = Counter()
-    query = {"topics": ["0x" + TRANSFER.hex()]}
+    query = {"topics": ["0x" + TRANSFER.topic0.hex()]}
     try:
         async with asyncio.timeout(timeout_s):
             for sampled in sampled_ranges(max(0, last - blocks + 1), last):

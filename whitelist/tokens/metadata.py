@@ -7,10 +7,9 @@ import msgspec
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.state.pinned_state import CallResult, PinnedState
 from streams.snapshots.contract_checks import integers, is_contract_error
+from whitelist.contract_abis import DECIMALS, SYMBOL
 from whitelist.tokens.chosen import NotAToken, TokenFacts
 
-DECIMALS = bytes.fromhex("313ce567")
-SYMBOL = bytes.fromhex("95d89b41")
 MAX_DECIMALS = 77
 """10**78 exceeds uint256."""
 MAX_SYMBOL_CHARS = 32
@@ -59,7 +58,7 @@ def _check_some_succeeded(facts: Mapping[str, TokenFacts | NotAToken | _Ambiguou
 
 
 async def _read(pinned: PinnedState, tokens: Sequence[str]) -> dict[str, TokenFacts | NotAToken | _Ambiguous]:
-    requests = [pinned.call(token, selector) for selector in (DECIMALS, SYMBOL) for token in tokens]
+    requests = [pinned.call(token, selector) for selector in (DECIMALS.selector, SYMBOL.selector) for token in tokens]
     answers = await pinned.batch(requests)
     pairs = zip(answers[: len(tokens)], answers[len(tokens) :], strict=True)
     return {token: _facts(token, *pair) for token, pair in zip(tokens, pairs, strict=True)}

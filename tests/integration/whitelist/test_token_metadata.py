@@ -16,8 +16,9 @@ from streams.node.errors import NodeUnavailable
 from streams.node.state.pinned_state import BlockGone, PinnedState
 from streams.node.state.probe import probe_capabilities
 from tests.support.rpc_proxy import Call, Rule, error, proxied
+from whitelist.contract_abis import DECIMALS, SYMBOL
 from whitelist.tokens.chosen import NotAToken, TokenFacts
-from whitelist.tokens.metadata import DECIMALS, SYMBOL, TokenReadFailed, read_tokens
+from whitelist.tokens.metadata import TokenReadFailed, read_tokens
 
 pytestmark = pytest.mark.servers
 NOBODY = "0x" + "12" * 20
@@ -78,7 +79,7 @@ async def test_decimals_and_symbol_are_the_contracts_own(chain: Chain, tokens: l
 async def test_a_symbol_is_its_printable_text(
     chain: Chain, tokens: list[str], answer: bytes, symbol: str | None
 ) -> None:
-    found = await read(chain, tokens, saying(tokens[0], {SYMBOL: result(answer)}))
+    found = await read(chain, tokens, saying(tokens[0], {SYMBOL.selector: result(answer)}))
 
     assert found == {tokens[0]: TokenFacts(6, symbol), tokens[1]: TokenFacts(18, "WETH")}
 
@@ -94,7 +95,7 @@ async def test_a_symbol_is_its_printable_text(
     ],
 )
 async def test_without_decimals_it_is_no_token(chain: Chain, tokens: list[str], answer: Call, shown: str) -> None:
-    found = await read(chain, tokens, saying(tokens[0], {DECIMALS: answer}))
+    found = await read(chain, tokens, saying(tokens[0], {DECIMALS.selector: answer}))
 
     assert found == {
         tokens[0]: NotAToken(f"{tokens[0]} answers decimals() with {shown}"),
@@ -111,14 +112,14 @@ async def test_an_address_without_code_is_no_token(chain: Chain) -> None:
 async def test_a_token_that_exhausts_the_node_affects_no_other(chain: Chain, tokens: list[str]) -> None:
     slow = error("execution aborted (timeout = 5s)")
 
-    found = await read(chain, tokens, saying(tokens[0], {DECIMALS: slow, SYMBOL: slow}))
+    found = await read(chain, tokens, saying(tokens[0], {DECIMALS.selector: slow, SYMBOL.selector: slow}))
 
     reason = f"the node answers decimals() of {tokens[0]} with execution aborted (timeout = 5s) (code -32000)"
     assert found == {tokens[0]: NotAToken(reason), tokens[1]: TokenFacts(18, "WETH")}
 
 
 async def test_a_symbol_that_exhausts_the_node_is_left_out(chain: Chain, tokens: list[str]) -> None:
-    found = await read(chain, tokens, saying(tokens[0], {SYMBOL: error("execution aborted (timeout = 5s)")}))
+    found = await read(chain, tokens, saying(tokens[0], {SYMBOL.selector: error("execution aborted (timeout = 5s)")}))
 
     assert found[tokens[0]] == TokenFacts(6, None)
 
