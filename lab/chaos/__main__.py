@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def run(rounds: int, seed: int, lasts_s: float, directory: Path) -> list[Report]:
     """Round n has the seed `seed` + n; logs go to a folder of `directory` named by the seed."""
     reports: list[Report] = []
-    with Kafka() as kafka, Nats() as nats:
+    with Kafka(secured=True) as kafka, Nats() as nats:
         for number in range(rounds):
             planned = plan(seed + number, lasts_s)
             logs = directory / str(planned.seed)

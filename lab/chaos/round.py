@@ -13,12 +13,15 @@ import msgspec
 
 from lab.chaos.fault_injector import FaultInjector
 from lab.chaos.faults import Listing, Plan, Reorgs
+from lab.chaos.replayed import replay_differences
 from lab.chaos.whitelist_churn import ChangingWhitelist
 from lab.devnet.chain.world import World
 from lab.devnet.reference.comparison import compare_pools
 from lab.devnet.reference.consistency import ConsistencyChecker
 from lab.devnet.reference.topic_continuity import TopicContinuity
 from lab.devnet.servers.anvil import Anvil
+from lab.devnet.servers.kafka import Kafka
+from lab.devnet.servers.kafka_security import PASSWORD, USER
 from lab.devnet.servers.node_proxy import NodeProxy
 from lab.devnet.servers.processes import free_port
 from lab.devnet.servers.server import Server
@@ -111,10 +114,11 @@ class Round:
         return True
 
     def differences(self) -> list[str]:
-        """Every pool of every worker, every block on the topic, and removed pools that are still served."""
+        """Every pool of every worker and of a replay, every block on the topic, and removed pools still served."""
         tip = self.world.chain.tip
         listed = [pool for pool in self.world.pools if pool.id in self.publisher.listed]
         wrong = self._continuity.differences(tip.hash)
+        wrong += replay_differences(self.ours.settings, self.world.reference, listed, tip)
         for served in self.injector.running():
             for verdict in compare_pools(served, self.world.reference, listed, tip.hash):
                 wrong += [f"{served.url} {verdict.pool.id}: {each}" for each in verdict.differences]
@@ -180,17 +184,19 @@ def _round(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path)
     for _ in range(FULL_BLOCKS):
         world.mine()
     proxy = NodeProxy(rpc)
-    settings = Settings(
-        chain=f"chaos-{plan.seed}-{secrets.token_hex(2)}",
-        kafka=servers["kafka"].address,
-        nats=servers["nats"].address,
-        rpc=proxy.url,
-        rpc_ws=proxy.url.replace("http", "ws", 1),
-        exex_socket=directory / "exex.sock",
-        data=directory / "data",
-        partitions=4,
-        web_port=free_port(),
-        session_timeout_s=6,
+    settings = Settings.model_validate(
+        {
+            "chain": f"chaos-{plan.seed}-{secrets.token_hex(2)}",
+            "nats": servers["nats"].address,
+            "rpc": proxy.url,
+            "rpc_ws": proxy.url.replace("http", "ws", 1),
+            "exex_socket": directory / "exex.sock",
+            "data": directory / "data",
+            "partitions": 4,
+            "web_port": free_port(),
+            "session_timeout_s": 6,
+            **_kafka(servers["kafka"], is_secured=plan.is_secured),
+        }
     )
     own = {"rpc": rpc, "rpc_ws": rpc.replace("http", "ws", 1), "exex_socket": directory / "exex-2.sock"}
     spare = settings.model_copy(update=own) if plan.second_bridge else None
@@ -201,6 +207,18 @@ def _round(plan: Plan, servers: Mapping[str, Server], rpc: str, directory: Path)
         finally:
             running.publisher.stop()
             proxy.stop()
+
+
+def _kafka(server: Server, *, is_secured: bool) -> dict[str, object]:
+    security = server.security if isinstance(server, Kafka) else None
+    if security is None or not is_secured:
+        return {"kafka": server.address}
+    return {
+        "kafka": security.sasl_address,
+        "kafka_username": USER,
+        "kafka_password": PASSWORD,
+        "kafka_tls_ca": security.ca,
+    }
 
 
 def _pending(faults: list[Future[None]]) -> bool:
