@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     """Set, every HTTP request but /healthz and /readyz must carry it: `Authorization: Bearer …`."""
     web_port: int = 6066
     metrics_port: int | None = None
-    """For Prometheus, of exex, bridge or scraper, at ARENA_WEB_HOST; `up` gives them this one and the next two."""
+    """For Prometheus, of exex, bridge, scraper or whitelist run, at ARENA_WEB_HOST; `up` counts on from it."""
     retention_days: float = 7.0
     """Of the topics `chain`, `snapshots`, `wanted` and `dead-letters`."""
     listing_margin: int = 2

@@ -59,7 +59,7 @@ class Partition:
         return bool(self.ahead) and self.chain_offset < self.ahead.get(pool_id, {}).get("chain", -1)
 
     def has_read(self, pool_id: PoolId, source: Source, offset: int) -> bool:
-        """The stored rows, or those of the pool alone, were written after this record (rule 12)."""
+        """The stored rows, or those of the pool alone, were written after this record."""
         if offset <= self.positions.get(source, -1):
             return True
         return bool(self.ahead) and offset <= self.ahead.get(pool_id, {}).get(source, -1)

@@ -3,7 +3,7 @@
 Keys: `0x…` a pool's small head record (the pool's Kafka key), `t/…` its ticks at the base, one row per bitmap word,
 `h/…` a snapshot ahead of the head, `u/…` records of a pool that is not listed, `c/…` one header of the chain,
 `~chain` what ties the rows of a partition together.
-Every row is harmless to write twice, and a crash may leave the rows of one commit written in part (rule 12):
+Every row is harmless to write twice, and a crash may leave the rows of one commit written in part (ADR 13):
 * head records carry the positions up to which they have read each topic, so records read again are skipped for them;
 * ticks have their snapshot in the key, so those of two snapshots are never mixed;
 * each tick row says up to which block it is folded, so a change is folded into it once;

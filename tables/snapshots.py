@@ -26,7 +26,7 @@ from tables.pool import (
 )
 
 AUDIT_AFTER_BLOCKS = 8
-"""A pool that became live is audited once so many blocks later (rule 11)."""
+"""A pool that became live is audited once so many blocks later: a feed does not say when it took the list over."""
 NAMED_DIFFERENCES = 8
 """So many of an audit's differences are named."""
 DIVERGENCES_IN_ROW = 2

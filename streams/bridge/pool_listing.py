@@ -9,7 +9,7 @@ from protocols.types import PoolId, PoolMetadata, ProtocolName
 from settings import Settings
 from streams.bridge.metrics import LISTED
 from streams.kafka.publisher import Entry, Publisher
-from streams.kafka.records import Listed, Undecodable, decode_listed, encode_record
+from streams.kafka.records import UNREAD, Listed, Undecodable, decode_listed, encode_record
 from streams.kafka.topic_reader import read_all
 from streams.kafka.topics import partition_of, topics
 from streams.node.client import Node
@@ -61,10 +61,15 @@ class PoolListing:
     async def find_managers(self) -> None:
         """Of the V4 pools listed. Raises NodeUnavailable, RpcError.
 
-        A pool without one stays on the topic, for the node may not have synced yet: it is looked up again, and counts
-        from a new first block when its manager is known.
+        A pool without one stays on the topic, for the node may not have synced yet, but counts from no block, because
+        its logs are not read: workers that hold its state wait. It is looked up again, and counts from a new first
+        block when its manager is known.
         """
         self.managers |= await self._managers_of(record.pool for record in self.listed.values())
+        unread = [Listed(pool.pool, UNREAD) for pool in self.listed.values() if not self._has_manager(pool.pool)]
+        await self._publish(unread, ())
+        for record in unread:
+            self._add(record)
 
     async def publish_changes(self, next_block: int) -> None:
         """The records are acknowledged before this returns, so before any block that includes the pools."""
@@ -115,7 +120,8 @@ class PoolListing:
 
     def _is_changed(self, pool: PoolMetadata) -> bool:
         listed, rejected = self.listed.get(pool.id), self._rejected.get(pool.id)
-        if rejected == pool or (listed is not None and listed.pool == pool and self._has_manager(pool)):
+        is_read = listed is not None and listed.from_block != UNREAD and self._has_manager(pool)
+        if rejected == pool or (is_read and listed is not None and listed.pool == pool):
             return False
         without_manager, retry_at_s = self._without_manager.get(pool.id, (None, 0.0))
         return without_manager != pool or asyncio.get_running_loop().time() >= retry_at_s
@@ -123,7 +129,7 @@ class PoolListing:
     def _from_block(self, pool: PoolMetadata, next_block: int, was_unmanaged: bool) -> int:
         """Stays where only names or decimals changed, not the way its logs are read."""
         listed = self.listed.get(pool.id)
-        if listed is None or was_unmanaged:
+        if listed is None or was_unmanaged or listed.from_block == UNREAD:
             return next_block + self._margin
         is_read_alike = (listed.pool.protocol, listed.pool.factory) == (pool.protocol, pool.factory)
         return listed.from_block if is_read_alike else next_block + self._margin
@@ -142,8 +148,11 @@ class PoolListing:
                 continue
             manager = await pool_manager(self._node, pool, self._settings)
             if manager is None:
+                if pool.id not in self._without_manager:
+                    log.error(
+                        "pool %s has no known PoolManager: its logs are not read; set ARENA_V4_POOL_MANAGER", pool.id
+                    )
                 self._look_up_later([pool])
-                log.error("pool %s is not listed: no PoolManager is known; set ARENA_V4_POOL_MANAGER", pool.id)
             else:
                 found[pool.id] = manager
         return found

@@ -1,6 +1,10 @@
 """Bytes of a record as text that a person reads and a program turns back. PURE."""
 
 HEX = "hex:"
+QUOTED_KEY_BYTES = 1024
+QUOTED_VALUE_BYTES = 64 * 1024
+QUOTED_ERROR_CHARACTERS = 2000
+"""A record of any size may be undecodable: its letter stays smaller than 1 MB, which every broker accepts."""
 
 
 def first_bytes(raw: bytes | None, limit: int) -> bytes | None:

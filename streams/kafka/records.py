@@ -20,12 +20,16 @@ from protocols.types import (
     pool_id,
 )
 from streams.json_input import InvalidJson, decode_json
-from streams.kafka.quotation import first_bytes, to_text
+from streams.kafka.quotation import QUOTED_ERROR_CHARACTERS, QUOTED_KEY_BYTES, QUOTED_VALUE_BYTES, first_bytes, to_text
 
 T = TypeVar("T")
 
 LARGEST_DOUBLE = 2**53
 """Above it a JSON number is not exact in every reader."""
+
+
+UNREAD = 2**53 - 1
+"""The first block of a listed pool whose logs cannot be read yet: no block that comes counts, and the pool waits."""
 
 
 class Listed(msgspec.Struct, frozen=True, tag="listed"):
@@ -121,12 +125,6 @@ class Gap(msgspec.Struct, frozen=True, tag="gap"):
     reason: str
     term: Natural | None = None
     """Of the bridge that wrote it; a record with a lower term than one before it is ignored. None: never ignored."""
-
-
-QUOTED_KEY_BYTES = 1024
-QUOTED_VALUE_BYTES = 64 * 1024
-QUOTED_ERROR_CHARACTERS = 2000
-"""A record of any size may be undecodable: its letter stays smaller than 1 MB, which every broker accepts."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, tag="dead_letter"):

@@ -9,15 +9,8 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from protocols.registry import State
 from protocols.types import Block, PoolId
-from streams.kafka.records import (
-    QUOTED_KEY_BYTES,
-    Record,
-    Snapshot,
-    Undecodable,
-    Unreadable,
-    dead_letter,
-    encode_record,
-)
+from streams.kafka.quotation import QUOTED_KEY_BYTES
+from streams.kafka.records import Record, Snapshot, Undecodable, Unreadable, dead_letter, encode_record
 from streams.kafka.topics import topics
 from streams.snapshots.contract_checks import NoState
 

@@ -10,7 +10,8 @@ from aiokafka import ConsumerRecord
 
 from protocols.types import PoolId
 from streams.kafka import records
-from streams.kafka.records import QUOTED_KEY_BYTES, SnapshotRequest, Undecodable, dead_letter
+from streams.kafka.quotation import QUOTED_KEY_BYTES
+from streams.kafka.records import SnapshotRequest, Undecodable, dead_letter
 from streams.kafka.topics import Topics
 from tables.durable.chunks import Chunk, Folded, Rows
 from tables.fold import fold_missing_chain, invalidate

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from protocols.types import PoolId
-from streams.kafka.records import AUDIT, SnapshotRequest
+from streams.kafka.records import AUDIT, UNREAD, SnapshotRequest
 from tables.live import Live
 from tables.partition import Partition, PoolChange
 from tables.pool import Pool, Waiting, WaitingKind
@@ -25,7 +25,7 @@ def snapshot_request(pool: Pool, head: int | None) -> SnapshotRequest | None:
     """The snapshot that the pool needs now, if any."""
     life = pool.life
     if isinstance(life, Waiting):
-        if pool.held or (head or 0) < life.ask_from:
+        if pool.held or (head or 0) < life.ask_from or pool.listed.from_block == UNREAD:
             return None
         return SnapshotRequest(pool.listed.pool, str(life.reason), max(life.since - 1, life.ask_from, 0))
     if life.audit_from is None or head is None or head < life.audit_from:

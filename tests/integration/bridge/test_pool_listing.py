@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from protocols.types import PoolId, PoolMetadata
 from settings import Settings
-from streams.kafka.records import Listed, decode_listed
+from streams.kafka.records import UNREAD, Listed, decode_listed
 from streams.kafka.topics import topics
 from tests.support.bridge.bridge_harness import BridgeSystem, bridge_system, list_pools, running_bridge
 from tests.support.bridge.emitting_chain import METADATA, TOKENS, V2_POOLS, V3_POOLS
@@ -187,7 +187,7 @@ async def test_a_v4_pool_counts_only_where_its_manager_is_known(
         await system.feed_blocks(1)
         await until_listed(settings, V2_POOLS[0])
         assert await latest(settings, SINGLETON_POOL) is None
-        assert f"pool {SINGLETON_POOL} is not listed: no PoolManager is known" in caplog.text
+        assert f"pool {SINGLETON_POOL} has no known PoolManager" in caplog.text
 
         await publish([nested(SINGLETON_POOL, "v4", **v4, factory=manager)], kind="add")
 
@@ -202,7 +202,22 @@ async def test_a_listed_v4_pool_whose_manager_is_not_found_is_never_taken_off_th
         first, *_ = await system.feed_blocks(2)
 
         await system.assert_topic_is_chain(first.number)
-        assert await latest(settings, SINGLETON_POOL) == Listed(v4, 0)
+        assert await latest(settings, SINGLETON_POOL) == Listed(v4, UNREAD)
+
+
+async def test_a_listed_v4_pool_counts_from_a_new_block_once_its_manager_is_known(settings: Settings) -> None:
+    v4 = PoolMetadata(SINGLETON_POOL, "v4", TOKENS[0], TOKENS[1], fee=3000, tick_spacing=60)
+    metadata = {"pool_id": SINGLETON_POOL, "fee": 3000, "tick_spacing": 60, "factory": V3_POOLS[0]}
+    async with (
+        publisher(settings, [nested(SINGLETON_POOL, "v4", **metadata)]),
+        bridge_system(settings, str(settings.rpc), listed_before=[v4]) as system,
+    ):
+        first, *_ = await system.feed_blocks(2)
+
+        async with asyncio.timeout(60):
+            while (record := await latest(settings, SINGLETON_POOL)) is None or record.from_block == UNREAD:
+                await system.feed_blocks(1)
+        assert record.from_block > first.number
 
 
 async def test_unverified_a_new_pool_waits_for_the_feed_to_apply_the_list(settings: Settings) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.kafka.quotation import from_text
-from streams.kafka.records import QUOTED_KEY_BYTES, QUOTED_VALUE_BYTES, dead_letter, encode_record
+from streams.kafka.quotation import QUOTED_KEY_BYTES, QUOTED_VALUE_BYTES, from_text
+from streams.kafka.records import dead_letter, encode_record
 
 ORIGIN = ("ethereum.chain", 3, 17)
 MANAGED_KAFKA_BYTES = 1_000_000

@@ -14,7 +14,7 @@ from protocols.types import Block, PoolMetadata
 from protocols.v2 import Sync, V2State
 from protocols.v3 import V3State
 from protocols.v4 import V4State
-from streams.kafka.records import Header, Listed, Snapshot, Unreadable
+from streams.kafka.records import UNREAD, Header, Listed, Snapshot, Unreadable
 from tables.chain import CanonicalChain
 from tables.fees import KnownFees, fees_at
 from tables.live import Live, state_at
@@ -468,6 +468,18 @@ def test_a_repeated_listing_is_a_no_op_and_a_new_one_starts_anew() -> None:
     assert told_again == pool
     assert (renamed.life, renamed.listed.pool.fee) == (pool.life, 5)
     assert anew == Pool(Listed(V2, 9), Waiting(LISTED, 9))
+
+
+def test_a_pool_whose_logs_are_not_read_waits_and_asks_for_nothing_until_it_is_listed_from_a_block() -> None:
+    pool = live((2, 20))
+
+    unread = relist(pool, Listed(V2, UNREAD), head=2)
+    read = relist(unread, Listed(V2, 9), head=7)
+
+    assert unread.life == Waiting(LISTED, UNREAD)
+    assert snapshot_request(unread, 7) is None
+    assert read.life == Waiting(LISTED, 9)
+    assert snapshot_request(read, 9) is not None
 
 
 def test_why_a_pool_cannot_be_read_is_its_reason_and_a_live_pool_stays_live() -> None:
