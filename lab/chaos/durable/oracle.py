@@ -6,7 +6,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -17,6 +17,7 @@ from tables.durable.changelog import stamped
 from tables.durable.database import OWN, POSITION, Database, Stamped, read_position
 
 PARTITIONS = 4
+ENDS_TIMEOUT_S = 10.0
 LARGEST = str(32 * 2**20)
 
 Counted = tuple[int, str]
@@ -140,14 +141,18 @@ class Oracle:
         async with asyncio.timeout(timeout_s):
             while True:
                 await self._read()
-                ends = await self._consumer.end_offsets([*self._sources, *self._changelog])
+                ends = await self.ends([*self._sources, *self._changelog])
                 behind = [tp for tp in self._sources if self._position(tp) != ends[tp]]
                 unread = [tp for tp in self._changelog if await self._consumer.position(tp) < ends[tp]]
                 if not behind and not unread:
                     return
 
     async def ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict(await self._consumer.end_offsets(places))
+        """Asks again after a while: a request that met a topic as it was created may never be answered."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ENDS_TIMEOUT_S):
+                    return dict(await self._consumer.end_offsets(places))
 
     def differences(self, expected: dict[bytes, Counted]) -> dict[bytes, Difference]:
         """By key."""
