@@ -10,7 +10,7 @@ help: ## What can be made, and with which variables
 setup: ## Install what development needs into .venv and .stack; everything below does it too
 	./arena setup
 
-check: lint ## Lint, types, imports, unit tests: under 90 s, no server. Run it before each commit
+check: lint ## Lint, types, imports, unit tests: under 60 s, no server. Run it before each commit
 	$(PYTHON) -m pytest -q -n 2 --dist loadgroup tests/unit tests/test_layout.py
 
 lint: setup

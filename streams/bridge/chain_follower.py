@@ -20,6 +20,7 @@ from streams.exex.assembly import AssembledBlock, AssembledReorg
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
+from streams.retry import Retries
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,13 @@ class Limits(NamedTuple):
     """More missing blocks are not read from the node."""
     reorg_timeout_s: float
     """Time for the node to follow a reorg that the feed sent."""
+
+
+class HeadRefused(Exception):
+    """The node refuses a block, and does not even answer for its head."""
+
+    def __init__(self, refusal: Exception | None) -> None:
+        super().__init__(f"the node refuses its head too, so no block is given up: {refusal}")
 
 
 class BlockSource(Protocol):
@@ -93,9 +101,12 @@ class ChainFollower:
 
     async def _complete(self, step: Callable[[], Awaitable[bool]]) -> Exception | None:
         """The error is final: a node that refuses a block counts only if it answers for its head."""
-        while is_refusal(error := await self._retry.complete(step)) and not await self._answers_for_its_head():
-            log.warning("the node refuses everything, so no block is given up: %s", error)
-            await asyncio.sleep(LONGEST_DELAY_S)
+        retries = Retries("The node's head", HeadRefused, wait_max_s=LONGEST_DELAY_S)
+        async for attempt in retries:
+            with attempt:
+                error = await self._retry.complete(step)
+                if is_refusal(error) and not await self._answers_for_its_head():
+                    raise HeadRefused(error)
         return error
 
     async def _answers_for_its_head(self) -> bool:
