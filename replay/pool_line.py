@@ -11,7 +11,7 @@ from tables.fees import fees_at
 from tables.live import Live
 from tables.partition import Partition
 from tables.pool import Pool, WaitingKind
-from tables.state_view import state_view, ticks_view
+from tables.views.state import state_view, ticks_view
 
 FEES = ("lp_fee", "protocol_fee", "fees_block")
 """Not in the digest: they are as of a snapshot, and a replay may know a newer one than a table did."""

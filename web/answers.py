@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from tables.state_view import Json
+from tables.views.state import Json
 
 
 def json_answer(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

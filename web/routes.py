@@ -6,7 +6,7 @@ from tables.processing.processor import PartitionProcessor
 from web.health import HealthHandlers
 from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions, Owners
-from web.pools import PoolHandlers
+from web.pools.handlers import PoolHandlers
 from web.status import StatusHandler
 from web.token import authorization
 

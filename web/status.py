@@ -6,8 +6,8 @@ from collections import Counter
 from aiohttp import web
 
 from tables.processing import metrics
-from tables.state_view import Json
-from web import views
+from tables.views import pool as views
+from tables.views.state import Json
 from web.answers import json_answer
 from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions, Owners

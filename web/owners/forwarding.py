@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from tables.state_view import Json
+from tables.views.state import Json
 from web.errors import HttpError
 from web.owners.ownership import Owners
 

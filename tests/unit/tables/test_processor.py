@@ -30,7 +30,7 @@ from tables.durable.chunks import Chunk, Folded
 from tables.live import Live
 from tables.pool import Pool, Reason, Waiting, WaitingKind
 from tables.processing.processor import PartitionProcessor
-from web import views
+from tables.views import pool as views
 
 TOPICS = topics("test")
 POOL = PoolId("0x" + "ab" * 20)

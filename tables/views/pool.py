@@ -7,12 +7,12 @@ import msgspec
 from protocols.dex import PoolState
 from protocols.types import Block, PoolMetadata
 from streams.kafka.records import Header
-from tables import state_view
 from tables.fees import fees_at
 from tables.live import Live, state_at
 from tables.partition import Partition
 from tables.pool import Pool, Reason, WaitingKind
-from tables.state_view import Json
+from tables.views import state as state_view
+from tables.views.state import Json
 
 AHEAD = Reason(WaitingKind.AHEAD, "a crash left its state ahead of the partition's head")
 NO_BLOCK = Reason(WaitingKind.GAP, "no block has come since")

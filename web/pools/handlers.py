@@ -8,8 +8,8 @@ from aiohttp import web
 from streams.kafka.topics import partition_of
 from tables.partition import Partition
 from tables.pool import Pool
-from tables.state_view import Json
-from web import views
+from tables.views import pool as views
+from tables.views.state import Json
 from web.answers import json_answer, json_answer_from_thread
 from web.errors import Handler, HttpError
 from web.owners.forwarding import Forwarding
