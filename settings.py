@@ -93,13 +93,13 @@ class Settings(BaseSettings):
     bridge_session_s: float = 6.0
     """Of several bridges one leads; after so long without its heartbeat another does. Brokers allow 6 and more."""
     bridge_verify: bool = True
-    """The node's logs are read for every block and believed; else the feed is, where the node's header agrees."""
+    """True: every block is published with the node's logs. False: with the feed's, where the node's header agrees."""
     bridge_patience_s: float = 30.0
     """A block that the node answers for, but refuses for so long, becomes a Gap. A node that is away is waited for."""
     bridge_gap_blocks: int = 10_000
     """More missing blocks than these are published as a Gap instead of being read from the node."""
     bridge_silence_s: float = 15.0
-    """A feed that says nothing for so long while the node's head moves is reported; its blocks come from the node."""
+    """A feed that sends nothing for so long while the node's head moves is reported; its blocks come from the node."""
     bridge_buffer: int = 1000
     """Blocks of the feed that may wait; when they are more, the connection is given up."""
     v4_pool_manager: str | None = None
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     scraper_parallel: bool = True
     """V2, V3 and V4 pools are read side by side."""
     scraper_pin: Pin = "latest"
-    """The block that snapshots are taken at. The later ones are never replaced, and minutes old."""
+    """The block that snapshots are taken at. `safe` and `finalized` are never replaced by a reorg, and minutes old."""
     memory_blocks: int = Field(default_factory=lambda known: MEMORY_BLOCKS[known["scraper_pin"]])
     """How many blocks a live pool can be rewound and audited: 64 where snapshots are of the latest block, else 128."""
     scraper_wait_for_next_block: bool = False

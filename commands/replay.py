@@ -31,7 +31,7 @@ class Options(msgspec.Struct, frozen=True):
     first: int | None
     pools: str | None
     out: str | None
-    form: str | None
+    output_format: str | None
     name: str | None
     verify: bool
     hex_strings: bool
@@ -41,7 +41,7 @@ class Options(msgspec.Struct, frozen=True):
 
     @property
     def is_parquet(self) -> bool:
-        return self.form == "parquet" or (self.form is None and self.out not in (None, "-"))
+        return self.output_format == "parquet" or (self.output_format is None and self.out not in (None, "-"))
 
     def topics(self, chain: str) -> str:
         return chain if self.name is None else f"{chain}-backfill-{self.name}"
@@ -52,19 +52,19 @@ class Options(msgspec.Struct, frozen=True):
 @click.option("--from", "first", type=click.IntRange(min=0), help="Parquet: every change from this block on, too.")
 @click.option("--pools", metavar="ID,ID,…", help="Only these.")
 @click.option("--out", metavar="FILE.parquet|DIR|-", help="Standard output is -. Without it: a summary.")
-@click.option("--format", "form", type=click.Choice(["jsonl", "parquet"]), help="jsonl for -, else parquet.")
+@click.option("--format", "output_format", type=click.Choice(["jsonl", "parquet"]), help="jsonl for -, else parquet.")
 @click.option("--topics", "name", metavar="NAME", help="Of a backfill, in place of the live topics.")
 @click.option("--verify", is_flag=True, help="Compare with the workers' tables; exit code 1 if anything differs.")
 @click.option("--hex", "hex_strings", is_flag=True, help="Parquet: ids and hashes as 0x strings, not bytes.")
 @click.option("--dry", is_flag=True, help="Say what would be read and written.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @json_option
-def replay(**given: Any) -> None:
+def replay(**arguments: Any) -> None:
     """Fold the topics without a worker: the exact state of every pool at a block.
 
     Nothing is written to Kafka, and the workers' groups are not touched.
     """
-    options, configured = Options(**given), settings()
+    options, configured = Options(**arguments), settings()
     task = Task(options.topics(configured.chain), _block(configured, options), _pools(options.pools), options.first)
     files = _files(configured.chain, options, task.block)
     if options.is_parquet:
@@ -84,18 +84,20 @@ def replay(**given: Any) -> None:
 
 def _block(configured: Settings, options: Options) -> Block:
     if options.until != "latest" and not (options.until.isdecimal() and len(options.until) < 20):
-        raise click.BadParameter(f"{options.until!r} is neither a block number nor `latest`", param_hint="--until")
+        raise click.BadParameter(f"{options.until!r} is neither a block number nor 'latest'", param_hint="--until")
     number = None if options.until == "latest" else int(options.until)
     block = asyncio.run(target_block(configured, topics(options.topics(configured.chain)).chain, number))
     if options.first is not None and options.first > block.number:
-        raise click.BadParameter(f"{options.first} is after block {block.number}, where it ends", param_hint="--from")
+        raise click.BadParameter(
+            f"block {options.first} is after block {block.number}, where the replay ends", param_hint="--from"
+        )
     return block
 
 
-def _pools(given: str | None) -> frozenset[PoolId] | None:
-    if given is None:
+def _pools(ids: str | None) -> frozenset[PoolId] | None:
+    if ids is None:
         return None
-    found = {each: pool_id(each) for each in given.split(",")}
+    found = {each: pool_id(each) for each in ids.split(",")}
     for each, pool in found.items():
         if pool is None:
             raise click.BadParameter(f"{each!r} is not a pool's id", param_hint="--pools")

@@ -1,4 +1,4 @@
-"""The one entrance to every DEX's state: made of a snapshot, checked, changed by events, compared."""
+"""The state of a pool of any DEX: made from a snapshot, checked, changed by events, compared."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice

@@ -15,7 +15,7 @@ from streams.kafka.topics import Topics
 from tables.partition import Changes
 
 LOOK_AHEAD_MS = 10 * 60_000
-"""Snapshots written so long after a block are read before the block is folded: the block may be theirs."""
+"""Before a block is folded, snapshots are read up to so long after it: they may have been taken at that block."""
 
 
 class BlockNotReached(Exception):
@@ -23,12 +23,12 @@ class BlockNotReached(Exception):
         last = f"block {head.number} {head.hash}" if head else "no block"
         super().__init__(
             f"{topic} partition {partition} ends at {last}, before block {block.number} {block.hash}; "
-            "is a bridge writing it at this moment? Try again"
+            "a bridge may be writing it at this moment; try again"
         )
 
 
 class Sink(Protocol):
-    """Takes the blocks of the replay in the order of the topic, those that a reorg drops later among them."""
+    """Takes the blocks of the replay in the order of the topic, including those that a later reorg drops."""
 
     def update(self, record: ConsumerRecord) -> None: ...
 
@@ -37,14 +37,14 @@ class Sink(Protocol):
 
 class Progress(NamedTuple):
     records: Callable[[int], None]
-    """Is given the number of records of each batch."""
+    """Called with the number of records of each batch."""
     sink: Sink | None
 
 
 async def replay_partition(
     settings: Settings, topics: Topics, number: int, target: Block, progress: Progress
 ) -> PartitionReplay:
-    """Raises BlockNotReached, and Stalled where Kafka gives nothing."""
+    """Raises BlockNotReached, and Stalled where Kafka delivers nothing."""
     replay = PartitionReplay(settings.memory_blocks)
     async with AsyncExitStack() as stack:
         consumer = await stack.enter_async_context(reading_consumer(settings))

@@ -1,4 +1,4 @@
-"""Decodes JSON that another program wrote, with one error for whatever is wrong with it. PURE."""
+"""Decodes JSON that another program wrote, with one error for whatever is wrong with it. Pure."""
 
 from typing import TypeVar
 

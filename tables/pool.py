@@ -183,7 +183,7 @@ def _rewind_waiting(pool: Pool, waiting: Waiting, ancestor: Block) -> Pool:
 def invalidate(pool: Pool, last: int, reason: Reason) -> Pool:
     """The pool waits: its state up to block `last` is not known for sure.
 
-    One that does not follow its logs goes on waiting for that reason: what else happens to it does not hurry it.
+    A pool that already waits because it does not follow its logs keeps that reason and the block it asks from.
     """
     since = max(pool.listed.from_block, last + 1)
     if isinstance(pool.life, Waiting) and pool.life.ask_from > since:

@@ -2,7 +2,7 @@
 
 Keys: `0x…` a pool's small head record (the pool's Kafka key), `t/…` its ticks at the base, one row per bitmap word,
 `h/…` a snapshot ahead of the head, `u/…` records of a pool that is not listed, `c/…` one header of the chain,
-`~chain` what ties the rows of a partition together.
+`~chain` the partition's head, its unfinished block and its positions.
 Every row is harmless to write twice, and a crash may leave the rows of one commit written in part (ADR 13):
 * head records carry the positions up to which they have read each topic, so records read again are skipped for them;
 * ticks have their snapshot in the key, so those of two snapshots are never mixed;
@@ -76,7 +76,7 @@ class TicksRow(msgspec.Struct, frozen=True):
 
 
 class ListingRow(msgspec.Struct, frozen=True):
-    """All that is read of a pool's row of another layout."""
+    """The one field that is read of a pool's row of another layout."""
 
     listed: Listed
 
@@ -110,7 +110,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def pool_changes(pool_id: PoolId, before: Pool | None, after: Pool | None, positions: Positions) -> Rows:
-    """What to write so that `after` is stored where `before` is: ticks, then the head record, then the deletions."""
+    """The rows to write when `before` becomes `after`, in order: ticks, the head record, deletions."""
     written, deleted = _tick_changes(pool_id, before, after)
     old_held, new_held = before.held if before else None, after.held if after else None
     if new_held and new_held is not old_held:

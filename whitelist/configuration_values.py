@@ -1,4 +1,4 @@
-"""The kinds of values that the configuration holds: addresses, URLs, shares, amounts. PURE.
+"""The kinds of values that the configuration holds: addresses, URLs, shares, amounts. Pure.
 
 A ValueError says what the value is and what it ought to be; pydantic adds the key.
 """

@@ -1,4 +1,4 @@
-"""What is asked of tokens and of V2 factories: their ABIs, with topics and selectors that follow from them. PURE."""
+"""What is asked of tokens and of V2 factories: their ABIs, with topics and selectors that follow from them. Pure."""
 
 from protocols.abi import event_abi, function_abi
 

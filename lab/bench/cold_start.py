@@ -55,11 +55,11 @@ class Devnet(msgspec.Struct, frozen=True):
     chain: Chain
     contracts: Contracts
     pools: list[Pool]
-    judge: ReferenceReader
+    reference: ReferenceReader
     traffic: Traffic
 
     def mine(self) -> None:
-        heads = self.judge.heads(self.traffic.pools, self.chain.tip.hash)
+        heads = self.reference.heads(self.traffic.pools, self.chain.tip.hash)
         self.chain.mine(self.traffic.block(heads, TRANSACTIONS_PER_BLOCK))
 
 
@@ -99,9 +99,11 @@ def _devnet(rpc: str, counts: Counts, seed: int) -> Devnet:
     chain = Chain(Rpc(rpc, timeout_s=300))
     contracts = Contracts.deployed(chain, 30)
     pools = make(chain, contracts, counts, seed)
-    judge = ReferenceReader(chain.rpc, contracts.multicall)
+    reference = ReferenceReader(chain.rpc, contracts.multicall)
     busy = random.Random(seed).sample(pools, min(BUSY_POOLS, len(pools)))
-    return Devnet(chain, contracts, pools, judge, Traffic(contracts, busy, judge.heads(busy, chain.tip.hash), seed))
+    return Devnet(
+        chain, contracts, pools, reference, Traffic(contracts, busy, reference.heads(busy, chain.tip.hash), seed)
+    )
 
 
 def _cold_start(place: Devnet, ours: System, block_s: float) -> Result:
@@ -125,7 +127,7 @@ def _cold_start(place: Devnet, ours: System, block_s: float) -> Result:
     _mine_until(place, ours, block_s, all_live)
     all_live_s, blocks = time.monotonic() - began, place.chain.tip.number - first_block
     _until(ours, lambda: served.heads() == {place.chain.tip.hash})
-    found = compare_pools(served, place.judge, place.pools, place.chain.tip.hash)
+    found = compare_pools(served, place.reference, place.pools, place.chain.tip.hash)
     for verdict in [each for each in found if each.differences][:10]:
         console.print(f"{verdict.pool.id}: {verdict.differences[0]}")
     ticks, wrong = sum(each.ticks for each in found), sum(len(each.differences) for each in found)

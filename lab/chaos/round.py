@@ -173,8 +173,8 @@ class Round:
         return {head for served in self.injector.running() for head in served.heads()}
 
     def _state(self) -> list[str]:
-        told = [f"{served.url}: {served.status()}\n{served.waiting_pools()}" for served in self.injector.running()]
-        return [f"the tip is {self.world.chain.tip.number} {self.world.chain.tip.hash}", *told]
+        states = [f"{served.url}: {served.status()}\n{served.waiting_pools()}" for served in self.injector.running()]
+        return [f"the tip is {self.world.chain.tip.number} {self.world.chain.tip.hash}", *states]
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class ChangingWhitelist:
         return self._listed
 
     def publish(self, action: Action, pools: Sequence[Pool], *, own_subjects: bool = False) -> None:
-        """`replace` lists exactly `pools`."""
+        """Queues the message; `replace` makes `pools` the whole list."""
         self._background.run(self._enqueue(action, pools, own_subjects))
 
     def wait_until_published(self, timeout_s: float) -> None:
@@ -104,7 +104,7 @@ class ChangingWhitelist:
                 await self._publish(stream, messages)
 
     async def _publish(self, stream: Any, messages: list[tuple[str, bytes]]) -> None:
-        """A message lost in an outage is covered by the full list that follows it."""
+        """Messages lost in an outage are made up for by the full list sent after each connect."""
         try:
             for subject, payload in messages:
                 await stream.publish(subject, payload)

@@ -164,10 +164,10 @@ def _list_late_pool(world: World, ours: System) -> None:
 
 
 def _list(world: World, ours: System) -> None:
-    told = whitelisting.publish(ours.settings)
-    if told["pools"] != len(world.pools):
-        raise Unsettled(f"{told['pools']} pools were found and chosen, and there are {len(world.pools)}")
-    console.print(f"{len(told['added'])} pools found by the whitelist service, chosen and listed")
+    published = whitelisting.publish(ours.settings)
+    if published["pools"] != len(world.pools):
+        raise Unsettled(f"{published['pools']} pools were found and chosen, and there are {len(world.pools)}")
+    console.print(f"{len(published['added'])} pools found by the whitelist service, chosen and listed")
 
 
 def _block(options: DemoOptions, world: World, ours: System) -> None:
@@ -181,7 +181,7 @@ def _settle(options: DemoOptions, world: World, ours: System) -> None:
     """Mines until every pool is live, then waits until every partition's head is the chain's."""
     served = WorkerClient(ours.urls[0])
     deadline = time.monotonic() + SETTLE_S
-    told = ""
+    printed = ""
     while True:
         live = served.status()["pools"].get("live", 0)
         if live == len(world.pools) and served.heads() == {world.chain.tip.hash}:
@@ -190,9 +190,9 @@ def _settle(options: DemoOptions, world: World, ours: System) -> None:
             raise Unsettled(f"not settled after {SETTLE_S:.0f} s: {progress(world, served)}\n{served.waiting_pools()}")
         if live < len(world.pools):
             _block(options, world, ours)
-            if (line := progress(world, served)).partition(",")[2] != told:
+            if (line := progress(world, served)).partition(",")[2] != printed:
                 console.print(line)
-            told = line.partition(",")[2]
+            printed = line.partition(",")[2]
         else:
             ours.raise_if_ended()
             time.sleep(0.1)

@@ -82,7 +82,7 @@ class Worker:
 
     @property
     def longest_wait(self) -> int:
-        """The block from which every pool takes snapshots: one that lies made differ twice takes none for a while."""
+        """The first block from which every pool takes snapshots; after two divergences one takes none for a while."""
         lives = (pool.life for pool in self.partition.pools.values())
         return max((life.ask_from for life in lives if isinstance(life, Waiting)), default=0)
 

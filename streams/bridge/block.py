@@ -1,4 +1,4 @@
-"""A block with the updates of all listed pools, and where feed and node differ about it. PURE."""
+"""A block with the updates of all listed pools, and where feed and node differ about it. Pure."""
 
 from collections.abc import Iterable, Mapping
 

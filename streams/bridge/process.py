@@ -1,4 +1,4 @@
-"""The entrance of process `bridge`: publishes the feed's blocks and the NATS whitelist on the chain's topics."""
+"""The process `bridge`: publishes the feed's blocks and the NATS whitelist on the chain's topics."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The last blocks that the bridge has published, by number and hash. PURE.
+"""The last blocks that the bridge has published, by number and hash. Pure.
 
 They are rebuilt from the records of a partition, so that a bridge that starts knows what was published before.
 """

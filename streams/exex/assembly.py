@@ -1,6 +1,6 @@
 """Messages of the control protocol become whole steps of the chain: a block, or a reorg with all its new blocks.
 
-PURE. What a feed promises is checked here; a broken promise raises and carries the facts. The caller then goes on
+Pure. What a feed promises is checked here; a broken promise raises and carries the facts. The caller then goes on
 with a new Assembly, which joins the stream at the next whole step, and reads what is missing from the node.
 """
 

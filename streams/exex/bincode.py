@@ -1,4 +1,4 @@
-"""Records of constant size in bincode 1.3: little-endian, enum tags and lengths spelled out and checked. PURE.
+"""Records of constant size in bincode 1.3: little-endian, enum tags and lengths spelled out and checked. Pure.
 
 A layout is written `name:type` or `name=constant:type`, blank-separated, in wire order; reading gives the values that
 are not constant, writing takes them. `u32[1,2]` is a tag of which only these values are right.

@@ -1,4 +1,4 @@
-"""Frames of the control protocol to messages: `length u32 | payload`. PURE.
+"""Frames of the control protocol to messages: `length u32 | payload`. Pure.
 
 The protocol carries no version, so the decoder refuses on the first doubt.
 """

@@ -1,4 +1,4 @@
-"""Messages of the control protocol to frames: `length u32 | payload`. PURE."""
+"""Messages of the control protocol to frames: `length u32 | payload`. Pure."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every frame of the control protocol, field by field; the rows of pools are what each DEX declares. PURE."""
+"""Every frame of the control protocol, field by field; the rows of pools are what each DEX declares. Pure."""
 
 from typing import Any, NamedTuple
 

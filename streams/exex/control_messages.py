@@ -1,4 +1,4 @@
-"""The messages of the control protocol as records. PURE."""
+"""The messages of the control protocol as records. Pure."""
 
 import msgspec
 

@@ -1,6 +1,6 @@
 """The seed document's wire: PoolEvent in bincode without framing, in the spellings of alloy and of ethers.
 
-PURE. Addresses, hashes and U256 are bytes (alloy) or hex strings (ethers), by the length before them; a reorg may
+Pure. Addresses, hashes and U256 are bytes (alloy) or hex strings (ethers), by the length before them; a reorg may
 come as a bare struct without its tag. The protocol carries no version, so the decoder refuses on the first doubt.
 """
 

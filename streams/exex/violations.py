@@ -1,10 +1,10 @@
-"""What a feed can do that its protocol promises not to; each carries the facts. PURE."""
+"""The ways in which a feed can break its protocol, each an exception with the facts. Pure."""
 
 from protocols.types import AmountOutOfBounds, PoolId
 
 
 class ProtocolViolation(Exception):
-    """The feed's stream is not what its protocol promises; what it lost has to come from the node."""
+    """The feed broke its protocol; the blocks concerned have to come from the node."""
 
 
 class SequenceGap(ProtocolViolation):

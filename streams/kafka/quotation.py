@@ -1,4 +1,4 @@
-"""Bytes of a record as text that a person reads and a program turns back. PURE."""
+"""Bytes of a record as text that a person reads and a program turns back. Pure."""
 
 HEX = "hex:"
 QUOTED_KEY_BYTES = 1024

@@ -1,4 +1,4 @@
-"""The records of every topic and their JSON: the one place where a topic's bytes become types. PURE.
+"""The records of every topic and their JSON: the one place where a topic's bytes become types. Pure.
 
 Integers beyond 2^53 are written as decimal strings, which every language reads exactly; both forms are read.
 """

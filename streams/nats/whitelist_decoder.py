@@ -1,6 +1,6 @@
 """Decodes one whitelist message from NATS, in any dialect of the field: its action and its pools.
 
-PURE. What the message does to the list is in streams/nats/whitelist_state.py.
+Pure. What the message does to the list is in streams/nats/whitelist_state.py.
 """
 
 import re

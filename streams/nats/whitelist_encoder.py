@@ -1,6 +1,6 @@
 """Encodes the whitelist messages that we publish on NATS: typed and nested, which every reader in the field decodes.
 
-PURE. `.minimal` is for an ExEx and goes first, `.full` is for state keepers; changes go to `.add` and `.remove` too.
+Pure. `.minimal` is for an ExEx and goes first, `.full` is for state keepers; changes go to `.add` and `.remove` too.
 A replacing list that exceeds the server's max_payload goes out in parts, each on a subject of its own (`.full.part.2`),
 so that a stream that keeps the last message per subject keeps them all; only readers that join parts see it.
 """

@@ -1,6 +1,6 @@
 """Applies whitelist messages from NATS to the list held.
 
-PURE. In order of precedence the subject (`.add`, `.remove`), the message's `type`, and else a full list decide what a
+Pure. In order of precedence the subject (`.add`, `.remove`), the message's `type`, and else a full list decide what a
 message does. Rejected leaves the list as it is. Single pools that cannot be decoded are skipped, with the reason in
 `skipped`; they stay on the list if they were on it.
 """

@@ -1,4 +1,4 @@
-"""How many pools are read at one block: the configured sizes, and those learned from the batches before. PURE."""
+"""How many pools are read at one block: the configured sizes, and those learned from the batches before. Pure."""
 
 import msgspec
 

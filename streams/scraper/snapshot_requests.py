@@ -1,4 +1,4 @@
-"""The queue of snapshot requests: each pool once. PURE, the caller passes the time."""
+"""The queue of snapshot requests: each pool once. Pure: the caller passes the time."""
 
 from collections.abc import Iterable
 

@@ -10,7 +10,7 @@ CHUNK_BYTES = 4 * 2**20
 
 
 class Chunk(NamedTuple):
-    """Records of one topic and partition, as they lie in the log."""
+    """Consecutive records of one topic partition, as fetched."""
 
     topic: str
     partition: int
@@ -57,7 +57,7 @@ class Folded(NamedTuple):
 
 
 class Processor(Protocol):
-    """What an application makes of chunks.
+    """The application's part: folds chunks to rows.
 
     All methods are called on the event loop, for one partition one at a time; an exception ends the worker. Those that
     may take long are asynchronous, so that they can pause or use a thread. Rows can be ahead of a partition's position

@@ -1,4 +1,4 @@
-"""The events that create pools, as each DEX declares its own. PURE."""
+"""The events that create pools, as each DEX declares its own. Pure."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Decides which pools are listed, each with a reason. PURE."""
+"""Decides which pools are listed, each with a reason. Pure."""
 
 from collections.abc import Collection, Mapping, Set
 

@@ -1,4 +1,4 @@
-"""The depth of a pool, in its tokens' smallest units, in integers only. PURE.
+"""The depth of a pool, in its tokens' smallest units, in integers only. Pure.
 
 A depth is what trades take out of the pool until its price has moved by a factor: token0 upwards, token1 downwards. In
 V3 and V4 pools that is the liquidity between the initialised ticks, not the active liquidity carried on: a position of

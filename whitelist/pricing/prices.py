@@ -1,4 +1,4 @@
-"""Token prices in USD, derived over pools from anchor tokens. PURE.
+"""Token prices in USD, derived over pools from anchor tokens. Pure.
 
 Every pool between a token and priced tokens votes for the token's price with the money that trades can take out of it
 before its price has doubled or halved: the lesser of both sides. The weighted median wins, so a wrong price costs more

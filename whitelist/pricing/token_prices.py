@@ -1,4 +1,4 @@
-"""USD prices of the chosen tokens, from the configured anchors; the wrapped native token has the coin's. PURE."""
+"""USD prices of the chosen tokens, from the configured anchors; the wrapped native token has the coin's. Pure."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence

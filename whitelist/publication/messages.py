@@ -1,4 +1,4 @@
-"""The NATS messages of a new list: what changed on `.add` and `.remove`, then the full list. PURE.
+"""The NATS messages of a new list: what changed on `.add` and `.remove`, then the full list. Pure.
 
 The full list goes last, because JetStream keeps the last message of each subject for late subscribers.
 """

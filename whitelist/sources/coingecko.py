@@ -1,4 +1,4 @@
-"""CoinGecko's list of all coins with their addresses per chain. PURE."""
+"""CoinGecko's list of all coins with their addresses per chain. Pure."""
 
 from collections.abc import Collection, Sequence
 

@@ -1,4 +1,4 @@
-"""The symbols of Hyperliquid's active perpetuals. kPEPE is 1000 PEPE. PURE."""
+"""The symbols of Hyperliquid's active perpetuals. kPEPE is 1000 PEPE. Pure."""
 
 import re
 from typing import Any

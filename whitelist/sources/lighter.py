@@ -1,4 +1,4 @@
-"""The symbols of Lighter's perpetuals, from funding rates of several exchanges. 1000PEPE is 1000 PEPE. PURE."""
+"""The symbols of Lighter's perpetuals, from funding rates of several exchanges. 1000PEPE is 1000 PEPE. Pure."""
 
 import re
 

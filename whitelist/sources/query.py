@@ -1,4 +1,4 @@
-"""What every source has in common: the request, the address format and the failure. PURE."""
+"""What every source has in common: the request, the address format and the failure. Pure."""
 
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 

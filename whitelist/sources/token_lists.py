@@ -1,4 +1,4 @@
-"""Lists in the Uniswap token-list format. They are curated, so they may resolve a symbol to an address. PURE."""
+"""Lists in the Uniswap token-list format. They are curated, so they may resolve a symbol to an address. Pure."""
 
 from collections.abc import Sequence
 

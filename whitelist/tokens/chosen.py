@@ -1,4 +1,4 @@
-"""The chosen tokens with what their contracts answered. PURE."""
+"""The chosen tokens, with the decimals and symbols that their contracts return. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping

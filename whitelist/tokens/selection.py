@@ -1,4 +1,4 @@
-"""Selects the tokens, each with the sources that chose it. PURE.
+"""Selects the tokens, each with the sources that chose it. Pure.
 
 A symbol is not an identity. It is resolved only by who gives symbol and address together, in this order: the operator
 ([[trusted]]), token lists, CoinGecko; and there only if it is unambiguous. A blocked address keeps its symbol: it

@@ -1,4 +1,4 @@
-"""The demo's chain and its judge, on a real EVM: they must be right before they can judge others."""
+"""The demo's chain and the reference reader on a real EVM: what the system is compared with must itself be right."""
 
 from collections.abc import Callable
 
@@ -84,7 +84,7 @@ def test_a_reorg_can_lead_to_other_states_and_to_a_shorter_chain(world: World) -
     assert world.reference.truths(world.pools, world.chain.tip.hash) != old
 
 
-def test_the_judge_names_every_difference() -> None:
+def test_the_comparison_names_every_difference() -> None:
     truth = Truth({"sqrt_price_x96": 10, "tick": -1, "liquidity": 2**100}, ((-10, 5, 5), (10, 5, -5)))
     ticks = [
         {"tick": -10, "liquidity_gross": "5", "liquidity_net": "5"},

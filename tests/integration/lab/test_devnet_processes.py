@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.files import ROOT
 
 
-def test_what_we_started_ends_even_when_we_are_killed(tmp_path: Path) -> None:
+def test_child_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from lab.devnet.servers.processes import Process\n"
         f"print(Process('sleep', ['sleep', '600'], Path({str(tmp_path / 'log')!r})).pid, flush=True); time.sleep(600)"

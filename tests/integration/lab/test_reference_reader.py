@@ -1,4 +1,4 @@
-"""The judge of the demo against web3's own contracts: another library, another way to the same numbers."""
+"""The reference reader compared with web3's own contracts, which come to the same numbers in another way."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ def world(anvil: Callable[..., str]) -> World:
     return made
 
 
-def test_the_judge_reads_what_web3_reads(world: World) -> None:
+def test_the_reference_reader_reads_what_web3_reads(world: World) -> None:
     web3 = Web3(HTTPProvider(world.chain.rpc.url))
     block_hash = world.chain.tip.hash
 

@@ -1,4 +1,4 @@
-"""The whole system on real Kafka, NATS and a real EVM, through reorgs and killed processes; the chain judges.
+"""The whole system on real Kafka, NATS and a real EVM, through reorgs and killed processes, compared with the chain.
 
 A failing run is repeated by its seed: ARENA_TEST_SEED=… .venv/bin/python -m pytest tests/integration/lab/test_system.py
 """

@@ -83,7 +83,7 @@ def test_a_request_for_a_later_block_than_the_running_batch_is_read_after_it() -
     assert queue.take("v2", 10, 99, 1) == [request("a", 10)]
 
 
-def test_a_request_under_way_with_its_answer_is_dropped_and_a_later_one_is_not() -> None:
+def test_a_request_sent_before_the_answer_arrived_is_dropped_and_a_later_one_is_kept() -> None:
     queue = RequestQueue()
     queue.add(request("a", 5), 0)
     queue.take("v2", 10, 9, 0)
