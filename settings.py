@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     partitions: int = 8
     data: Path = Path("data")
     web_host: str = "127.0.0.1"
-    """Of a worker's HTTP server: where it listens and what the other workers are told, unless the next two say so."""
+    """Where a worker's HTTP server listens, and what it advertises to other workers, unless the next two are set."""
     web_bind: str | None = None
     """The address that a worker listens at."""
     web_advertised: str | None = None

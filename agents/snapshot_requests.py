@@ -1,4 +1,4 @@
-"""The timer that asks the scraper for snapshots: those that have not come yet, and audits of live pools."""
+"""The timer that asks the scraper for snapshots: repeats of unanswered requests, and audits of live pools."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""How commands print: tables for people, JSON for programs."""
+"""Prints a command's answer: a table for people, JSON for programs."""
 
 import json
 from collections.abc import Mapping, Sequence

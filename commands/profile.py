@@ -28,7 +28,7 @@ PHASES = {"filtering": "Filtering phase (price and liquidity)", "full_ticks": "F
 
 
 class NoPools(click.ClickException):
-    """There is nothing to read."""
+    """No pool to read was found."""
 
 
 class ProfileOptions(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ async def _listed(settings: Settings) -> list[PoolMetadata]:
         async with asyncio.timeout(LIST_TIMEOUT_S):
             return [record.pool for record in (await read_listed(settings)).values()]
     except (KafkaError, TimeoutError) as error:
-        raise NoPools(f"the list on Kafka at {settings.kafka} is not to be had ({error!r}){ELSEWHERE}") from error
+        raise NoPools(f"the list on Kafka at {settings.kafka} cannot be read ({error!r}){ELSEWHERE}") from error
 
 
 def _tell(found: list[Rate], config: BatchConfig) -> None:

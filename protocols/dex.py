@@ -40,7 +40,7 @@ class StateModel(msgspec.Struct, frozen=True):
 
 
 class Fees(msgspec.Struct, frozen=True):
-    """Fees that a pool keeps apart from its price: read by snapshots, and changed by the events that tell of them."""
+    """Fees that a pool keeps apart from its price: read by snapshots, and changed by their own events."""
 
     lp_fee: int
     """Hundredths of a basis point."""

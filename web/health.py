@@ -1,4 +1,4 @@
-"""What operators' machines ask: is the worker alive, is it ready, and its metrics."""
+"""Health, readiness and metrics of a worker, for process managers and Prometheus."""
 
 import time
 from collections import Counter

@@ -14,7 +14,7 @@ ETHEREUM = Path(__file__).with_name("ethereum.toml")
 
 
 class Misconfigured(Exception):
-    """The message names the file, and for each mistake the key, what it holds and what it ought to hold."""
+    """The message names the file, and for each mistake the key, what it holds and what it should hold."""
 
 
 def load_configuration(settings: Settings) -> Configuration:

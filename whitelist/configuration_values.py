@@ -1,6 +1,6 @@
 """The kinds of values that the configuration holds: addresses, URLs, shares, amounts. Pure.
 
-A ValueError says what the value is and what it ought to be; pydantic adds the key.
+A ValueError says what the value is and what it should be; pydantic adds the key.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Ends child processes when their parent is gone: a watchdog for a parent that is killed and cannot end them itself."""
+"""A watchdog process: ends a parent's child processes when the parent is killed and cannot end them itself."""
 
 import subprocess
 import sys

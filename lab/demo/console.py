@@ -29,8 +29,8 @@ def comparison_table(found: Sequence[PoolComparison]) -> Table:
 
 def audit_summary(served: WorkerClient, world: World) -> str:
     """What the workers report of updates, rewinds, audits and divergences."""
-    told = [served.get(f"/pools/{pool.id}/explain/") or {} for pool in world.pools]
+    explained = [served.get(f"/pools/{pool.id}/explain/") or {} for pool in world.pools]
     names = ("updates_applied", "rewinds", "audits", "divergences")
-    counts = ", ".join(f"{sum(each.get(name, 0) for each in told)} {name.replace('_', ' ')}" for name in names)
-    diverged = [f"\n{each['id']}: {each['last_divergence']}" for each in told if each.get("divergences")]
+    counts = ", ".join(f"{sum(each.get(name, 0) for each in explained)} {name.replace('_', ' ')}" for name in names)
+    diverged = [f"\n{each['id']}: {each['last_divergence']}" for each in explained if each.get("divergences")]
     return counts + "".join(diverged)

@@ -1,4 +1,4 @@
-"""The demo's whitelist: pools are found in the factories' logs and chosen by `./arena whitelist`, not handed over."""
+"""The demo's whitelist: `./arena whitelist` finds the pools in the factories' logs and chooses them."""
 
 import json
 import subprocess

@@ -54,7 +54,7 @@ class Run:
         self.read: dict[Source, int] = dict.fromkeys(SOURCES, 0)
         """The next record of each topic, as the durable layer knows it: after all rows of a chunk are written."""
         self.torn_beyond_memory = False
-        """A crash came amid the rows of a commit of as many blocks as a pool remembers."""
+        """A crash came in the middle of a commit of as many blocks as a pool remembers."""
         self.reasons: Counter[WaitingKind] = Counter()
         self.served: Counter[str] = Counter()
         self.changes = self.load()

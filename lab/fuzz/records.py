@@ -2,9 +2,9 @@
 
 Two kinds of damage. A record that is undecodable, lost, doubled or out of order costs nothing but snapshots: after any
 chunk, what is served is the truth about the block it names. A record that decodes and is false (another amount, another
-block) cannot be told from a true one; it must do no lasting harm. In both cases no exception escapes; and once the
-bridge has restarted and gone on, the whitelist is repeated and the scraper has read every pool, every pool is live and
-equal to the chain.
+block) looks like a true one; it must do no lasting harm. In both cases no exception escapes; and once the bridge has
+restarted and caught up, the whitelist is repeated and the scraper has read every pool, every pool is live and equal to
+the chain.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ MEMORY_BLOCKS = 8
 ROUNDS = 3
 """Of snapshots in the end: a pool may ask for a later block, or for one more."""
 
-Harm = Literal["lies", "damaged", "displaced"]
+Harm = Literal["falsified", "damaged", "displaced"]
 
 
 class Raw(NamedTuple):
@@ -130,7 +130,7 @@ class Records:
     ) -> None:
         damaged = {source: list(of) for source, of in raw.items()}
         harms = {_damage(random, damaged, counts) for _ in range(hurt)}
-        lies = _lies(harms, damaged["chain"])
+        is_falsified = _is_chain_falsified(harms, damaged["chain"])
         worker, left = Worker(world), {source: list(of) for source, of in damaged.items()}
         await worker.start()
         while some := [source for source in SOURCES if left[source]]:
@@ -140,7 +140,7 @@ class Records:
             del left[source][:length]
             if random.random() < 0.1:
                 await worker.start()
-            if not lies:
+            if not is_falsified:
                 worker.check()
         memory = replay_records(_decoded(each) for each in damaged["chain"])
         if memory.head and memory.head.number > world.tip.block.number + 1:
@@ -190,18 +190,18 @@ def _damage(random: Random, raw: dict[Source, list[Raw]], counts: Counter[str]) 
         case _:
             value = mutation.of_json(random, value or b"")
     records_[at] = Raw(key, value)
-    harm: Harm = "lies" if _is_lie(source, before, records_[at]) else "damaged"
+    harm: Harm = "falsified" if _is_falsified(source, before, records_[at]) else "damaged"
     counts[harm] += 1
     return harm
 
 
-def _lies(harms: Collection[Harm], chain: Iterable[Raw]) -> bool:
-    """What cannot be read is taken for an update of the block in which it stands: in another place it is a lie."""
-    return "lies" in harms or ("displaced" in harms and any(_decoded(each) is None for each in chain))
+def _is_chain_falsified(harms: Collection[Harm], chain: Iterable[Raw]) -> bool:
+    """An undecodable record is taken for an update of the block in which it stands: moved elsewhere, it is false."""
+    return "falsified" in harms or ("displaced" in harms and any(_decoded(each) is None for each in chain))
 
 
-def _is_lie(source: Source, before: Raw, after: Raw) -> bool:
-    """It reads well, and says something else; a tombstone in another's place takes a pool off the list.
+def _is_falsified(source: Source, before: Raw, after: Raw) -> bool:
+    """It decodes to another value; a tombstone in another's place takes a pool off the list.
 
     So does another pool's key: where the value cannot be read, the key alone says whose update is lost.
     """

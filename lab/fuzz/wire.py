@@ -1,6 +1,6 @@
 """Mutated socket bytes through all that the bridge does with them, its node a model of a chain.
 
-A stream is refused (BadFrame), or gives steps; whatever it gives, the topic must end with the node's own chain: every
+A stream is refused (BadFrame) or gives steps; in both cases the topic must end with the node's own chain: every
 block with the node's own updates, none missing, none doubled, and a Gap only where the node answers with an error. Any
 other exception is a finding, and so is a stream that takes longer than TIMEOUT_S.
 """
@@ -34,7 +34,7 @@ NODE_FAULTS = ((0.0, 0.0), (0.0, 0.0), (0.1, 0.0), (0.5, 0.0), (0.0, 0.1), (0.0,
 
 
 class Finding(Exception):
-    """What must not be."""
+    """The system did what it must not do."""
 
 
 def golden(name: str) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""A chain that forks (lab/fuzz/chain_model.py) as a node has it, as a feed tells it, and as it stands on a topic."""
+"""The forking chain of lab/fuzz/chain_model.py as a node serves it, as a feed sends it, and as a topic holds it."""
 
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -53,7 +53,7 @@ class WorldNode(Node):
 
 
 class WorldReader:
-    """Believes the node, and looks at what the feed told, as streams/bridge/block_reader.py does."""
+    """Reads the node's block and compares it with the feed's, as streams/bridge/block_reader.py does."""
 
     def __init__(self, world: World) -> None:
         self._world = world

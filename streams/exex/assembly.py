@@ -1,7 +1,7 @@
 """Messages of the control protocol become whole steps of the chain: a block, or a reorg with all its new blocks.
 
-Pure. What a feed promises is checked here; a broken promise raises and carries the facts. The caller then goes on
-with a new Assembly, which joins the stream at the next whole step, and reads what is missing from the node.
+Pure. Each rule of the protocol is checked here; a violation raises with the facts. The caller then goes on with a new
+Assembly, which joins the stream at the next whole step, and reads what is missing from the node.
 """
 
 from collections.abc import Iterable
@@ -60,7 +60,7 @@ Step = AssembledBlock | AssembledReorg
 
 
 class Assembly:
-    """`receive` gives a step when it is whole, else None; raises BrokenPromise."""
+    """`receive` gives a step when it is whole, else None; raises ProtocolViolation."""
 
     def __init__(self) -> None:
         self._next_seq: int | None = None

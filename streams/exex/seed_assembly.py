@@ -1,4 +1,4 @@
-"""Messages of the seed protocol become blocks and reorgs, though it has marks for neither. Pure.
+"""Assembles messages of the seed protocol, which has no marks for either, to blocks and reorgs. Pure.
 
 A block is over when the next one begins, or when nothing came for a while (the caller's clock: `flush`); what still
 comes for it then is a further part. Of a reorg every reverted block is named, and the ancestor is below the lowest.

@@ -28,7 +28,7 @@ KEPT_BLOCKS = 256
 class JournalHeader(msgspec.Struct, frozen=True, tag="of"):
     chain: str
     genesis: str
-    """The hash of block 0: tells a restarted development chain from the one before."""
+    """The hash of block 0: distinguishes a restarted development chain from the one before."""
 
 
 class EmittedBlock(msgspec.Struct, frozen=True, tag="told"):

@@ -34,7 +34,7 @@ class FeedServer:
         self._has_connected = asyncio.Event()
 
     async def wait_for_client(self, timeout_s: float) -> None:
-        """Until the first client connects, or the time is over."""
+        """Returns when the first client connects, or after the time-out."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._has_connected.wait()

@@ -1,4 +1,4 @@
-"""Headers and logs out of the JSON of a node's answers."""
+"""Decodes headers and logs from the JSON of a node's answers."""
 
 from collections.abc import Mapping
 from typing import Any

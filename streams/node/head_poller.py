@@ -12,7 +12,7 @@ POLLS_PER_BLOCK = 20
 SHORTEST_POLL_S = 0.05
 LONGEST_POLL_S = 1.0
 LARGEST_BLOCK_TIME_S = 60.0
-"""What is measured above this says nothing: a development chain mines when it is told to."""
+"""Longer measurements are ignored: a development chain mines on demand."""
 NEWEST = 0.25
 """The weight of the newest measurement in the block time."""
 WAIT_MAX_S = 3.0

@@ -1,4 +1,4 @@
-"""What a process asks of its node."""
+"""Prometheus metrics of the requests to the node."""
 
 from prometheus_client import Counter
 

@@ -1,4 +1,4 @@
-"""What the scraper counts."""
+"""Prometheus metrics of the scraper."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

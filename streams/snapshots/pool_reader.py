@@ -1,4 +1,4 @@
-"""Pools' whole states, read from a node at one block, and what of that is fit to be published."""
+"""Reads pools' whole states from a node at one block, and rejects those that break an invariant."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal

@@ -31,7 +31,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # fau
         self._watching = self.thread_loop.create_task(self._watch())
 
     async def _watch(self) -> None:
-        """Without a group this worker would be given nothing, and wait for ever."""
+        """Without a group this worker would get no partitions, and wait for ever."""
         try:
             await raise_group_failure(self._ensure_consumer())
         except KafkaError as error:

@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 Send = tuple[str, bytes, bytes]
 """Topic, key, value."""
 TURN_S = 0.005
-"""So long the records of a chunk are folded before other tasks run."""
+"""Folding a chunk pauses after so long, so that other tasks run."""
 LARGE_BYTES = 64 * 2**10
-"""Of a snapshot: some 800 ticks."""
+"""A snapshot of more bytes (some 800 ticks) is decoded in a thread."""
 LARGE_POOLS = 50
 LARGE_WORDS = 8
-"""Of changed pools, and of their bitmap words: their rows are encoded in a thread."""
+"""The rows of more changed pools, or of more of their bitmap words, are encoded in a thread."""
 
 
 class PartitionProcessor:

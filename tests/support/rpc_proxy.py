@@ -102,13 +102,13 @@ def refuse_block_hashes(call: Call) -> Call | None:
 
 
 def ignore_block_hashes(call: Call) -> Call | None:
-    """The newest block's state is told whatever hash is asked for."""
+    """Answers with the newest block's state, whatever hash is asked for."""
     call["params"] = ["latest" if isinstance(each, dict) and "blockHash" in each else each for each in call["params"]]
     return None
 
 
 def ignore_blocks(call: Call) -> Call | None:
-    """The newest block's state is told whatever block is asked for."""
+    """Answers with the newest block's state, whatever block is asked for."""
     if call["method"] in ("eth_call", "eth_getStorageAt", "eth_getCode"):
         call["params"][-1 if call["method"] != "eth_call" else 1] = "latest"
     return None

@@ -2,8 +2,8 @@
 
 Every pool between a token and priced tokens votes for the token's price with the money that trades can take out of it
 before its price has doubled or halved: the lesser of both sides. The weighted median wins, so a wrong price costs more
-money, open to anybody's trades, than all pools at the right price hold. A priced token lends its votes no more money
-than vouches for its own price.
+money, which anyone can trade against, than all pools at the right price hold. A priced token lends its votes no more
+money than vouches for its own price.
 """
 
 import heapq

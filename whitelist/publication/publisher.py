@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 RECONNECT_S = 2.0
 MIN_RESEED_INTERVAL_S = 1.0
-"""Requests within it get one answer together."""
+"""Requests that come within this time get one answer."""
 
 
 class NatsUnavailable(Exception):

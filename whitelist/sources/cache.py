@@ -19,7 +19,7 @@ Status = Literal["ok", "stale", "failed"]
 
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
-    """Stale: the last good answer, because the source fails now. ReadFailed: there is no good answer at all."""
+    """Status `stale`: the last good answer, because the source fails now; `failed`: there is no good answer."""
 
     status: Status
     value: T | None

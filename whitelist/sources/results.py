@@ -1,4 +1,4 @@
-"""Asks all enabled token sources at once, and reports how each of them fared."""
+"""Asks all enabled token sources at once, and reports the status of each."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

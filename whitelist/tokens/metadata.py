@@ -20,7 +20,7 @@ class TokenReadFailed(Exception):
 
 
 async def read_tokens(pinned: PinnedState, addresses: Iterable[str]) -> Mapping[str, TokenFacts | NotAToken]:
-    """Raises TokenUnread, BlockGone, NodeUnavailable.
+    """Raises TokenReadFailed, BlockGone, NodeUnavailable.
 
     Where an error may be the node's own, the token is read again after checking that the node serves the block's
     state. An error that remains is the token's and costs no other token. If every token fails, it is the node's.
@@ -39,7 +39,7 @@ class _Ambiguous(msgspec.Struct, frozen=True):
     """The result where the error is the token's own."""
 
     def resolved(self) -> TokenFacts | NotAToken:
-        """Raises TokenUnread."""
+        """Raises TokenReadFailed."""
         if isinstance(self.error, NodeUnavailable):
             raise TokenReadFailed(f"the node does not answer for a token: {self.error}") from self.error
         return self.if_token_fault

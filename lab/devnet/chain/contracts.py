@@ -113,7 +113,7 @@ def _initcode(path: str, types: str = "()", *arguments: Any) -> str:
 
 
 def token_initcode(symbol: str, decimals: int) -> str:
-    """An ERC-20 token that anybody can `mint(address,uint256)`."""
+    """An ERC-20 token that anyone can `mint(address,uint256)`."""
     return _initcode(f"{V4}/mocks/MockERC20.sol/MockERC20.json", "(string,string,uint8)", symbol, symbol, decimals)
 
 

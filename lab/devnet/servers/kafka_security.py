@@ -25,7 +25,7 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\\
 
 
 class KafkaSecurity:
-    """Files in `directory`: ca.pem, client.pem (key and certificate), and those of an authority nobody trusts."""
+    """Files in `directory`: ca.pem, client.pem (key and certificate), and those of an untrusted authority."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

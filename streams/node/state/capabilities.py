@@ -28,14 +28,14 @@ class NodeCapabilities(msgspec.Struct):
         self.multicall_calls = max(1, min(self.multicall_calls, calls // 2))
 
     def multicall_worked(self) -> None:
-        """It may have been a block that was gone that made the limit small."""
+        """The limit may have been lowered only because a block was gone."""
         self.multicall_calls = min(MAX_MULTICALL_CALLS, self.multicall_calls * 5 // 4 + 1)
 
     def words_failed(self, words: int) -> None:
         self.words_per_call = max(MIN_WORDS_PER_CALL, min(self.words_per_call, words // 2))
 
     def words_worked(self, words: int) -> None:
-        """A dense pool made the limit small; sparse ones may widen it again."""
+        """A dense pool lowered the limit; sparse ones may raise it again."""
         if words == self.words_per_call:
             self.words_per_call = min(MAX_WORDS_PER_CALL, self.words_per_call * 5 // 4)
 

@@ -29,10 +29,10 @@ class BlockGone(Exception):
 
 
 class StateUnavailable(BlockGone):
-    """The node has the block and does not tell its state."""
+    """The node has the block but not its state."""
 
     def __init__(self, block: Block, answer: object = None) -> None:
-        super().__init__(f"the node does not tell the state of block {block.number} {block.hash}: {answer}")
+        super().__init__(f"the node does not give the state of block {block.number} {block.hash}: {answer}")
 
 
 class PinnedState:
@@ -90,7 +90,7 @@ class PinnedState:
         return newest is not None and newest.number > self.block.number
 
     async def check_state(self) -> None:
-        """Raises BlockGone, or StateUnavailable where the node does not tell the block's state, whatever is asked."""
+        """Raises BlockGone, or StateUnavailable where the node refuses every read of its state."""
         await self.check_chain()
         answer = await self.probe()
         if answer is not None:

@@ -1,6 +1,6 @@
-"""JSON values out of a byte stream in which nothing says where one ends, as on a node's IPC socket.
+"""Splits a byte stream without delimiters, such as a node's IPC socket, into JSON values.
 
-Each byte is looked at once: only brackets outside strings tell where a value ends, so these are counted as they arrive.
+A value ends where its brackets outside strings are balanced, so these are counted as they arrive, each byte once.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Feed, node or broker are slow, away or wrong: no block is lost without a Gap."""
+"""The bridge while feed, node or broker are slow, unreachable or wrong: no block is lost without a Gap."""
 
 import asyncio
 import random

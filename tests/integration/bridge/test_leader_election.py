@@ -70,7 +70,7 @@ async def no_coordinator(client: AIOKafkaClient, kind: int, name: str) -> int:
     raise AssertionError("Did we not perform bootstrap?")
 
 
-async def test_a_bridge_that_stands_by_ends_when_aiokafka_gives_up_its_group(
+async def test_a_standby_bridge_ends_when_aiokafka_gives_up_its_group(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ensure_topics(settings)

@@ -21,16 +21,16 @@ def wire(number: int, updates: Updates) -> bytes:
     return b"".join(_message(number, pool, e) for pool, events in updates.items() for e in events if pool in V3_POOLS)
 
 
-def _message(number: int, pool: PoolId, told: object) -> bytes:
+def _message(number: int, pool: PoolId, event: object) -> bytes:
     place = struct.pack("<Q20sQ", 20, bytes.fromhex(pool[2:]), number)
-    match told:
+    match event:
         case Swap(price, liquidity, tick):
             values = struct.pack("<Q32si16s", 32, price.to_bytes(32, "big"), tick, liquidity.to_bytes(16, "little"))
             return struct.pack("<I", 2) + place + values
         case LiquidityChange(lower, upper, delta):
             values = struct.pack("<ii16s", lower, upper, abs(delta).to_bytes(16, "little"))
             return struct.pack("<I", 0 if delta > 0 else 1) + place + values
-    raise ValueError(told)
+    raise ValueError(event)
 
 
 def wire_reorg(number: int) -> bytes:

@@ -27,32 +27,32 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_config_shows_what_is_in_force_and_no_secret() -> None:
-    told = run("config", "--json", ARENA_CHAIN="base", ARENA_KAFKA_PASSWORD="hush")
+def test_config_shows_the_effective_values_and_no_secret() -> None:
+    result = run("config", "--json", ARENA_CHAIN="base", ARENA_KAFKA_PASSWORD="hush")
 
-    assert told.returncode == 0
-    assert json.loads(told.stdout)["ARENA_CHAIN"] == "base"
-    assert json.loads(told.stdout)["ARENA_KAFKA_PASSWORD"] == "********"
-    assert "hush" not in told.stdout + told.stderr
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["ARENA_CHAIN"] == "base"
+    assert json.loads(result.stdout)["ARENA_KAFKA_PASSWORD"] == "********"
+    assert "hush" not in result.stdout + result.stderr
 
 
-def test_a_setting_that_cannot_be_is_told_in_one_line() -> None:
-    told = run("config", ARENA_PARTITIONS="many")
+def test_an_invalid_setting_is_reported_in_one_line() -> None:
+    result = run("config", ARENA_PARTITIONS="many")
 
-    assert told.returncode != 0
-    assert told.stderr.startswith("arena: ARENA_PARTITIONS: ")
-    assert told.stderr.count("\n") == 1
+    assert result.returncode != 0
+    assert result.stderr.startswith("arena: ARENA_PARTITIONS: ")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", [["status"], ["pools"], ["pool", "0x" + "00" * 20]])
-def test_a_worker_that_is_not_up_is_told_in_one_line(command: list[str]) -> None:
+def test_a_worker_that_is_not_running_is_reported_in_one_line(command: list[str]) -> None:
     port = str(free_port())
 
-    told = run(*command, ARENA_WEB_PORT=port)
+    result = run(*command, ARENA_WEB_PORT=port)
 
-    assert told.returncode != 0
-    assert f"no worker answers at 127.0.0.1:{port}" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert result.returncode != 0
+    assert f"no worker answers at 127.0.0.1:{port}" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["bridge", "scraper"])
@@ -66,7 +66,7 @@ def test_kafka_down_at_start_ends_the_process_with_one_line(command: str) -> Non
         f"arena(['--log-level', 'error', '{command}'])\n"
     )
 
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
         env={**os.environ, "ARENA_KAFKA": nowhere, "ARENA_KAFKA_PATIENCE_S": "1"},
@@ -76,11 +76,11 @@ def test_kafka_down_at_start_ends_the_process_with_one_line(command: str) -> Non
         check=False,
     )
 
-    assert told.returncode == 1
-    last_line = told.stderr.splitlines()[-1]
+    assert result.returncode == 1
+    last_line = result.stderr.splitlines()[-1]
     assert last_line.startswith("arena: ")
     assert nowhere in last_line
-    assert "Traceback" not in told.stderr
+    assert "Traceback" not in result.stderr
 
 
 SUPERVISED = """
@@ -145,24 +145,24 @@ def test_up_killed_at_once_leaves_no_process_behind(tmp_path: Path) -> None:
     process.kill()
 
 
-def test_a_whitelist_file_that_is_wrong_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_invalid_whitelist_file_is_reported_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "w.toml"
     path.write_text("factories = []")
 
-    told = run("whitelist", "build", ARENA_WHITELIST_CONFIG=str(path), ARENA_DATA=str(tmp_path))
+    result = run("whitelist", "build", ARENA_WHITELIST_CONFIG=str(path), ARENA_DATA=str(tmp_path))
 
-    assert told.returncode == 1
-    assert told.stderr == f"arena: {path}: factories: none is named, so there is nowhere to look for pools\n"
-
-
-def test_what_is_not_built_cannot_be_shown(tmp_path: Path) -> None:
-    told = run("whitelist", "show", ARENA_DATA=str(tmp_path))
-
-    assert told.returncode == 1
-    assert "no list of ethereum is built yet" in told.stderr
+    assert result.returncode == 1
+    assert result.stderr == f"arena: {path}: factories: none is named, so there is nowhere to look for pools\n"
 
 
-def test_a_part_tells_prometheus_what_it_counts(tmp_path: Path) -> None:
+def test_show_without_a_build_is_an_error(tmp_path: Path) -> None:
+    result = run("whitelist", "show", ARENA_DATA=str(tmp_path))
+
+    assert result.returncode == 1
+    assert "no list of ethereum is built yet" in result.stderr
+
+
+def test_each_process_serves_its_metrics(tmp_path: Path) -> None:
     port = free_port()
     environment = {
         "ARENA_METRICS_PORT": str(port),
@@ -177,13 +177,13 @@ def test_a_part_tells_prometheus_what_it_counts(tmp_path: Path) -> None:
     try:
         process.wait_until(lambda: "The node: http://127.0.0.1:1" in process.log_tail(), 20)
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            told = answer.read().decode()
+            result = answer.read().decode()
         second = run("exex", **environment)
     finally:
         process.kill()
 
-    assert 'arena_node_requests_total{outcome="failed"}' in told
-    assert "arena_exex_head_block" in told
+    assert 'arena_node_requests_total{outcome="failed"}' in result
+    assert "arena_exex_head_block" in result
     assert second.returncode == 1
     assert "Address already in use" in second.stderr
     assert second.stderr.count("\n") == 1

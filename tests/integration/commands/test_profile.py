@@ -76,10 +76,10 @@ async def test_every_pool_is_read_in_every_phase_and_warm_ups_do_not_count(world
 
 
 def test_the_command_finds_pools_by_itself(world: World) -> None:
-    told = profiled("--sample", "2", "--rounds", "2", "--json", ARENA_RPC=world.chain.rpc.url)
+    shown = profiled("--sample", "2", "--rounds", "2", "--json", ARENA_RPC=world.chain.rpc.url)
 
-    assert told.returncode == 0, told.stderr
-    found = json.loads(told.stdout)
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
     assert found["budget_s"] == pytest.approx(9.6)
     assert found["pools"] == {"v2": 2, "v3": 2, "v4": 2}
     assert [(rate["phase"], rate["protocol"]) for rate in found["rates"]] == KINDS
@@ -100,7 +100,7 @@ def test_the_command_reads_the_list_and_prints_tables(world: World, kafka: str, 
     asyncio.run(ensure_topics(settings))
     empty = profiled("--rounds", "1", **environment)
     asyncio.run(list_pools())
-    told = profiled("--rounds", "1", **environment)
+    shown = profiled("--rounds", "1", **environment)
 
     assert untold.returncode == 1
     assert "--sample finds some" in untold.stderr
@@ -110,8 +110,8 @@ def test_the_command_reads_the_list_and_prints_tables(world: World, kafka: str, 
         f"there are no pools in the topic {chain_name}.whitelist; --sample finds some in the node's logs"
         in empty.stderr
     )
-    assert told.returncode == 0, told.stderr
-    assert "Filtering phase" in told.stdout
-    assert "0 of 5" in told.stdout
-    assert "batch size" in told.stdout and "…" not in told.stdout
-    assert "80% of a block of 12 s" in told.stdout
+    assert shown.returncode == 0, shown.stderr
+    assert "Filtering phase" in shown.stdout
+    assert "0 of 5" in shown.stdout
+    assert "batch size" in shown.stdout and "…" not in shown.stdout
+    assert "80% of a block of 12 s" in shown.stdout

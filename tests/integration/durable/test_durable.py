@@ -74,7 +74,7 @@ async def test_counts_are_exact_through_every_fault(own_kafka: Kafka, tmp_path: 
     assert len(outcome.events) >= 6
 
 
-async def test_a_worker_goes_on_where_it_was(scene: Scene) -> None:
+async def test_a_worker_continues_at_its_stored_position(scene: Scene) -> None:
     await scene.fed(2000)
     worker = scene.worker("w").start()
     await scene.exact()
@@ -88,7 +88,7 @@ async def test_a_worker_goes_on_where_it_was(scene: Scene) -> None:
     assert scene.oracle.database_differences([worker]) == {}
 
 
-async def test_uvloop_counts_as_well(scene: Scene) -> None:
+async def test_counts_are_exact_under_uvloop(scene: Scene) -> None:
     worker = scene.worker("w")
     worker.options = ["--loop", "uvloop"]
     worker.start()
@@ -138,7 +138,7 @@ async def test_a_data_directory_serves_one_worker(scene: Scene) -> None:
     await scene.exact()
 
 
-async def test_a_worker_told_to_stop_ends_though_kafka_does_not_answer(
+async def test_a_worker_that_is_stopped_ends_though_kafka_does_not_answer(
     own_kafka: Kafka, chain_name: str, tmp_path: Path
 ) -> None:
     async with staged(own_kafka.address, chain_name, tmp_path) as scene:
@@ -158,7 +158,7 @@ async def test_a_worker_told_to_stop_ends_though_kafka_does_not_answer(
         await scene.exact()
 
 
-async def test_a_worker_whose_group_is_lost_to_it_ends(scene: Scene) -> None:
+async def test_a_worker_that_cannot_reach_its_group_any_more_ends(scene: Scene) -> None:
     worker = scene.worker("w", COUNT_BROKERS="fenced").start()
 
     assert await worker.ended() != 0

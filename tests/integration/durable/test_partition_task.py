@@ -357,7 +357,7 @@ async def test_a_zombie_does_not_win_over_the_owner(bench: Bench) -> None:
     assert not context.fenced_tasks
 
 
-async def test_a_zombies_later_record_is_not_the_last_word_on_the_changelog(bench: Bench) -> None:
+async def test_a_zombies_later_record_is_overridden_on_the_changelog(bench: Bench) -> None:
     """Or compaction would leave it as the only one."""
     zombie = await bench.task(bench.context(), generation=1)
     owner = await bench.task(bench.context(), generation=2)

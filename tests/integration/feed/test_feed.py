@@ -92,7 +92,7 @@ async def test_a_chain_that_only_gets_shorter_is_a_pure_revert(settings: Setting
         assert price == {name: heads[final.pool][name] for name in price}
 
 
-async def test_several_reorgs_between_two_looks_are_one_step(settings: Settings) -> None:
+async def test_several_reorgs_between_two_polls_are_one_step(settings: Settings) -> None:
     world = await world_on(str(settings.rpc))
     async with publisher(str(settings.nats), settings.chain) as publishing:
         publishing.pools = [pool.metadata for pool in world.pools]

@@ -112,7 +112,7 @@ UNANSWERED: list[tuple[Callable[[KafkaSecurity, Kafka], dict[str, Any]], str]] =
 
 
 @pytest.mark.parametrize(("way", "sentence"), UNANSWERED)
-async def test_what_may_pass_is_waited_for_and_its_cause_is_in_the_last_sentence(
+async def test_a_temporary_fault_is_retried_and_the_last_error_names_its_cause(
     security: KafkaSecurity, broker: Kafka, way: Callable[[KafkaSecurity, Kafka], dict[str, Any]], sentence: str
 ) -> None:
     settings = Settings(kafka_patience_s=4, **way(security, broker))
@@ -123,7 +123,7 @@ async def test_what_may_pass_is_waited_for_and_its_cause_is_in_the_last_sentence
         await ensure_topics(settings)
 
 
-async def test_a_server_that_is_away_is_passed_over(security: KafkaSecurity) -> None:
+async def test_an_unreachable_server_is_passed_over(security: KafkaSecurity) -> None:
     several = plain(security) | {"kafka": f"localhost:{free_port()}, {security.sasl_address}"}
 
     await explain(Settings(**several))

@@ -56,7 +56,7 @@ async def test_absent_topics_are_created_with_their_cleanup_and_retention(kafka:
     assert (await configuration(kafka, names.dead_letters))["cleanup.policy"] == "delete"
 
 
-async def test_what_is_there_and_right_is_left_alone(kafka: str) -> None:
+async def test_topics_that_are_right_are_left_alone(kafka: str) -> None:
     settings = own(kafka)
 
     await asyncio.gather(*(ensure_topics(settings) for _ in range(3)))

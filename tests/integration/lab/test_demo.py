@@ -105,7 +105,7 @@ def _hash(world: World, number: int) -> str:
     return str(world.chain.rpc.call("eth_getBlockByNumber", hex(number), False)["hash"])
 
 
-def test_a_pool_created_in_reverted_blocks_is_gone_and_can_be_created_again_otherwise(world: World) -> None:
+def test_a_pool_created_in_reverted_blocks_is_gone_and_can_be_created_again_at_another_price(world: World) -> None:
     world.mine()
     late = world.create_late()
     block = world.mine()

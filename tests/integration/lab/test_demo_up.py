@@ -1,4 +1,4 @@
-"""`arena up` on real servers: everything runs, comes back when killed, and goes when told to."""
+"""`arena up` on real servers: every process runs, is restarted when killed, and ends on SIGTERM."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def settled(world: World, served: WorkerClient, timeout_s: float = 120) -> None:
 
 @pytest.mark.xdist_group("whole system")
 @pytest.mark.servers
-async def test_up_serves_the_truth_survives_the_death_of_every_part_and_ends_whole(
+async def test_up_serves_the_chains_state_restarts_killed_processes_and_ends_all(
     kafka: str, nats: str, anvil: Callable[..., str], chain_name: str, tmp_path: Path
 ) -> None:
     world = World(anvil(), seed=5)

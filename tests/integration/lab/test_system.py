@@ -71,7 +71,7 @@ def test_state_equals_the_chain_after_reorgs_kills_and_a_lost_directory(
 
 
 @pytest.mark.parametrize("workers", [2])
-def test_the_survivor_of_two_workers_takes_over(trial: Trial) -> None:
+def test_the_other_of_two_workers_takes_over(trial: Trial) -> None:
     survivor = WorkerClient(trial.ours.urls[0])
     trial.share()
     trial.settle()

@@ -75,20 +75,20 @@ async def assert_connects(given: Settings) -> None:
         assert client.max_payload > 0
 
 
-def nobody() -> str:
+def closed_port() -> str:
     return f"nats://127.0.0.1:{free_port()}"
 
 
 @pytest.mark.parametrize("position", [0, 1])
 async def test_one_dead_server_of_a_list_does_not_matter(start: Callable[..., Nats], position: int) -> None:
-    servers: list[Nats | str] = [nobody(), nobody()]
+    servers: list[Nats | str] = [closed_port(), closed_port()]
     servers.insert(position, start())
 
     await assert_connects(settings(*servers))
 
 
 async def test_a_list_of_dead_servers_says_what_each_of_them_does() -> None:
-    first, second = nobody(), nobody()
+    first, second = closed_port(), closed_port()
 
     said = await failure(settings(first, second))
 
@@ -290,7 +290,7 @@ async def test_a_password_in_clear_is_accepted_on_loopback(start: Callable[..., 
     await assert_connects(settings(server, nats_user="arena", nats_password=SecretStr(PASSWORD)))
 
 
-async def test_a_server_that_says_nothing_is_given_up() -> None:
+async def test_a_silent_server_is_given_up() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()

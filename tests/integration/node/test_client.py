@@ -130,14 +130,14 @@ async def test_many_requests_at_a_time_get_their_own_answers(node_addresses: dic
     assert [number(block) for block, _ in batches] == list(range(40))
 
 
-async def test_a_node_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+async def test_an_unreachable_node_is_unavailable(tmp_path: Path) -> None:
     for rpc in ("http://127.0.0.1:1", "ws://127.0.0.1:1", str(tmp_path / "none.ipc")):
         async with connect(rpc) as node:
             with pytest.raises(NodeUnavailable, match=rpc):
                 await node.header("latest")
 
 
-async def test_a_server_error_and_a_garbled_answer_are_no_answers() -> None:
+async def test_a_server_error_and_a_garbled_answer_count_as_unavailable() -> None:
     async def answer(request: web.Request) -> web.Response:
         text = request.query["text"].encode("latin-1")
         return web.Response(status=int(request.query["status"]), body=text)
@@ -175,7 +175,7 @@ async def test_a_batch_that_is_refused_as_such_raises(anvil: Callable[..., str])
 
 
 @pytest.mark.parametrize("over", ["http", "ws", "ipc"])
-async def test_a_node_that_went_and_came_again_is_reached_by_the_next_request(over: str, tmp_path: Path) -> None:
+async def test_a_node_that_is_back_is_reached_by_the_next_request(over: str, tmp_path: Path) -> None:
     ipc = str(tmp_path / "node.ipc")
     with Anvil("--ipc", ipc) as server:
         url = server.address

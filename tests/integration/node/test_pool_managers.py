@@ -38,7 +38,7 @@ async def test_the_list_is_asked_before_the_settings_and_these_before_the_chain(
         assert await pool_manager(node, msgspec.structs.replace(listed, protocol="v3"), settings) is None
 
 
-async def test_without_the_well_known_one_the_pools_own_log_tells(anvil: Callable[..., str]) -> None:
+async def test_without_a_well_known_manager_the_pools_own_log_names_it(anvil: Callable[..., str]) -> None:
     url = anvil("--chain-id", "1")
     chain = Chain(Rpc(url))
     contracts = Contracts.deployed(chain)
@@ -56,7 +56,7 @@ async def test_without_the_well_known_one_the_pools_own_log_tells(anvil: Callabl
 
 
 @pytest.mark.parametrize("answer", ["two emitters", "refused"])
-async def test_a_chain_that_cannot_tell_is_not_guessed_at(anvil: Callable[..., str], answer: str) -> None:
+async def test_an_unknown_manager_is_not_guessed(anvil: Callable[..., str], answer: str) -> None:
     def rule(call: Call) -> Call | None:
         if call["method"] != "eth_getLogs":
             return None

@@ -86,7 +86,7 @@ async def test_a_batch_is_answered_in_order(node: Node) -> None:
     assert answers[1] == 9
 
 
-async def test_an_error_of_the_node_is_web3s_and_a_node_away_is_ours(node: Node) -> None:
+async def test_an_error_of_the_node_raises_web3s_class_and_an_unreachable_node_ours(node: Node) -> None:
     with pytest.raises(Web3RPCError):
         await node.w3.manager.coro_request(RPCEndpoint("eth_nonsense"), [])
     async with connect("http://127.0.0.1:1") as away:

@@ -244,7 +244,7 @@ async def test_a_pool_without_state_is_answered_with_the_reason(bench: Running, 
     assert isinstance(answers[good.pool.id], Snapshot)
 
 
-async def test_a_record_that_is_no_wish_is_kept_as_a_dead_letter(
+async def test_an_undecodable_request_is_kept_as_a_dead_letter(
     bench: Running, world: World, kafka: str, chain_name: str
 ) -> None:
     letters = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")

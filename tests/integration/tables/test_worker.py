@@ -279,7 +279,7 @@ async def test_a_standby_holds_the_rows_before_it_is_needed(worker: Callable[[],
         assert story["snapshots"] == 1
 
 
-async def test_what_waiting_pools_have_kept_goes_with_their_partitions(
+async def test_pending_updates_of_waiting_pools_move_with_their_partitions(
     worker: Callable[[], Worker], chain: Chain
 ) -> None:
     first = worker()
@@ -301,7 +301,7 @@ async def test_what_waiting_pools_have_kept_goes_with_their_partitions(
     await until_right(second, chain)
 
 
-async def test_a_record_that_is_missing_on_the_topic_is_missed(worker: Callable[[], Worker], chain: Chain) -> None:
+async def test_a_record_that_is_missing_on_the_topic_is_detected(worker: Callable[[], Worker], chain: Chain) -> None:
     only = worker()
     await chain.mine(3)
     await chain.snapshots()
@@ -336,7 +336,7 @@ async def test_a_stopped_worker_leaves_at_once_and_without_an_error(worker: Call
     assert "Traceback" not in only.said()
 
 
-async def test_a_worker_that_finds_no_kafka_says_so_and_ends(settings: Settings, tmp_path: Path) -> None:
+async def test_a_worker_without_kafka_ends_with_a_sentence(settings: Settings, tmp_path: Path) -> None:
     lonely = Worker(settings.model_copy(update={"kafka": f"127.0.0.1:{free_port()}"}), tmp_path)
 
     code = lonely.process.wait(90)

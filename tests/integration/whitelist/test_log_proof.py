@@ -26,7 +26,7 @@ def world() -> Iterator[World]:
         yield World(rpc, seed=1)
 
 
-async def test_a_node_without_the_logs_of_a_new_block_is_not_believed(world: World, tmp_path: Path) -> None:
+async def test_a_node_without_the_logs_of_a_new_block_is_an_error(world: World, tmp_path: Path) -> None:
     def lagging(call: Call) -> Call | None:
         return {"result": []} if call["method"] == "eth_getLogs" else None
 
@@ -93,7 +93,7 @@ async def test_a_node_pruned_before_the_factories_is_accepted(world: World, tmp_
 
 
 async def test_pairs_that_the_node_does_not_serve_are_missed(world: World, tmp_path: Path) -> None:
-    """It serves all other logs: only the factory's own count tells."""
+    """It serves all other logs: only the factory's own count shows it."""
     world.grow(100)
     topic = "0x" + creation_topic("v2").hex()
 

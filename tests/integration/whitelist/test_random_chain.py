@@ -1,6 +1,6 @@
-"""Random pools on a real chain; every decision is compared with a judgement that shares no code with the whitelist.
+"""Random pools on a real chain; every decision is compared with one that shares no code with the whitelist.
 
-The judgement knows the tokens' prices, because the pools are made from them, and counts liquidity in floating point,
+The other one knows the tokens' prices, because the pools are made from them, and counts liquidity in floating point,
 position by position. A pool within a hundredth of its threshold is left out.
 """
 
@@ -53,7 +53,7 @@ def setup() -> Iterator[WhitelistChain]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_decision_on_random_pools_is_as_judged(setup: WhitelistChain, tmp_path: Path, seed: int) -> None:
+def test_every_decision_on_random_pools_is_the_expected_one(setup: WhitelistChain, tmp_path: Path, seed: int) -> None:
     chosen = random.Random(seed)
     pools = [random_pool(setup, chosen, 1_000 * (seed + 1) + number) for number in range(POOLS)]
 
@@ -61,9 +61,9 @@ def test_every_decision_on_random_pools_is_as_judged(setup: WhitelistChain, tmp_
         made = built(setup, tmp_path, configuration(setup, tmp_path, sources(server.url)))
 
     decisions = {each["id"]: each for each in (*made["pools"], *made["rejected"])}
-    judged = {each.pool.id: judgement(each) for each in pools}
-    assert {pool: agrees(decisions[pool], expected) for pool, expected in judged.items()} == dict.fromkeys(judged, True)
-    assert {kind for kind, _ in judged.values()} >= {"listed", "shallow", "deviates"}
+    expected = {each.pool.id: expected_decision(each) for each in pools}
+    assert {pool: agrees(decisions[pool], each) for pool, each in expected.items()} == dict.fromkeys(expected, True)
+    assert {kind for kind, _ in expected.values()} >= {"listed", "shallow", "deviates"}
 
 
 def random_pool(setup: WhitelistChain, chosen: random.Random, fee: int) -> RandomPool:
@@ -95,7 +95,7 @@ def worth(names: Sequence[str], tick: int, position: Position, ticks: tuple[floa
     return position.liquidity * token0 * usd_per_unit(names[0]), position.liquidity * token1 * usd_per_unit(names[1])
 
 
-def judgement(made: RandomPool) -> tuple[str, float]:
+def expected_decision(made: RandomPool) -> tuple[str, float]:
     """What is to be decided, and the liquidity in USD within 1 % of the price."""
     if not any(each.low <= made.tick < each.high for each in made.positions):
         return "empty", 0.0

@@ -145,7 +145,7 @@ async def test_a_node_that_lost_the_state_is_an_error_and_not_the_tokens_fault(c
         asked += call["method"] == "eth_call" and call["params"][0]["to"] in tokens
         return error("missing trie node") if asked and call["method"] in ("eth_call", "eth_getCode") else None
 
-    with pytest.raises(BlockGone, match="the node does not tell the state of block"):
+    with pytest.raises(BlockGone, match="the node does not give the state of block"):
         await read(chain, tokens, lost)
 
 

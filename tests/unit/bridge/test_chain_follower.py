@@ -1,4 +1,4 @@
-"""The chain follower on a node that refuses requests. Real delays are not waited for: they are the retry policy's."""
+"""The chain follower on a node that refuses requests; the retry policy's delays are switched off."""
 
 import asyncio
 from random import Random

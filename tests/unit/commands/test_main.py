@@ -36,10 +36,10 @@ def invoked(*arguments: str) -> str:
 
 @every_command
 def test_every_command_says_what_it_is_for(name: str) -> None:
-    told = COMMANDS[name].help
+    help_text = COMMANDS[name].help
 
-    assert told is not None
-    assert " ".join(told.split()) in " ".join(invoked(*name.split(), "--help").split())
+    assert help_text is not None
+    assert " ".join(help_text.split()) in " ".join(invoked(*name.split(), "--help").split())
 
 
 @every_command

@@ -93,7 +93,7 @@ def test_pools_are_read_page_by_page() -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_status_tells_who_waits_and_why() -> None:
+def test_status_shows_the_waiting_pools_and_why() -> None:
     printed = invoked("status")
 
     assert "ethereum: head 7, 1 live, 2 waiting" in printed

@@ -20,7 +20,7 @@ def test_up_gives_each_part_a_port_for_its_metrics() -> None:
     assert ports == {"exex": "7000", "bridge": "7001", "scraper": "7002", "worker:6066": None}
 
 
-def test_up_runs_the_whitelist_where_it_is_told_what_to_do(tmp_path: Path) -> None:
+def test_up_runs_the_whitelist_where_its_configuration_is_set(tmp_path: Path) -> None:
     parts = parts_of(Settings(whitelist_config=tmp_path / "w.toml", metrics_port=7000), workers=1)
 
     (whitelist,) = (part for part in parts if part.name == "whitelist")

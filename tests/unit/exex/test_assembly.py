@@ -46,12 +46,12 @@ def numbered(messages: Iterable[Message], first: int = 1) -> list[Message]:
 
 
 def block(number: int, updates: Updates, reverted: bool = False) -> list[Message]:
-    told = [
+    emitted = [
         PoolUpdate(0, pool, "v2", "swap", number, 1000 + number, place // 2, place, reverted, event)
         for place, (pool, event) in enumerate(updates)
     ]
-    body = told[::-1] if reverted else told
-    return [BeginBlock(0, number, 1000 + number, 7, reverted), *body, EndBlock(0, number, len(told))]
+    body = emitted[::-1] if reverted else emitted
+    return [BeginBlock(0, number, 1000 + number, 7, reverted), *body, EndBlock(0, number, len(emitted))]
 
 
 def reorg(old: list[tuple[int, Updates]], new: list[tuple[int, Updates]]) -> list[Message]:
@@ -107,44 +107,44 @@ updates_of_a_block = st.lists(st.tuples(st.sampled_from(POOLS), events), max_siz
 
 @st.composite
 def scripts(draw: st.DrawFn) -> tuple[list[list[Message]], list[Step]]:
-    """What a feed tells, step by step, and what it means."""
+    """What a feed sends, step by step, and the steps that it means."""
     chain: list[tuple[int, Updates]] = [(100, draw(updates_of_a_block))]
-    told = [block(*chain[0])]
+    emitted = [block(*chain[0])]
     meant: list[Step] = [fed(*chain[0])]
     for _ in range(draw(st.integers(1, 8))):
         depth = draw(st.integers(0, min(3, len(chain) - 1)))
         tip = chain[-1][0]
         if depth == 0:
             chain.append((tip + 1, draw(updates_of_a_block)))
-            told.append(block(*chain[-1]))
+            emitted.append(block(*chain[-1]))
             meant.append(fed(*chain[-1]))
             continue
         old, chain = chain[-depth:], chain[:-depth]
         length = draw(st.integers(0, depth + 1))
         new = [(old[0][0] + step, draw(updates_of_a_block)) for step in range(length)]
         chain += new
-        told.append(reorg(old, new))
+        emitted.append(reorg(old, new))
         meant.append(AssembledReorg(old[0][0] - 1, tuple(fed(*each) for each in new)))
-    return told, meant
+    return emitted, meant
 
 
-def flat(told: list[list[Message]]) -> list[Message]:
-    return numbered(message for step in told for message in step)
+def flat(emitted: list[list[Message]]) -> list[Message]:
+    return numbered(message for step in emitted for message in step)
 
 
 @given(scripts())
-def test_what_is_told_whole_is_understood_whole(script: tuple[list[list[Message]], list[Step]]) -> None:
-    told, meant = script
+def test_complete_messages_give_complete_steps(script: tuple[list[list[Message]], list[Step]]) -> None:
+    emitted, meant = script
 
-    assert assembled(flat(told)) == meant
+    assert assembled(flat(emitted)) == meant
 
 
 @given(scripts(), st.data())
 def test_any_lost_message_is_noticed_and_costs_only_the_steps_around_it(
     script: tuple[list[list[Message]], list[Step]], data: st.DataObject
 ) -> None:
-    told, meant = script
-    messages = flat(told)
+    emitted, meant = script
+    messages = flat(emitted)
     lost = data.draw(st.integers(1, len(messages) - 2))
 
     steps, broken = survived(messages[:lost] + messages[lost + 1 :])
@@ -159,8 +159,8 @@ def test_any_lost_message_is_noticed_and_costs_only_the_steps_around_it(
 def test_joining_anywhere_gives_whole_steps_only(
     script: tuple[list[list[Message]], list[Step]], data: st.DataObject
 ) -> None:
-    told, meant = script
-    messages = flat(told)
+    emitted, meant = script
+    messages = flat(emitted)
     joined = data.draw(st.integers(0, len(messages) - 1))
 
     steps, broken = survived(messages[joined:])
@@ -170,8 +170,8 @@ def test_joining_anywhere_gives_whole_steps_only(
     ]
     assert all(step in wholes for step in steps)
     assert all(isinstance(error, ReorgStartMissing | UnexpectedMessage) for error in broken)
-    ends = [len(flat(told[: index + 1])) for index in range(len(told))]
-    later = [step for step, end, part in zip(meant, ends, told, strict=True) if end - len(part) >= joined]
+    ends = [len(flat(emitted[: index + 1])) for index in range(len(emitted))]
+    later = [step for step, end, part in zip(meant, ends, emitted, strict=True) if end - len(part) >= joined]
     assert steps[len(steps) - len(later) :] == later
 
 

@@ -114,7 +114,7 @@ def test_every_golden_frame_decodes_to_its_fields(golden: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     "golden", [g for g in GOLDEN if g["name"] not in UNFOLLOWED], ids=lambda golden: golden["name"]
 )
-def test_what_we_can_say_encodes_to_the_golden_bytes(golden: dict[str, Any]) -> None:
+def test_messages_encode_to_the_golden_bytes(golden: dict[str, Any]) -> None:
     message = message_of(golden["fields"])
 
     assert not isinstance(message, Skipped)
@@ -186,7 +186,7 @@ def test_a_wrong_constant_is_refused_with_its_place(name: str, at: int, byte: in
 
 
 @given(st.sampled_from(SOUND), st.data())
-def test_a_frame_with_one_changed_byte_is_refused_or_says_exactly_its_bytes(frame: bytes, data: st.DataObject) -> None:
+def test_a_frame_with_a_changed_byte_is_refused_or_encodes_to_itself(frame: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(4, len(frame) - 1))
     changed = frame[:at] + bytes([data.draw(st.integers(0, 255))]) + frame[at + 1 :]
     try:

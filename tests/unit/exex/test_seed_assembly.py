@@ -22,8 +22,8 @@ def event(number: int, pool: PoolId = POOL, liquidity: int = 1) -> PoolEvent:
 
 def block(number: int, *events: PoolEvent, part: int = 0) -> AssembledBlock:
     updates: Updates = {}
-    for told in events:
-        updates[told.pool] = (*updates.get(told.pool, ()), told.event)
+    for emitted in events:
+        updates[emitted.pool] = (*updates.get(emitted.pool, ()), emitted.event)
     return AssembledBlock(number, None, None, updates, part)
 
 
@@ -58,18 +58,18 @@ def test_the_ancestor_is_the_block_before_the_lowest_that_is_named() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=30))
-def test_no_event_is_lost_or_told_twice(steps: list[tuple[int, bool]]) -> None:
-    assembly, told, number, seen = SeedAssembly(), [], 1, []
+def test_no_event_is_lost_or_repeated(steps: list[tuple[int, bool]]) -> None:
+    assembly, emitted, number, seen = SeedAssembly(), [], 1, []
     for place, (advance, silent) in enumerate(steps):
         number += advance // 4
-        told.append(event(number, liquidity=place))
-        seen += assembly.receive(told[-1])
+        emitted.append(event(number, liquidity=place))
+        seen += assembly.receive(emitted[-1])
         if silent:
             seen += assembly.flush()
     seen += assembly.flush()
 
     blocks = [step for step in seen if isinstance(step, AssembledBlock)]
-    assert [e for b in blocks for e in b.updates[POOL]] == [e.event for e in told]
+    assert [e for b in blocks for e in b.updates[POOL]] == [e.event for e in emitted]
     assert len({(b.number, b.part) for b in blocks}) == len(blocks)
 
 

@@ -38,7 +38,7 @@ async def test_the_first_failure_ends_all_and_is_raised_itself() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_lost_cancellation_does_not_keep_the_whole_alive() -> None:
+async def test_a_lost_cancellation_does_not_keep_the_group_alive() -> None:
     whole = asyncio.create_task(run_until_first_exit(for_ever(), deaf(2)))
     await asyncio.sleep(0)
     whole.cancel()
@@ -50,7 +50,7 @@ async def test_a_lost_cancellation_does_not_keep_the_whole_alive() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_what_failed_already_is_ended_without_a_word() -> None:
+async def test_a_task_that_failed_already_is_awaited_without_an_error() -> None:
     task = asyncio.create_task(fail())
     await asyncio.wait([task])
 

@@ -31,7 +31,7 @@ POOL = PoolMetadata(PoolId("0x" + "ab" * 20), "v3", *TOKENS, 500, 10, "0x" + "fa
         ("tick_spacing", 2**15, "is 32768, and it is 1 to 32767"),
     ],
 )
-def test_a_pool_that_cannot_be_is_refused(field: str, value: object, reason: str) -> None:
+def test_an_impossible_pool_is_refused(field: str, value: object, reason: str) -> None:
     whole = json.loads(encode_record(SnapshotRequest(POOL, "listed", 7)))
     whole["pool"][field] = value
 
@@ -39,12 +39,12 @@ def test_a_pool_that_cannot_be_is_refused(field: str, value: object, reason: str
         records.decode_snapshot_request(json.dumps(whole).encode())
 
 
-def test_a_pool_as_a_list_says_it_is_read() -> None:
+def test_a_pool_in_the_form_of_a_whitelist_is_decoded() -> None:
     assert records.decode_listed(encode_record(Listed(POOL, 7))) == Listed(POOL, 7)
 
 
 @pytest.mark.parametrize("number", [-1, 2**63, "-5", 1.5, None])
-def test_a_block_number_that_cannot_be_is_refused(number: object) -> None:
+def test_an_impossible_block_number_is_refused(number: object) -> None:
     whole = json.loads(encode_record(Head(Header(7, "0x07", "0x06", 1), 0)))
     whole["block"]["number"] = number
 
@@ -53,7 +53,7 @@ def test_a_block_number_that_cannot_be_is_refused(number: object) -> None:
 
 
 @pytest.mark.parametrize("timestamp", [-1, 2**63, 2**2000])
-def test_a_timestamp_that_cannot_be_is_undecodable(timestamp: int) -> None:
+def test_an_impossible_timestamp_is_undecodable(timestamp: int) -> None:
     with pytest.raises(Undecodable):
         records.decode_chain(encode_record(Head(Header(7, "0x07", "0x06", timestamp), 0)))
 

@@ -5,7 +5,7 @@ from streams.kafka.topics import partition_of
 
 
 @given(st.binary(), st.integers(1, 64))
-def test_a_partition_is_always_one_of_those_there_are(key: bytes, partitions: int) -> None:
+def test_a_partition_number_is_always_in_range(key: bytes, partitions: int) -> None:
     assert 0 <= partition_of(key, partitions) < partitions
 
 

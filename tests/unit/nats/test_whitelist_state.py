@@ -139,7 +139,7 @@ def test_a_flat_full_message_after_any_other_minimal_one_replaces(before: bytes)
     assert full(held, "full", message([flat(POOL)])) == holding(of_flat(POOL))
 
 
-def test_an_announcement_serves_once() -> None:
+def test_an_announcement_counts_for_one_message_only() -> None:
     held = full(holding(PAIR), "minimal", message([B], type="add"))
     held = full(held, "full", message([flat(POOL)]))
 

@@ -41,7 +41,7 @@ def test_a_value_is_handed_out_with_its_last_byte() -> None:
     assert stream.feed(b"]}") == [b'{"a":[1]}']
 
 
-def test_what_never_ends_is_counted() -> None:
+def test_the_bytes_of_an_unfinished_value_are_counted() -> None:
     stream = JsonStream()
     for _ in range(10):
         stream.feed(b'["' + b"x" * 1000)
@@ -49,7 +49,7 @@ def test_what_never_ends_is_counted() -> None:
     assert stream.size == 10 * 1002
 
 
-def test_bytes_that_are_no_json_are_an_error_where_values_must_be_told_apart() -> None:
+def test_bytes_that_are_no_json_are_an_error_where_values_must_be_separated() -> None:
     with pytest.raises(ValueError, match="Expecting"):
         JsonStream().feed(b"}{nonsense}{}")
 

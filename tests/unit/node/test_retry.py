@@ -31,7 +31,7 @@ def test_delays_double_up_to_the_longest_and_are_shortened_by_half_at_most() -> 
     assert backoff.next_s() <= 1.0
 
 
-def test_two_clients_do_not_come_again_together() -> None:
+def test_two_clients_do_not_retry_at_the_same_time() -> None:
     first, second = Backoff(), Backoff()
 
     assert [first.next_s() for _ in range(4)] != [second.next_s() for _ in range(4)]
@@ -68,7 +68,7 @@ async def test_the_last_of_a_limited_number_of_attempts_raises(no_delays: None) 
                 raise OSError(f"no {tries}")
 
 
-async def test_a_cause_is_a_warning_once_and_working_again_is_said(
+async def test_a_cause_is_a_warning_once_and_recovery_is_logged(
     no_delays: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -108,7 +108,7 @@ async def test_failures_of_a_short_time_are_quiet(no_delays: None, caplog: pytes
     assert caplog.records == []
 
 
-async def test_after_a_connection_that_worked_the_delays_begin_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_after_a_connection_that_worked_the_delays_start_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "streams.retry")
     tries = 0
     retries = Retries("the server", on=OSError, wait_initial_s=0.001, wait_max_s=10.0)
@@ -124,9 +124,7 @@ async def test_after_a_connection_that_worked_the_delays_begin_again(caplog: pyt
     assert all("in 0.0 s" in record.message for record in caplog.records if "trying" in record.message)
 
 
-async def test_a_server_that_says_when_to_come_again_is_obeyed(
-    no_delays: None, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_delay_that_an_error_asks_for_is_obeyed(no_delays: None, caplog: pytest.LogCaptureFixture) -> None:
     tries = 0
     async for attempt in Retries("the server", on=ServerBusy):
         with attempt:

@@ -159,7 +159,7 @@ def test_any_positions_and_swaps_give_what_a_naive_recount_gives(seed: int, coun
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(1, 40))
-def test_what_is_not_essential_does_not_change_the_end(seed: int, count: int) -> None:
+def test_compacted_events_lead_to_the_same_state(seed: int, count: int) -> None:
     events, after = happenings(seed, count)
     start = Price(0, 0, 0), Ticks(after[0].pool.tick_spacing or 1, {})
 
@@ -170,7 +170,7 @@ def test_what_is_not_essential_does_not_change_the_end(seed: int, count: int) ->
     assert compact(kept) == kept
 
 
-def test_pokes_and_overtaken_swaps_are_not_essential() -> None:
+def test_pokes_and_overtaken_swaps_are_compacted_away() -> None:
     mint, poke = LiquidityChange(-60, 60, 1), LiquidityChange(-60, 60, 0)
 
     assert compact([swap(1, 0), swap(2, 0), poke, swap(3, 0), mint, swap(4, 1), poke]) == (

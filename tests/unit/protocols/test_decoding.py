@@ -202,7 +202,7 @@ def test_only_logs_of_listed_pools_are_relevant_in_log_order() -> None:
     ]
 
 
-def test_a_pool_whose_protocol_is_not_told_takes_any() -> None:
+def test_a_pool_of_unknown_protocol_accepts_logs_of_any() -> None:
     logs = [made([SYNC], [1, 2]), made([INITIALIZE], [1 << 96, 0], log_index=1)]
 
     assert len(decode_listed(logs, {PoolId(POOL): None}, {})) == 2

@@ -47,7 +47,7 @@ def test_a_pair_has_no_swap_of_v3() -> None:
         apply(from_snapshot(V2, V2State(1, 2)), [Swap(1, 1, 1)])
 
 
-def test_nothing_is_essential_of_nothing() -> None:
+def test_no_events_are_compacted_to_none() -> None:
     assert compact([]) == ()
 
 
@@ -61,7 +61,7 @@ def test_equal_states_differ_in_nothing() -> None:
     assert differences(from_snapshot(V3, V3_STATE), from_snapshot(V4, V4_STATE)) == ()
 
 
-def test_differences_are_told_field_by_field_and_tick_by_tick() -> None:
+def test_differences_are_listed_field_by_field_and_tick_by_tick() -> None:
     ours = from_snapshot(V3, V3_STATE)
     theirs = apply(ours, [LiquidityChange(-60, 120, 1)])
 

@@ -62,7 +62,7 @@ def test_the_bitmap_words_hold_the_outermost_ticks_and_no_word_more(tick_spacing
 
 
 @pytest.mark.parametrize("tick_spacing", [0, -60, 32768])
-def test_no_pool_has_such_a_spacing(tick_spacing: int) -> None:
+def test_an_impossible_tick_spacing_is_refused(tick_spacing: int) -> None:
     with pytest.raises(NotAPool, match=str(tick_spacing)):
         bitmap_words(tick_spacing)
 
@@ -79,11 +79,11 @@ def test_ticks_are_found_where_the_bitmap_has_them(tick_spacing: int, places: se
 
 
 @given(st.integers(-887272, 887272), st.integers(0, (1 << 128) - 1), st.integers(-(1 << 127), (1 << 127) - 1))
-def test_a_tick_is_gross_below_and_signed_net_above(tick: int, gross: int, net: int) -> None:
+def test_a_tick_has_gross_in_its_low_bits_and_signed_net_in_its_high_bits(tick: int, gross: int, net: int) -> None:
     assert tick_of(tick, net % (1 << 128) << 128 | gross) == Tick(tick, gross, net)
 
 
-def test_the_words_tell_the_layout_of_a_v3_pool() -> None:
+def test_the_storage_words_identify_the_layout_of_a_v3_pool() -> None:
     price = 1 << 96 | 5 << 160
 
     assert slots_by_layout(UNISWAP_SLOTS, price | UNLOCKED, 0) == UNISWAP_SLOTS
@@ -103,7 +103,7 @@ def test_the_words_tell_the_layout_of_a_v3_pool() -> None:
         ((1 << 256) - 1, 0),
     ],
 )
-def test_words_of_another_contract_are_no_pools(price_word: int, next_word: int) -> None:
+def test_storage_words_of_another_contract_are_refused(price_word: int, next_word: int) -> None:
     with pytest.raises(NotAPool):
         slots_by_layout(UNISWAP_SLOTS, price_word, next_word)
 

@@ -128,7 +128,7 @@ def test_the_full_range_of_every_spacing_is_a_range(spacing: int) -> None:
     ("lower", "upper"), [(0, 0), (60, 0), (-61, 60), (0, 61), (-887280, 0), (0, 887280), (-887272, 887272)]
 )
 @pytest.mark.parametrize("delta", [1, 0, -1])
-def test_what_is_no_range_is_refused(lower: int, upper: int, delta: int) -> None:
+def test_an_invalid_tick_range_is_refused(lower: int, upper: int, delta: int) -> None:
     with pytest.raises(InvariantViolation):
         changed(EMPTY, LiquidityChange(lower, upper, delta))
 

@@ -22,7 +22,7 @@ MULTICALL_BYTES = (
 )
 
 
-def test_the_programs_are_these_bytes() -> None:
+def test_the_programs_assemble_to_these_bytes() -> None:
     """The source was read, run and compared with the contracts' own getters as these bytes."""
     assert READ.hex() == READ_BYTES
     assert MULTICALL.hex() == MULTICALL_BYTES
@@ -58,7 +58,7 @@ def test_output_is_head_and_ticks() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 128, 255, 257, 384])
-def test_replies_to_another_number_of_questions_are_refused(length: int) -> None:
+def test_replies_to_another_number_of_calls_are_refused(length: int) -> None:
     with pytest.raises(UnexpectedOutput):
         multicall_output(bytes(length), 2)
 

@@ -249,11 +249,11 @@ def test_a_pool_that_does_not_follow_its_logs_takes_no_snapshot_before_it_asks()
     assert (early.life, early.story.rejected) == (pool.life, 1)
 
 
-@pytest.mark.parametrize("hurry", [lambda pool: invalidate(pool, 9, GAP), lambda pool: rewind(pool, block(4))])
-def test_gaps_and_reorgs_do_not_hurry_a_pool_that_does_not_follow_its_logs(hurry: Callable[[Pool], Pool]) -> None:
+@pytest.mark.parametrize("event", [lambda pool: invalidate(pool, 9, GAP), lambda pool: rewind(pool, block(4))])
+def test_gaps_and_reorgs_do_not_shorten_the_delay_after_divergences(event: Callable[[Pool], Pool]) -> None:
     pool = diverged(2)
 
-    life = hurry(pool).life
+    life = event(pool).life
 
     assert isinstance(life, Waiting)
     assert (life.reason, life.ask_from) == (pool.life.reason, pool.life.ask_from)  # type: ignore[union-attr]

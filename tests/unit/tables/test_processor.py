@@ -368,7 +368,7 @@ def test_a_pool_that_cannot_be_read_asks_ever_less_often(world: World) -> None:
     assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600, 600, 600, 600]
 
 
-def test_events_do_not_hurry_a_pool_that_cannot_be_read(world: World) -> None:
+def test_events_do_not_shorten_the_delay_of_a_pool_that_cannot_be_read(world: World) -> None:
     world.produce(TOPICS.whitelist, LISTED)
     world.produce(TOPICS.chain, head(1))
     for _ in range(5):

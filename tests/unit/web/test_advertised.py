@@ -8,7 +8,7 @@ def test_workers_of_one_machine_may_advertise_loopback() -> None:
     assert advertising_problem(LOCAL, {0: LOCAL, 1: OTHER_LOCAL}, {0}) is None
 
 
-def test_remote_workers_are_well() -> None:
+def test_remote_workers_give_no_warning() -> None:
     assert advertising_problem(REMOTE, {0: REMOTE, 1: OTHER_REMOTE}, {0}) is None
 
 

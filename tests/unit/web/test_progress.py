@@ -72,7 +72,7 @@ def test_a_partition_that_was_revoked_and_assigned_again_starts_anew() -> None:
     assert world.monitor.stalled() is None
 
 
-def test_an_observer_that_was_not_called_for_long_blames_nothing() -> None:
+def test_a_monitor_that_was_not_called_for_long_reports_nothing() -> None:
     world = World()
     world.passes(1, topic=(9, 9))
     world.now_s += 1000

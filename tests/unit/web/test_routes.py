@@ -124,7 +124,7 @@ async def test_pools_are_filtered(cluster: Cluster) -> None:
     assert await count(f"token=0x{'77' * 20}") == 0
 
 
-async def test_status_tells_of_every_partition(cluster: Cluster) -> None:
+async def test_status_covers_every_partition(cluster: Cluster) -> None:
     _, body = await cluster.get("/status/", worker=1)
 
     rows = body["partitions"]
@@ -187,7 +187,7 @@ async def test_health_fails_when_the_worker_is_stuck(cluster: Cluster) -> None:
     assert body["error"] == "nothing was folded for 60 s"
 
 
-async def test_explain_tells_where_the_state_comes_from(cluster: Cluster) -> None:
+async def test_explain_says_where_the_state_comes_from(cluster: Cluster) -> None:
     _, body = await cluster.get(f"/pools/{POOLS[0]}/explain/")
 
     assert (body["updates_applied"], body["snapshots"], body["rewinds"]) == (1, 1, 0)

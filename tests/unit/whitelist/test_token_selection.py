@@ -207,10 +207,10 @@ def test_blocking_takes_the_blocked_tokens_away_and_changes_nothing_else(
 
 
 @given(results, trusted_tokens)
-def test_an_exchange_chooses_an_address_only_by_the_word_of_who_gives_both(
+def test_a_symbol_of_an_exchange_needs_a_source_that_gives_its_address(
     found: SourceResults, trusted: tuple[Trusted, ...]
 ) -> None:
-    """Judged by brute force: one address, or nothing, in the first directory that knows the symbol."""
+    """By brute force: one address, or nothing, in the first directory that knows the symbol."""
     expected: dict[str, set[str]] = {}
     for exchange, names in (("hyperliquid", found.hyperliquid), ("lighter", found.lighter)):
         for name in names:

@@ -49,9 +49,9 @@ async def collected(
 ) -> Answer[Any]:
     sources = Sources(top_transfers=TopTransfers(url=url, timeout_s=timeout_s, blocks=blocks))
     configuration = Configuration(factories=(Factory(protocol="v2", address=A),), sources=sources)
-    async with connect(NO_NODE) as nobody:
+    async with connect(NO_NODE) as unreachable:
         _, answers = await SourceCollector(
-            configuration, SourceCache(directory), nobody, last_block=last_block
+            configuration, SourceCache(directory), unreachable, last_block=last_block
         ).collect()
     return answers["top_transfers"]
 
