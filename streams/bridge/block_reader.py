@@ -12,6 +12,7 @@ from streams.bridge.pool_listing import PoolListing
 from streams.exex import seed
 from streams.exex.assembly import AssembledBlock
 from streams.kafka.records import Header
+from streams.node.block_logs import BlockLogs
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 class BlockReader:
     def __init__(self, node: Node, listing: PoolListing, *, verify: bool, block_marks: bool, margin: int) -> None:
         """`verify`: the node's logs are read for every block and published. Else only where the feed's do not fit."""
-        self._node = node
+        self._logs = BlockLogs(node)
         self._listing = listing
         self._verify = verify
         self._block_marks = block_marks
@@ -33,7 +34,7 @@ class BlockReader:
         if fed is not None and not self._verify:
             listed = self._listing.listed
             return CompleteBlock(_header(header), {pool: fed.updates[pool] for pool in fed.updates if pool in listed})
-        updates = await self._updates(header)
+        updates = await self._updates(header, is_expected=fed is not None and bool(fed.updates))
         if fed is not None:
             self._compare(fed, updates)
         return CompleteBlock(_header(header), updates)
@@ -51,8 +52,8 @@ class BlockReader:
         )
         return None
 
-    async def _updates(self, header: NodeHeader) -> dict[PoolId, tuple[Event, ...]]:
-        logs = await self._node.logs(header.hash)
+    async def _updates(self, header: NodeHeader, *, is_expected: bool) -> dict[PoolId, tuple[Event, ...]]:
+        logs = await self._logs.read(header, is_expected=is_expected)
         try:
             return self._by_pool(logs)
         except UndecodableLog:

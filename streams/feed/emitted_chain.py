@@ -14,6 +14,7 @@ from streams.feed.journal import KEPT_BLOCKS, ActiveFilter, FilterSet, Journal
 from streams.feed.log_filter import LogFilter
 from streams.feed.reorg_finals import read_final_states
 from streams.feed.socket_server import FeedServer
+from streams.node.block_logs import BlockLogs
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import RpcError
@@ -37,6 +38,7 @@ class EmittedChain:
         self, node: Node, log_filter: LogFilter, server: FeedServer, journal: Journal, memory_blocks: int = KEPT_BLOCKS
     ) -> None:
         self._node = node
+        self._logs = BlockLogs(node)
         self._log_filter = log_filter
         self._server = server
         self._journal = journal
@@ -129,7 +131,7 @@ class EmittedChain:
 
     async def _read_block(self, header: NodeHeader, filters: FilterSet) -> FeedBlock:
         try:
-            logs = await self._node.logs(header.hash)
+            logs = await self._logs.read_all(header)
         except RpcError as error:
             raise BlockReplaced(f"the logs of block {header.number} ({header.hash}) cannot be read: {error}") from error
         return feed_block(header, logs, _relevant_logs(logs, filters))

@@ -174,7 +174,8 @@ def _apply_line(blocks: list[FeedBlock], line: Line) -> list[FeedBlock]:
 
 
 def _line_of(block: FeedBlock) -> EmittedBlock:
-    return EmittedBlock(block.header, b"".join(encode(update) for update in block.updates))
+    header = msgspec.structs.replace(block.header, bloom=None)
+    return EmittedBlock(header, b"".join(encode(update) for update in block.updates))
 
 
 def _decode_updates(header: NodeHeader, frames: bytes) -> tuple[PoolUpdate, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from protocols.types import Log
+from streams.node.blooms import BLOOM_BYTES
 
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 
@@ -22,6 +23,10 @@ class NodeHeader(msgspec.Struct, frozen=True):
     """Seconds since the epoch."""
     base_fee: int | None
     """Wei per gas; None before London."""
+    bloom: int | None = None
+    """`logsBloom` as one big-endian number; None where the node gives none of 256 bytes."""
+    is_empty: bool = False
+    """The block used no gas and has no transactions, as far as the node gives them."""
 
 
 class BlockLog(msgspec.Struct, frozen=True):
@@ -38,6 +43,8 @@ def decode_header(block: Mapping[str, Any]) -> NodeHeader:
             parent=block["parentHash"].lower(),
             timestamp=int(block["timestamp"], 16),
             base_fee=None if block.get("baseFeePerGas") is None else int(block["baseFeePerGas"], 16),
+            bloom=_bloom(block.get("logsBloom")),
+            is_empty=block.get("gasUsed") == "0x0" and not block.get("transactions"),
         )
     except UNREADABLE as error:
         raise UnreadableBlock(f"a block that cannot be read: {error!r}") from error
@@ -59,6 +66,12 @@ def decode_block_logs(items: Any) -> list[BlockLog]:
         return [BlockLog(int(item["blockNumber"], 16), _log(item)) for item in items]
     except UNREADABLE as error:
         raise UnreadableBlock(f"logs that cannot be read: {error!r}") from error
+
+
+def _bloom(given: Any) -> int | None:
+    if not isinstance(given, str) or not given.startswith("0x") or len(given) != 2 + 2 * BLOOM_BYTES:
+        return None
+    return int.from_bytes(bytes.fromhex(given[2:]))
 
 
 def _log(raw: Mapping[str, Any]) -> Log:

@@ -10,6 +10,7 @@ from web3 import AsyncWeb3
 from protocols.types import Log
 from settings import Settings
 from streams.node.blocks import BlockLog, NodeHeader, UnreadableBlock, decode_block_logs, decode_header, decode_logs
+from streams.node.blooms import may_have
 from streams.node.errors import RpcError, UnusableAnswer
 from streams.node.provider import NO_LIMITS, NodeLimits, NodeProvider, transport
 from streams.node.transport.json_rpc import Calls, Response, Transport
@@ -56,11 +57,15 @@ class Node:
         block = await self._block(at)
         return None if block is None else self.read_header(block)
 
-    async def logs(self, block_hash: str) -> list[Log]:
-        """All logs of the block; RpcError if the node does not know it."""
-        raw = await self.call("eth_getLogs", [{"blockHash": block_hash}])
-        if not raw:
-            await self._expect_no_logs(block_hash)
+    async def logs(self, block_hash: str, topics: Sequence[bytes] | None = None) -> list[Log]:
+        """The logs of the block whose topic0 is one of these, or all; RpcError if the node does not know the block.
+
+        Where the node gives none, its header has to agree. With topics, others may be among the logs.
+        """
+        of_topics = {} if topics is None else {"topics": [["0x" + topic.hex() for topic in topics]]}
+        raw = await self.call("eth_getLogs", [{"blockHash": block_hash, **of_topics}])
+        if not raw and not await self._has_no_logs(block_hash, topics):
+            return await self.logs(block_hash)
         try:
             return decode_logs(raw, block_hash)
         except UnreadableBlock as error:
@@ -90,13 +95,19 @@ class Node:
         by = "eth_getBlockByHash" if at.startswith("0x") and len(at) == 66 else "eth_getBlockByNumber"
         return await self.call(by, [at, False])
 
-    async def _expect_no_logs(self, block_hash: str) -> None:
-        """Some nodes answer an empty list for a block they do not know, or whose logs they have not indexed yet."""
-        block = await self._block(block_hash)
-        if block is None:
+    async def _has_no_logs(self, block_hash: str, topics: Sequence[bytes] | None) -> bool:
+        """False where logs with the topics may be there all the same: a bloom filter can say so wrongly.
+
+        Some nodes answer an empty list for a block they do not know, or whose logs they have not indexed yet.
+        """
+        header = await self.header(block_hash)
+        if header is None:
             raise RpcError(-32000, f"unknown block {block_hash}")
-        if int(block.get("logsBloom") or "0x0", 16):
-            raise UnusableAnswer(f"{self.rpc} has block {block_hash} but not its logs yet")
+        if not header.bloom:
+            return True
+        if topics is not None:
+            return not may_have(header.bloom, topics)
+        raise UnusableAnswer(f"{self.rpc} has block {block_hash} but not its logs yet")
 
 
 @asynccontextmanager

@@ -12,10 +12,14 @@ from streams.snapshots.programs import MULTICALL
 Call = dict[str, Any]
 Rule = Callable[[Call], Call | None]
 """Gets one request, may change it; an answer of its own in place of the node's, or None to pass the request on."""
+Rewrite = Callable[[Call, Call], None]
+"""Gets a request and the node's answer, which it may change."""
 
 
 class Proxy:
-    def __init__(self, target: str, rule: Rule | None, largest_batch: int | None) -> None:
+    def __init__(
+        self, target: str, rule: Rule | None, largest_batch: int | None, rewrite: Rewrite | None = None
+    ) -> None:
         self.url = ""
         self.batches: list[int] = []
         """How many calls each HTTP request held."""
@@ -24,6 +28,7 @@ class Proxy:
         self._target = target
         self._rule = rule
         self._largest_batch = largest_batch
+        self._rewrite = rewrite
         self._session: aiohttp.ClientSession | None = None
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -50,7 +55,11 @@ class Proxy:
             return {}
         assert self._session is not None
         async with self._session.post(self._target, json=calls) as response:
-            return {answer["id"]: answer for answer in await response.json()}
+            answers = {answer["id"]: answer for answer in await response.json()}
+        if self._rewrite is not None:
+            for call in calls:
+                self._rewrite(call, answers[call["id"]])
+        return answers
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Proxy"]:
@@ -69,9 +78,11 @@ class Proxy:
             await runner.cleanup()
 
 
-def proxied(target: str, rule: Rule | None = None, largest_batch: int | None = None) -> Any:
+def proxied(
+    target: str, rule: Rule | None = None, largest_batch: int | None = None, rewrite: Rewrite | None = None
+) -> Any:
     """An async context manager that gives the Proxy."""
-    return Proxy(target, rule, largest_batch).serving()
+    return Proxy(target, rule, largest_batch, rewrite).serving()
 
 
 def error(message: str, code: int = -32000) -> Call:
