@@ -111,11 +111,11 @@ async def _publish_repeatedly(
             is_refused = isinstance(error, TooManyRemoved)
             BUILDS.labels("refused" if is_refused else "failed").inc()
             wait_s = wait_s if is_refused else min(RETRY_S, wait_s)
-            log.error("The published list is unchanged: %s. Next attempt in %.0f s", error, wait_s)  # noqa: TRY400  the cause is in the line
+            log.error("the published list is unchanged: %s. Next attempt in %.0f s", error, wait_s)  # noqa: TRY400  the cause is in the line
         else:
             BUILDS.labels("published").inc()
             log.info(
-                "Published %d pools as of block %d: %d new or changed, %d removed",
+                "published %d pools as of block %d: %d new or changed, %d removed",
                 *(len(made.pools), made.block.number, len(change.pools), len(change.removed)),
             )
         await _wait(reseed_requested, wait_s)

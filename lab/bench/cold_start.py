@@ -152,7 +152,9 @@ def _until(ours: System, is_done: Callable[[], bool]) -> None:
     while not is_done():
         ours.raise_if_ended()
         if time.monotonic() > deadline:
-            raise click.ClickException(f"not done after {TIMEOUT_S:.0f} s: {WorkerClient(ours.urls[0]).status()}")
+            raise click.ClickException(
+                f"not all pools are live after {TIMEOUT_S:.0f} s: {WorkerClient(ours.urls[0]).status()}"
+            )
         time.sleep(POLL_S)
 
 

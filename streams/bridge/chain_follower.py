@@ -150,7 +150,9 @@ class ChainFollower:
         if last is not None and self._published.head is None and head is not None and head.number <= last:
             self._published.skip(number, number - 1)
             return False
-        log.warning("block %d is far behind block %s, the last that was published", number, last)
+        log.warning(
+            "block %d of the feed is not checked: it is far behind block %s, the last that was published", number, last
+        )
         return True
 
     async def _rewind_replaced_head(self, tip: AssembledBlock | None, target: int) -> bool:

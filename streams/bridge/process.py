@@ -112,10 +112,10 @@ class Bridge:
             try:
                 received = apply_full(received, subject, payload, self._settings.chain)
             except Rejected as error:
-                log.error("the list stays as it is: %s", error)  # noqa: TRY400  no traceback: the error is a sentence
+                log.error("a whitelist message is rejected, the list stays as it is: %s", error)  # noqa: TRY400  no traceback: the error is a sentence
                 continue
             for reason in received.skipped:
-                log.error("left out of the list: %s", reason)
+                log.error("a pool of a whitelist message is left out of the list: %s", reason)
             self._apply_soon(received.pools)
 
     def _apply_soon(self, pools: Mapping[PoolId, PoolMetadata]) -> None:

@@ -108,7 +108,7 @@ def _message(cursor: _Cursor) -> SeedMessage:
             return _swap(cursor)
         case 3:
             return Reorg(cursor.unsigned(8), _hash(cursor))
-    raise cursor.refuse(f"{tag} is no tag, and no reorg without one stands here", 4)
+    raise cursor.refuse(f"{tag} is no tag of a message, and the bytes are no reorg without a tag", 4)
 
 
 def _liquidity_change(cursor: _Cursor, sign: int) -> PoolEvent:

@@ -82,7 +82,7 @@ class EmittedChain:
         self._is_loaded = True
         if self._emitted and self.tip != head.hash:
             last = self._emitted[-1].header.number
-            log.info("The feed continues after block %d; the chain is at %d", last, head.number)
+            log.info("the feed continues after block %d; the chain is at %d", last, head.number)
             await self._server.wait_for_client(RECONNECT_WAIT_S)
 
     async def _path_from_ancestor(self, head: NodeHeader) -> tuple[int, list[NodeHeader]]:
@@ -122,7 +122,7 @@ class EmittedChain:
         last = await read_final_states(self._node, pools, filters.managers, tip.hash)
         if await self._node.header(tip.hash) is None:
             raise BlockReplaced(f"the node does not know block {tip.hash} any more")
-        log.info("Reorg: %d blocks after block %d are replaced by %d", len(old), kept[-1].header.number, len(new))
+        log.info("reorg: %d blocks after block %d are replaced by %d", len(old), kept[-1].header.number, len(new))
         self._server.send(reorg_messages(kept[-1].header, old, new, last))
         self._emitted = (kept + new)[-self._memory_blocks :]
         self._journal.add(new, self._emitted, ancestor=kept[-1].header.hash)
@@ -149,7 +149,7 @@ class EmittedChain:
         before: Mapping[PoolId, ProtocolName | None] = self._active_filters.pools if self._active_filters else {}
         added, removed = filters.pools.keys() - before.keys(), before.keys() - filters.pools.keys()
         log.info(
-            "The feed follows %d pools from block %d: %d added, %d removed",
+            "the feed follows %d pools from block %d: %d added, %d removed",
             *(len(filters.pools), from_block, len(added), len(removed)),
         )
         self._active_filters = filters
@@ -170,5 +170,5 @@ def _relevant_log(
     try:
         return decode_listed([each], pools, managers)
     except UndecodableLog as error:
-        log.warning("A log is left out of the feed: %s", error)
+        log.warning("a log is left out of the feed: %s", error)
         return []

@@ -155,7 +155,7 @@ class Journal:
 
     def _report_failure(self, error: OSError) -> None:
         if not self._is_failing:
-            log.error("The journal cannot be written (%s); after a restart now the feed would start at the head", error)
+            log.error("the journal cannot be written (%s); after a restart now the feed would start at the head", error)
         self._is_failing = True
 
 

@@ -77,10 +77,10 @@ class LogFilter:
             minimal = apply_minimal(self._minimal, message.subject, message.payload, chain)
             full = apply_full(self._full, message.subject, message.payload, chain)
         except Rejected as error:
-            log.warning("A whitelist message is rejected, the last list stays: %s", error)
+            log.warning("a whitelist message is rejected, the last list stays: %s", error)
             return
         for reason in {*minimal.skipped, *full.skipped}:
-            log.warning("A whitelist message has an entry that is skipped: %s", reason)
+            log.warning("a whitelist message has an entry that is skipped: %s", reason)
         if self._is_restored and minimal.pools is self._minimal.pools and full.pools and not self._full.pools:
             minimal = MinimalList()  # the publisher sends full lists only: its list replaces the restored one
         self._is_restored = self._is_restored and minimal.pools is self._minimal.pools
@@ -90,7 +90,7 @@ class LogFilter:
     def _set_filters(self, pools: Mapping[PoolId, ProtocolName | None], managers: Mapping[PoolId, str]) -> None:
         filters = FilterSet(dict(pools), dict(managers))
         if filters != self.filters:
-            log.info("The filter has %d pools and the PoolManagers of %d V4 pools", len(pools), len(managers))
+            log.info("the filter has %d pools and the PoolManagers of %d V4 pools", len(pools), len(managers))
         self.filters = filters
 
     async def _find_pool_manager(self, pool: PoolId, protocol: ProtocolName) -> str | None:

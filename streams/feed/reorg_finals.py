@@ -56,13 +56,13 @@ def _calls(pool: PoolId, protocol: ProtocolName, manager: str | None) -> Sequenc
 def _final(pool: PoolId, protocol: ProtocolName, answers: Sequence[tuple[GetterCall, Any]]) -> PoolFinal | None:
     errors = [answer for _, answer in answers if isinstance(answer, RpcError)]
     if errors:
-        log.warning("No final state of %s for the reorg's epilogue: %s", pool, errors[0])
+        log.warning("no final state of %s for the reorg's epilogue: %s", pool, errors[0])
     if errors or not answers:
         return None
     try:
         price = dex_of(protocol).reads.price([_outputs(call, answer) for call, answer in answers])
     except NotAPool as error:
-        log.warning("No final state of %s for the reorg's epilogue: %s", pool, error)
+        log.warning("no final state of %s for the reorg's epilogue: %s", pool, error)
         return None
     except AbiMismatch:
         return None

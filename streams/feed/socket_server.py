@@ -56,19 +56,19 @@ class FeedServer:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.add(writer)
         self._has_connected.set()
-        log.info("A client connected, now %d", len(self._clients))
+        log.info("a client connected, now %d", len(self._clients))
         with suppress(OSError):
             while await reader.read(READ_BYTES):
                 pass
         if writer in self._clients:
             self._clients.discard(writer)
-            log.info("A client disconnected, now %d", len(self._clients))
+            log.info("a client disconnected, now %d", len(self._clients))
         writer.close()
 
     def _write(self, client: asyncio.StreamWriter, frames: bytes) -> None:
         waiting = client.transport.get_write_buffer_size()
         if waiting > self._buffer_bytes:
-            log.warning("A client is disconnected: %d bytes wait for it, the limit is %d", waiting, self._buffer_bytes)
+            log.warning("a client is disconnected: %d bytes wait for it, the limit is %d", waiting, self._buffer_bytes)
             self._clients.discard(client)
             client.transport.abort()
         elif not client.is_closing():
@@ -91,7 +91,7 @@ async def serve(
         listener.close()
         socket.unlink()
         raise
-    log.info("The feed is served at %s", socket)
+    log.info("the feed is served at %s", socket)
     try:
         yield server
     finally:

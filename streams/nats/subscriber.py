@@ -79,7 +79,7 @@ async def _messages(client: Client, live: Inbox, settings: Settings) -> AsyncGen
     for message in await _retained(client, settings.chain):
         yield message
     await client.publish(RESEED_SUBJECT, b"")
-    log.info("Subscribed to the whitelist of %s at NATS %s", settings.chain, server_addresses(settings))
+    log.info("subscribed to the whitelist of %s at NATS %s", settings.chain, server_addresses(settings))
     while not isinstance(received := await live.get(), ConnectionLost):
         yield received
     raise received

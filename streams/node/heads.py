@@ -46,7 +46,7 @@ async def heads(node: Node, ws: SecretUrl | None) -> AsyncGenerator[NodeHeader, 
                         yield last
             except (NodeUnavailable, RpcError, ConnectionError, SubscriptionStalled) as error:
                 poll_s = backoff.next_s()
-                log.warning("No heads by subscription: %s. Polling, and subscribing again in %.1f s", error, poll_s)
+                log.warning("no heads by subscription: %s. Polling, and subscribing again in %.1f s", error, poll_s)
         async with aclosing(poller.poll(last, poll_s)) as polled:
             async for last in polled:
                 yield last

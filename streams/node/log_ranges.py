@@ -72,4 +72,4 @@ def _narrow(error: Exception, first: int, last: int, width: RangeWidth) -> None:
     if first == last:
         raise LogsRefused(f"the node refuses the logs of block {first}: {error}") from error
     width.on_refusal(last - first + 1)
-    log.debug("The node refuses the logs of %d blocks at once (%s), trying %d", last - first + 1, error, width.blocks)
+    log.debug("the node refuses the logs of %d blocks at once (%s), trying %d", last - first + 1, error, width.blocks)

@@ -70,7 +70,7 @@ async def _emitter(node: Node, protocol: ProtocolName, pool: PoolId, cache: Mana
         async for found in logs_in_ranges(node, query, 0, 0 if head is None else head.number, RangeWidth(MAX_WIDTH)):
             emitters |= {each.log.address for each in found}
     except (RpcError, LogsRefused) as error:
-        log.warning("The PoolManager of %s cannot be looked up (%s); set ARENA_V4_POOL_MANAGER", pool, error)
+        log.warning("the PoolManager of %s cannot be looked up (%s); set ARENA_V4_POOL_MANAGER", pool, error)
         return None
     if len(emitters) > 1:
         log.warning("%s all claim to have created pool %s; set ARENA_V4_POOL_MANAGER", sorted(emitters), pool)

@@ -93,7 +93,7 @@ class Scraper:
                     return head.number
         except BlockGone as error:
             BATCHES.labels(protocol, "restarted").inc()
-            log.info("A batch of %s pools restarts at another block: %s", protocol, error)
+            log.info("a batch of %s pools restarts at another block: %s", protocol, error)
         except (NodeUnavailable, RpcError):
             BATCHES.labels(protocol, "node unavailable").inc()
             raise
@@ -168,7 +168,7 @@ class Scraper:
         for outcome in outcomes.values():
             POOLS.labels(protocol, type(outcome).__name__.lower()).inc()
         if duration_s > self._config.budget_s:
-            log.warning("A batch of %d %s pools took %.1f s, most of a block", len(outcomes), protocol, duration_s)
+            log.warning("a batch of %d %s pools took %.1f s, most of a block", len(outcomes), protocol, duration_s)
         if self._converging_since_s is not None and not any(map(self._requests.count, NAMES)):
             CONVERGENCE.observe(_now_s() - self._converging_since_s)
             self._converging_since_s = None

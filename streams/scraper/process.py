@@ -37,7 +37,7 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
         announce = await stack.enter_async_context(reference_block_publisher(settings))
         records = await stack.enter_async_context(_request_consumer(settings))
         scraper = Scraper(settings, config or batch_config(settings), node, publisher, announce)
-        log.info("Scraping %s from %s", settings.chain, settings.rpc)
+        log.info("scraping %s from %s", settings.chain, settings.rpc)
         await run_until_first_exit(
             raise_group_failure(records),
             _read_requests(scraper, records, publisher),

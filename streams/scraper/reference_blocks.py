@@ -56,7 +56,7 @@ class ReferenceBlockPublisher:
             await self._client.flush(TIMEOUT_S)
         except (NatsError, OSError, TimeoutError) as error:
             REFERENCE_BLOCKS.labels("failed").inc()
-            log.warning("Reference block %d is not published: %s", block, error or type(error).__name__)
+            log.warning("reference block %d is not published: %s", block, error or type(error).__name__)
         else:
             REFERENCE_BLOCKS.labels("published").inc()
 

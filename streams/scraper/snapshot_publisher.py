@@ -47,7 +47,7 @@ class SnapshotPublisher:
         try:
             await self._send(self._topics.snapshots, key, Snapshot(pool, block, outcome))
         except MessageSizeTooLargeError as error:
-            log.error("The snapshot of %s is larger than a record may be: %s", pool, error)  # noqa: TRY400  said it all
+            log.error("the snapshot of %s is larger than a record may be: %s", pool, error)  # noqa: TRY400  said it all
             await self._send(
                 self._topics.snapshots, key, Unreadable(pool, block, "its state is too large for a record")
             )

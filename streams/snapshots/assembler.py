@@ -43,7 +43,7 @@ def assemble(source: str) -> bytes:
     for word, operand in _words(source):
         if word.endswith(":"):
             if labels.setdefault(word[:-1], len(code)) != len(code):
-                raise ValueError(f"label {word} is there twice")
+                raise ValueError(f"label {word} is defined twice")
             code.append(JUMPDEST)
         elif word != "PUSH":
             code.append(_operation(word))

@@ -69,11 +69,11 @@ def _slots_call(pinned: PinnedState, address: str, getter: FunctionAbi, slots: S
 
 def _word(storage: PoolStorage, answer: CallResult) -> int:
     if isinstance(answer, Exception):
-        raise SlotReadFailed(f"{storage.address} was asked for its storage: {answer}") from answer
+        raise SlotReadFailed(f"the storage of {storage.address} cannot be read: {answer}") from answer
     try:
         return int(answer, 16)
     except ValueError as error:
-        raise SlotReadFailed(f"{storage.address} was asked for its storage: {answer[:80]!r}") from error
+        raise SlotReadFailed(f"the storage of {storage.address} cannot be read: {answer[:80]!r}") from error
 
 
 def _array(storage: PoolStorage, getter: FunctionAbi, answer: CallResult, length: int) -> list[int]:

@@ -155,7 +155,7 @@ class PartitionTask:
                         await self._apply(self._queue.popleft())
                     self._context.chunk_applied()
         except Exception as error:
-            log.exception("partition %d cannot go on", self.partition)
+            log.exception("partition %d failed", self.partition)
             self.open = False
             await self._context.crash(error)
 

@@ -116,11 +116,11 @@ class PartitionProcessor:
         return Folded(await asyncio.to_thread(commit) if _is_large(changes) else commit(), sends)
 
     def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
-        """Records that were not read yet are gone from the topic."""
+        """Records were deleted from the topic before they were read."""
         source = self._sources[topic]
-        log.error("records %d to %d of %s partition %d are gone before they were read", first, last, topic, partition)
+        log.error("%d to %d of %s partition %d were deleted before they were read", first, last, topic, partition)
         if source == "chain":
-            detail = f"records {first} to {last} of {topic} are gone before they were read"
+            detail = f"records {first} to {last} of {topic} were deleted before they were read"
             fold_missing_chain(self._changes[partition], detail, last)
         changes = self._changes[partition]
         self._changes[partition] = Changes(changes.partition)

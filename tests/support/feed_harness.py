@@ -214,7 +214,7 @@ class FilterLog(logging.Handler):
 
     async def until_set(self, pools: Sequence[Pool | PoolMetadata]) -> None:
         singletons = sum(pool.protocol == "v4" for pool in pools)
-        expected = f"The filter has {len(pools)} pools and the PoolManagers of {singletons} V4 pools"
+        expected = f"the filter has {len(pools)} pools and the PoolManagers of {singletons} V4 pools"
         async with asyncio.timeout(60):
             while self._last_message != expected:
                 await asyncio.sleep(0.01)

@@ -147,7 +147,7 @@ def _pools(protocol: ProtocolName, factory: str, logs: Sequence[BlockLog]) -> li
             pools.append((placed.block, decode_creation(protocol, placed.log)))
         except AbiMismatch as error:
             log.warning(
-                "Log %d of block %d of %s is not a pool creation: %s",
+                "log %d of block %d of %s is not a pool creation: %s",
                 placed.log.log_index,
                 placed.block,
                 factory,

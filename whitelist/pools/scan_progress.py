@@ -42,6 +42,6 @@ def _log_lines() -> ScanProgress:
             return
         last_line = time.monotonic()
         percent = 100 * (next_block - blocks.start) / max(1, len(blocks))
-        log.info("Scanned the factories' logs up to block %d of %d, %.0f %%", next_block, blocks.stop - 1, percent)
+        log.info("scanned the factories' logs up to block %d of %d, %.0f %%", next_block, blocks.stop - 1, percent)
 
     return show

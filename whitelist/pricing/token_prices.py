@@ -23,7 +23,7 @@ def token_prices(
         if trusted.usd is not None and trusted.address in tokens
     }
     if not anchors:
-        log.warning("No trusted token has a price (usd), so no token has one and no pool can be listed")
+        log.warning("no trusted token has a price (usd), so no token has one and no pool can be listed")
     unwrapped = [
         replace(market, tokens=(_unwrapped(market.tokens[0], wrapped), _unwrapped(market.tokens[1], wrapped)))
         for market in markets

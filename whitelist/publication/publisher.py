@@ -42,7 +42,7 @@ async def serve_reseeds(settings: Settings, requested: asyncio.Event) -> None:
                 await _serve_on(client, settings, requested)
         except (NatsUnavailable, NatsError, NotStored, TooLarge, StoreUnreadable, OSError, TimeoutError) as error:
             if not is_down:
-                log.warning("Reseed requests are not answered: %s", error)
+                log.warning("reseed requests are not answered: %s", error)
             is_down = True
         await asyncio.sleep(RECONNECT_S)
 

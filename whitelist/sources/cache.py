@@ -62,17 +62,17 @@ class SourceCache:
 def _last_good_answer(name: str, path: Path, parse: Callable[[bytes], T], error: str | None) -> Answer[T]:
     age_s = _age_s(path)
     if age_s is None:
-        log.error("Source %s: %s; it has never given an answer, so it chooses no token", name, error)
+        log.error("source %s: %s; it has never given an answer, so it chooses no token", name, error)
         return Answer("failed", None, None, error)
     try:
         value = parse(path.read_bytes())
     except (OSError, SourceFailed) as undecodable:
-        log.error("Source %s: %s; its last good answer cannot be read: %s", name, error, undecodable)  # noqa: TRY400  the cause is in the line
+        log.error("source %s: %s; its last good answer cannot be read: %s", name, error, undecodable)  # noqa: TRY400  the cause is in the line
         return Answer("failed", None, None, error or str(undecodable))
     if error is None:
         return Answer("ok", value, age_s)
     since = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(time.time() - age_s))
-    log.warning("Source %s: %s; using its answer of %s, %s old", name, error, since, age_text(age_s))
+    log.warning("source %s: %s; using its answer of %s, %s old", name, error, since, age_text(age_s))
     return Answer("stale", value, age_s, error)
 
 

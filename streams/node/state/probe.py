@@ -47,6 +47,6 @@ async def _is_anvil(node: Node) -> bool:
 
 def _log_limits(capabilities: NodeCapabilities) -> None:
     if not capabilities.overrides:
-        log.warning("The node refuses state overrides: pools are read slot by slot, which is slower")
+        log.warning("the node refuses state overrides: pools are read slot by slot, which is slower")
     if not capabilities.by_hash:
-        log.warning("The node ignores block hashes (EIP-1898): pools are read by number, and the hash checked after")
+        log.warning("the node ignores block hashes (EIP-1898): pools are read by number, and the hash checked after")

@@ -340,7 +340,7 @@ async def test_the_service_publishes_and_answers_reseed_requests(
         settings = settings_of(world, server.address, chain_name, tmp_path)
         server.kill()
         running = asyncio.create_task(service.run(settings))
-        await until(lambda: "The published list is unchanged: NATS at" in caplog.text)
+        await until(lambda: "the published list is unchanged: NATS at" in caplog.text)
         server.start()
         await listened(settings, lambda full, minimal: full == ids == minimal)
 

@@ -60,9 +60,9 @@ def test_an_answer_in_many_small_chunks_takes_no_longer_than_its_bytes() -> None
     small, large = (b"[" + b",".join([item] * count) + b"]" for count in (2_000, 16_000))
 
     def seconds(message: bytes) -> float:
-        stream, started = JsonStream(), time.perf_counter()
+        stream, started = JsonStream(), time.process_time()
         values = [value for at in range(0, len(message), 136) for value in stream.feed(message[at : at + 136])]
         assert values == [message]
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert min(seconds(large) for _ in range(3)) < 4 * 8 * min(seconds(small) for _ in range(3))

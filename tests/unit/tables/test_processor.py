@@ -296,7 +296,7 @@ def test_records_missing_by_retention_invalidate_every_pool(world: World) -> Non
     world.rows.write(world.processor.missing(0, world.rows, TOPICS.chain, 1, 50))
 
     assert isinstance(world.life, Waiting)
-    assert "gone before they were read" in str(world.life.reason)
+    assert "deleted before they were read" in str(world.life.reason)
 
 
 @pytest.mark.parametrize("order", ["wcs", "wsc", "cws", "csw", "swc", "scw"])

@@ -96,7 +96,7 @@ async def test_the_log_line_says_what_failed_and_since_when(
 
     since = time.strftime("%Y-%m-%d %H:%M", time.gmtime(time.time() - 3 * 86400))
     (message,) = caplog.messages
-    assert message.startswith(f"Source lighter: {server.url}/api/v1/funding-rates answered HTTP 500")
+    assert message.startswith(f"source lighter: {server.url}/api/v1/funding-rates answered HTTP 500")
     assert f"using its answer of {since}" in message
     assert message.endswith("3 days old")
 
