@@ -14,6 +14,7 @@ from streams.kafka.topic_setup import KafkaUnreachable, TopicRefused, ensure_top
 from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
 from tables.processing.processor import PartitionProcessor
+from tables.views.envelope import ServedChain
 from web.errors import errors_as_json
 from web.owners.ownership import Ownership
 from web.routes import HttpApi
@@ -88,5 +89,6 @@ app = Arena(
 processor = PartitionProcessor(names, configured.memory_blocks)
 pool_table = app.durable_table("pools", processor, {names.chain, names.snapshots}, configured.kafka_max_message_bytes)
 ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
-http_api = HttpApi(processor, ownership, configured.chain, configured.partitions, token)
+served = ServedChain(configured.chain, configured.chain_id)
+http_api = HttpApi(processor, ownership, served, configured.partitions, token)
 app.web.web_app.add_routes(http_api.routes())

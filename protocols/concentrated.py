@@ -154,7 +154,19 @@ def _is_initialized(price: PriceState) -> bool:
     return price.sqrt_price_x96 != 0
 
 
+def _spot_price(price: PriceState) -> tuple[int, int]:
+    assert isinstance(price, Price)
+    return price.sqrt_price_x96**2, 1 << 192
+
+
 MODEL = StateModel(
-    Price, (Initialize, Swap, LiquidityChange, ProtocolFeeUpdate), _split, _check, _apply, compact, _is_initialized
+    price=Price,
+    events=(Initialize, Swap, LiquidityChange, ProtocolFeeUpdate),
+    split=_split,
+    check=_check,
+    apply=_apply,
+    compact=compact,
+    is_initialized=_is_initialized,
+    spot_price=_spot_price,
 )
 """The rules of V3, V4 and their forks."""

@@ -37,6 +37,9 @@ class StateModel(msgspec.Struct, frozen=True):
     compact: Callable[[Sequence[Event]], tuple[Event, ...]]
     """The events without those that later ones make redundant."""
     is_initialized: Callable[[PriceState], bool]
+    spot_price: Callable[[PriceState], tuple[int, int]] | None = None
+    """Token1 per token0, both in their smallest units, as numerator and denominator; 0 in either: there is none.
+    None: the DEX has no such price."""
 
 
 class Fees(msgspec.Struct, frozen=True):

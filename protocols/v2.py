@@ -101,6 +101,11 @@ def _is_initialized(_: PriceState) -> bool:
     return True
 
 
+def _spot_price(price: PriceState) -> tuple[int, int]:
+    assert isinstance(price, V2State)
+    return price.reserve1, price.reserve0
+
+
 def _get_reserves(pool: PoolId, _emitter: str) -> Sequence[GetterCall]:
     """The getter has a pair's whole state, in whatever slot a fork keeps it."""
     return [GetterCall(pool, _GET_RESERVES)]
@@ -116,7 +121,7 @@ DEX = Dex(
     logs={event_abi(SYNC): _sync},
     foreign_logs={event_abi(SOLIDLY_SYNC): "Sync(uint256,uint256), as pairs of Solidly and its forks do"},
     state=V2State,
-    model=StateModel(V2State, (Sync,), _split, _check, _apply, _compact, _is_initialized),
+    model=StateModel(V2State, (Sync,), _split, _check, _apply, _compact, _is_initialized, _spot_price),
     reads=Reads(
         price_calls=_get_reserves,
         price=_reserves,

@@ -11,10 +11,7 @@ from tables.fees import fees_at
 from tables.live import Live
 from tables.partition import Partition
 from tables.pool import Pool, WaitingKind
-from tables.views.state import state_view, ticks_view
-
-FEES = ("lp_fee", "protocol_fee", "fees_block")
-"""Not in the digest: they are as of a snapshot, and a replay may know a newer one than a table did."""
+from tables.views.state import FEES, state_view, ticks_view
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -39,8 +36,8 @@ def pool_line(partition: Partition, pool: Pool, block: Block) -> PoolLine:
     if not isinstance(life, Live):
         reason = {"kind": str(life.reason.kind), "detail": life.reason.detail or _history(partition, pool, block)}
         return PoolLine(metadata.id, metadata.protocol, "waiting", reason, block, None, None, None, metadata)
-    state = state_view(metadata, life.price, fees_at(life.fees, block.number))
-    ticks = ticks_view(life.ticks)
+    state = msgspec.to_builtins(state_view(metadata, life.price, fees_at(life.fees, block.number)))
+    ticks = msgspec.to_builtins(ticks_view(life.ticks))
     digest = state_digest(metadata.id, metadata.protocol, state, ticks)
     return PoolLine(metadata.id, metadata.protocol, "live", None, block, state, ticks, digest, metadata)
 
@@ -53,6 +50,7 @@ def _history(partition: Partition, pool: Pool, block: Block) -> str:
 
 
 def state_digest(pool: str, protocol: str, state: dict[str, Any], ticks: list[dict[str, Any]]) -> str:
+    """Without fees: they are as of a snapshot, and a replay may know a newer one than a table did."""
     exact = {name: value for name, value in state.items() if name not in FEES}
     return hashlib.sha256(_encode([pool, protocol, exact, ticks])).hexdigest()
 

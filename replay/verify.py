@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from replay.pool_line import FEES, PoolLine
+import msgspec
+
+from replay.pool_line import PoolLine
+from tables.views.state import FEES
 
 Ask = Callable[[str, dict[str, str]], dict[str, Any]]
 """Path and query to the answer; raises what cannot be answered."""
@@ -17,7 +20,8 @@ def differences(lines: Sequence[PoolLine], ask: Ask) -> Iterator[str]:
         if served["status"] != line.status:
             yield f"{line.id}: the replay says {line.status}, the table {served['status']}"
         elif line.state is not None:
-            yield from _fields(line, served, "block", {"number": line.block.number, "hash": line.block.hash})
+            served_block = {name: served["block"][name] for name in ("number", "hash")}
+            yield from _fields(line, {"block": served_block}, "block", msgspec.to_builtins(line.block))
             for name in line.state.keys() - set(FEES):
                 yield from _fields(line, served["state"], name, line.state[name])
             yield from _fields(line, ask(f"/pools/{line.id}/ticks/", at), "ticks", line.ticks)

@@ -48,6 +48,13 @@ class Started(msgspec.Struct, frozen=True):
 Step = BlockCompleted | Rewound | Invalidated | Started
 
 
+class Finality(msgspec.Struct, frozen=True):
+    """As the last Head that named them has them; a reorg does not change them."""
+
+    safe: int | None = None
+    finalized: int | None = None
+
+
 class CanonicalChain(msgspec.Struct, frozen=True):
     memory: int
     """How many heads are remembered."""
@@ -61,6 +68,8 @@ class CanonicalChain(msgspec.Struct, frozen=True):
     """No update of this block or of a later one is missing."""
     term: int = 0
     """The highest of a record so far; records of a lower one are of a bridge that has been replaced."""
+    finality: Finality = Finality()
+    chain_id: int | None = None
 
     @property
     def head(self) -> Header | None:
@@ -113,6 +122,7 @@ def _add_head(chain: CanonicalChain, head: Head) -> tuple[CanonicalChain, tuple[
     block = Block(head.block.number, head.block.hash)
     if chain.has(block):
         return chain, ()
+    chain = _with_node_facts(chain, head)
     last = chain.head
     if last is not None and (head.block.parent, block.number) != (last.hash, last.number + 1):
         detail = f"block {block.number} has parent {head.block.parent}, the last head is {last.number} {last.hash}"
@@ -129,6 +139,18 @@ def _add_head(chain: CanonicalChain, head: Head) -> tuple[CanonicalChain, tuple[
     if last:
         return _with(chain, heads, chain.since), (completed,)
     return _with(chain, heads, block.number), (Started(block.number), completed)
+
+
+def _with_node_facts(chain: CanonicalChain, head: Head) -> CanonicalChain:
+    """What this head does not say stays as it was."""
+    old = chain.finality
+    finality = Finality(
+        old.safe if head.safe is None else head.safe, old.finalized if head.finalized is None else head.finalized
+    )
+    chain_id = chain.chain_id if head.chain_id is None else head.chain_id
+    if (finality, chain_id) == (old, chain.chain_id):
+        return chain
+    return msgspec.structs.replace(chain, finality=finality, chain_id=chain_id)
 
 
 def _events(updates: Iterable[Update]) -> dict[PoolId, tuple[Event, ...]]:
@@ -155,4 +177,4 @@ def _invalidate(
 
 
 def _with(chain: CanonicalChain, heads: tuple[Header, ...], since: int) -> CanonicalChain:
-    return CanonicalChain(chain.memory, heads[-chain.memory :], since=since, term=chain.term)
+    return msgspec.structs.replace(chain, heads=heads[-chain.memory :], partial=(), undecodable=(), since=since)

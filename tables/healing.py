@@ -188,7 +188,16 @@ def _stored_chain(memory: int, get: Get, scan: Scan) -> tuple[CanonicalChain, di
     while head is not None and len(heads) < memory and (not heads or head.number == heads[-1].number - 1):
         heads.append(head)
         head = by_hash.get(head.parent)
-    chain = CanonicalChain(memory, tuple(reversed(heads)), row.partial, row.undecodable, row.since, row.term)
+    chain = CanonicalChain(
+        memory,
+        tuple(reversed(heads)),
+        row.partial,
+        row.undecodable,
+        row.since,
+        row.term,
+        row.finality,
+        row.chain_id,
+    )
     return chain, row.positions
 
 

@@ -20,15 +20,15 @@ from protocols.registry import PriceState
 from protocols.ticks import Liquidity, Tick
 from protocols.types import Block, PoolId
 from streams.kafka.records import Header, Listed, Snapshot, Update
-from tables.chain import CanonicalChain
+from tables.chain import CanonicalChain, Finality
 from tables.fees import History
 from tables.live import AppliedBlock, Base, Live
 from tables.pool import Pool, Story, Waiting
 from tables.unlisted import UnlistedPool
 
-LAYOUT: Literal[3] = 3
+LAYOUT: Literal[4] = 4
 """Goes up with every change of the rows' JSON or of what it means."""
-Layout = Literal[3]
+Layout = Literal[4]
 
 CHAIN = b"~chain"
 UNLISTED = b"u/"
@@ -97,6 +97,8 @@ class ChainRow(msgspec.Struct, frozen=True):
     since: int
     term: int
     positions: dict[str, int]
+    finality: Finality = Finality()
+    chain_id: int | None = None
 
 
 decode_pool = msgspec.json.Decoder(PoolRow).decode
@@ -192,7 +194,17 @@ def chain_changes(before: CanonicalChain, after: CanonicalChain, positions: Posi
     new = {header_key(header): header for header in after.heads}
     written: Rows = {key: _encode(header) for key, header in new.items() if key not in old}
     head = after.head.hash if after.head else None
-    row = ChainRow(LAYOUT, head, after.partial, after.undecodable, after.since, after.term, dict(positions))
+    row = ChainRow(
+        LAYOUT,
+        head,
+        after.partial,
+        after.undecodable,
+        after.since,
+        after.term,
+        dict(positions),
+        after.finality,
+        after.chain_id,
+    )
     written[CHAIN] = _encode(row)
     return written | dict.fromkeys((key for key in old if key not in new), None)
 

@@ -3,12 +3,12 @@
 import time
 from collections import Counter
 
+import msgspec
 from aiohttp import web
 
 from tables.processing import metrics
-from tables.views import pool as views
-from tables.views.state import Json
-from web.answers import json_answer
+from tables.views.memory import reason
+from web.answers import Json, json_answer
 from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions, Owners
 
@@ -25,7 +25,8 @@ class StatusHandler:
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
         rows = [self._row(index) for index in self._owned.owned()]
-        rows += [row for status in await self._forwarding.to_others(request) for row in status["partitions"]]
+        for body in await self._forwarding.to_others(request):
+            rows += msgspec.json.decode(body)["partitions"]
         rows.sort(key=lambda row: int(row["partition"]))
         newest = max((row["head"]["number"] for row in rows if row["head"]), default=None)
         for row in rows:
@@ -40,15 +41,15 @@ class StatusHandler:
         partition = self._owned.get(index)
         head = partition.chain.head if partition else None
         status = Counter(metrics.status(pool) for pool in partition.pools.values()) if partition else Counter[str]()
-        waiting = (views.reason(partition, pool) for pool in partition.pools.values()) if partition else iter(())
+        waiting = (reason(partition, pool) for pool in partition.pools.values()) if partition else iter(())
         return {
             "partition": index,
             "worker": self._owners.own_url(),
             "ready": partition is not None,
-            "head": views.block_view(head),
+            "head": {"number": head.number, "hash": head.hash} if head else None,
             "head_timestamp": head.timestamp if head else None,
             "lag_blocks": None,
             "lag_seconds": max(0.0, round(time.time() - head.timestamp, 3)) if head else None,
             "pools": {"live": status["live"], "waiting": status["waiting"]},
-            "reasons": dict(Counter(str(reason.kind) for reason in waiting if reason)),
+            "reasons": dict(Counter(str(why.kind) for why in waiting if why)),
         }

@@ -18,7 +18,7 @@ from tables.live import Live
 from tables.partition import Changes, Partition, Source
 from tables.pool import Pool, Waiting, WaitingKind
 from tables.processing.requests import snapshot_request
-from tables.views import pool as views
+from tables.views import memory as views
 
 settings.register_profile("fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("fast"), max_examples=3_000, print_blob=True)

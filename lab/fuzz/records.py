@@ -33,7 +33,7 @@ from tables.live import Live
 from tables.partition import Partition, Source
 from tables.pool import Waiting
 from tables.processing.processor import PartitionProcessor
-from tables.views import pool as views
+from tables.views import memory as views
 
 TOPICS = topics("fuzz")
 MEMORY_BLOCKS = 8

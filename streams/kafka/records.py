@@ -26,8 +26,6 @@ T = TypeVar("T")
 
 LARGEST_DOUBLE = 2**53
 """Above it a JSON number is not exact in every reader."""
-
-
 UNREAD = 2**53 - 1
 """The first block of a listed pool whose logs cannot be read yet: no block that comes counts, and the pool waits."""
 
@@ -105,6 +103,11 @@ class Head(msgspec.Struct, frozen=True, tag="head"):
     """How many Update records this partition got for the block."""
     term: Natural | None = None
     """Of the bridge that wrote it; a record with a lower term than one before it is ignored. None: never ignored."""
+    safe: Natural | None = None
+    finalized: Natural | None = None
+    """Number of the newest finalized block, as `safe` of the newest safe one; None where the node does not say."""
+    chain_id: Natural | None = None
+    """As the bridge's node has it; None in records of earlier versions."""
 
 
 class Reorg(msgspec.Struct, frozen=True, tag="reorg"):

@@ -1,142 +1,112 @@
-"""Answers of the HTTP queries as JSON-ready values. Pure: a partition in, a dict out."""
+"""A pool as it is answered over HTTP and in the stream, without the envelope. Pure."""
 
-from collections.abc import Callable
+from typing import Annotated, Literal
 
 import msgspec
 
-from protocols.dex import PoolState
-from protocols.types import Block, PoolMetadata
-from streams.kafka.records import Header
+from protocols.types import Block, PoolMetadata, Token
 from tables.fees import fees_at
-from tables.live import Live, state_at
 from tables.partition import Partition
-from tables.pool import Pool, Reason, WaitingKind
-from tables.views import state as state_view
-from tables.views.state import Json
+from tables.pool import Pool, Reason
+from tables.views.memory import AHEAD, At, BlockRef, at, reason
+from tables.views.prices import spot_price
+from tables.views.state import StateView, TickView, state_view, ticks_view
 
-AHEAD = Reason(WaitingKind.AHEAD, "a crash left its state ahead of the partition's head")
-NO_BLOCK = Reason(WaitingKind.GAP, "no block has come since")
-
-
-class NotInMemory(Exception):
-    """A block whose state is not remembered, with the range of blocks that is."""
-
-    def __init__(self, asked: int, first: int | None, last: int | None, why: str) -> None:
-        super().__init__(f"block {asked} cannot be had: {why}")
-        self.first, self.last = first, last
+Status = Literal["live", "waiting"]
+DecimalString = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?$")]
 
 
-class At(msgspec.Struct, frozen=True):
-    """A live pool's state at the end of a block."""
-
-    live: Live
-    block: Block
-    state: PoolState
+class ReasonView(msgspec.Struct, frozen=True):
+    kind: str
+    detail: str
+    """A sentence with the facts; empty where there is no more to say."""
 
 
-def at(partition: Partition, pool: Pool, number: int | None) -> At | None:
-    """At the partition's head where no number is asked for; None while the pool waits. Raises NotInMemory."""
-    head = partition.chain.head
-    live = pool.life
-    if not isinstance(live, Live) or head is None or partition.is_ahead(pool.listed.pool.id):
-        if number is not None:
-            raise NotInMemory(number, None, None, f"the pool is waiting: {reason(partition, pool)}")
-        return None
-    first = max(live.base.block.number, partition.chain.heads[0].number - 1)
-    wanted = head.number if number is None else number
-    block_hash = partition.chain.hash_at(wanted)
-    state = state_at(live, wanted) if first <= wanted <= head.number else None
-    if state is None or block_hash is None:
-        if number is None:
-            return None
-        raise NotInMemory(number, first, head.number, f"in memory are blocks {first} to {head.number}")
-    return At(live, Block(wanted, block_hash), state)
+class PriceView(msgspec.Struct, frozen=True):
+    """Decimal strings with the tokens' decimals applied; None where unknown."""
+
+    token1_per_token0: DecimalString | None = None
+    token0_per_token1: DecimalString | None = None
 
 
-def reason(partition: Partition, pool: Pool) -> Reason | None:
-    """Why no state can be served; None where one can."""
-    if not isinstance(pool.life, Live):
-        return pool.life.reason
-    if partition.is_ahead(pool.listed.pool.id):
-        return AHEAD
-    return None if partition.chain.head else NO_BLOCK
+NO_PRICE = PriceView()
 
 
-def pool_view(partition: Partition, pool: Pool, number: int | None = None) -> Json:
-    found = at(partition, pool, number)
+class PoolView(msgspec.Struct, frozen=True):
+    id: str
+    protocol: str
+    status: Status
+    reason: ReasonView | None
+    """Why it waits; None for a live pool."""
+    reference_block: Block | None
+    """Of the snapshot that made it live."""
+    verified_block: int | None
+    """The newest block at which a snapshot was equal to the state."""
+    last_event_block: int | None
+    token0: Token
+    token1: Token
+    fee: int | None
+    """Hundredths of a basis point; None for V2. 0x800000 marks a V4 pool with a dynamic fee."""
+    tick_spacing: int | None
+    factory: str | None
+    """The factory of a V2 or V3 pool, the PoolManager of a V4 pool, where the list names it."""
+    hooks: str | None
+    """Of a V4 pool, where the list names them; 0x00…00: it has none."""
+    price: PriceView
+    state: StateView | None
+    """None while the pool waits."""
+
+
+class TicksView(msgspec.Struct, frozen=True):
+    id: str
+    status: Status
+    reason: ReasonView | None
+    ticks: list[TickView] | None
+    """Ascending; None while the pool waits."""
+
+
+def pool_view(partition: Partition, pool: Pool, ref: BlockRef | None = None) -> PoolView:
+    """At the partition's head where no block is asked for. Raises NotInMemory."""
+    return view_at(partition, pool, at(partition, pool, ref))
+
+
+def view_at(partition: Partition, pool: Pool, found: At | None) -> PoolView:
+    """`found`: the pool's state, None while it waits."""
     metadata = pool.listed.pool
     live = found.live if found else None
-    return {
-        "id": metadata.id,
-        "protocol": metadata.protocol,
-        "status": "live" if found else "waiting",
-        "reason": None if found else _reason_view(reason(partition, pool) or AHEAD),
-        "block": block_view(found.block if found else partition.chain.head),
-        "reference_block": block_view(live.reference if live else None),
-        "verified_block": live.verified.number if live and live.verified else None,
-        "last_event_block": pool.story.last_event_block,
-        "token0": msgspec.to_builtins(metadata.token0),
-        "token1": msgspec.to_builtins(metadata.token1),
-        "fee": metadata.fee,
-        "tick_spacing": metadata.tick_spacing,
-        "factory": metadata.factory,
-        "state": _state(metadata, found) if found else None,
-    }
+    return PoolView(
+        id=metadata.id,
+        protocol=metadata.protocol,
+        status="live" if found else "waiting",
+        reason=None if found else reason_view(reason(partition, pool) or AHEAD),
+        reference_block=live.reference if live else None,
+        verified_block=live.verified.number if live and live.verified else None,
+        last_event_block=pool.story.last_event_block,
+        token0=metadata.token0,
+        token1=metadata.token1,
+        fee=metadata.fee,
+        tick_spacing=metadata.tick_spacing,
+        factory=metadata.factory,
+        hooks=metadata.hooks,
+        price=_price(metadata, found) if found else NO_PRICE,
+        state=state_view(metadata, found.state.price, fees_at(found.live.fees, found.block.number)) if found else None,
+    )
 
 
-def ticks_answer(partition: Partition, pool: Pool, number: int | None = None) -> Callable[[], Json]:
-    """What makes the answer, from immutable values: it may run in a thread, for there can be tens of thousands."""
-    found = at(partition, pool, number)
-    view: Json = {
-        "id": pool.listed.pool.id,
-        "status": "live" if found else "waiting",
-        "reason": None if found else _reason_view(reason(partition, pool)),
-        "block": block_view(found.block if found else partition.chain.head),
-    }
-    return lambda: view | {"ticks": state_view.ticks_view(found.state.ticks) if found else None}
+def ticks_view_at(partition: Partition, pool: Pool, found: At | None) -> TicksView:
+    """Takes milliseconds for thousands of ticks; reads immutable values only, so it may run in a thread."""
+    return TicksView(
+        id=pool.listed.pool.id,
+        status="live" if found else "waiting",
+        reason=None if found else reason_view(reason(partition, pool) or AHEAD),
+        ticks=ticks_view(found.state.ticks) if found else None,
+    )
 
 
-def explain_view(partition: Partition, pool: Pool) -> Json:
-    life = pool.life
-    story = pool.story
-    view: Json = {
-        "id": pool.listed.pool.id,
-        "status": "live" if isinstance(life, Live) else "waiting",
-        "reason": _reason_view(reason(partition, pool)),
-        "listed_from_block": pool.listed.from_block,
-        "held_snapshot": block_view(pool.held.block if pool.held else None),
-        "head": block_view(partition.chain.head),
-        "updates_applied": story.applied,
-        "updates_skipped": story.gated,
-        "rewinds": story.rewinds,
-        "snapshots": story.snapshots,
-        "snapshots_refused": story.rejected,
-        "last_refusal": story.last_rejection,
-        "audits": story.audits,
-        "divergences": story.divergences,
-        "last_divergence": story.last_divergence,
-    }
-    if isinstance(life, Live):
-        view |= {
-            "reference_block": block_view(life.reference),
-            "base_block": block_view(life.base.block),
-            "verified_block": block_view(life.verified),
-            "blocks_in_memory": [block_view(applied.block) for applied in life.recent],
-            "ticks": len(life.ticks),
-            "next_audit_from_block": life.audit_from,
-        }
-    else:
-        view |= {"kept_since_block": life.since, "blocks_pending": [block_view(each.block) for each in life.pending]}
-    return view
+def reason_view(why: Reason | None) -> ReasonView | None:
+    return ReasonView(str(why.kind), why.detail) if why else None
 
 
-def _state(pool: PoolMetadata, found: At) -> Json:
-    return state_view.state_view(pool, found.state.price, fees_at(found.live.fees, found.block.number))
-
-
-def _reason_view(why: Reason | None) -> Json | None:
-    return {"kind": str(why.kind), "detail": why.detail} if why else None
-
-
-def block_view(block: Block | Header | None) -> Json | None:
-    return {"number": block.number, "hash": block.hash} if block else None
+def _price(pool: PoolMetadata, found: At) -> PriceView:
+    price = spot_price(pool, found.state.price)
+    return PriceView(price.token1_per_token0, price.token0_per_token1) if price else NO_PRICE

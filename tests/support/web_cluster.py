@@ -15,11 +15,13 @@ from streams.kafka.topics import partition_of, topics
 from tables.fold import fold_chain, fold_listing, fold_snapshot
 from tables.partition import Changes, Partition
 from tables.processing.processor import PartitionProcessor
+from tables.views.envelope import ServedChain
 from web.errors import errors_as_json
 from web.routes import HttpApi
 from web.token import require_token
 
 PARTITIONS = 4
+CHAIN_ID = 31337
 NATIVE, USDC = Token("0x" + "00" * 20, 18), Token("0x" + "a0" * 20, 6, "USDC")
 POOLS = [PoolId(f"0x{number:040x}") for number in range(20)]
 V4 = PoolId("0x" + "4f" * 32)
@@ -97,7 +99,7 @@ class Cluster:
         for owners, processor in zip(self.owners, self.processors, strict=True):
             processor.partitions = {index: filled(index) for index in owners.mine}
             application = web.Application(middlewares=[errors_as_json, require_token(self.token)])
-            self.apis.append(HttpApi(processor, owners, "test", PARTITIONS, self.token))
+            self.apis.append(HttpApi(processor, owners, ServedChain("test", CHAIN_ID), PARTITIONS, self.token))
             application.add_routes(self.apis[-1].routes())
             runner = web.AppRunner(application)
             await runner.setup()

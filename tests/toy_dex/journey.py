@@ -22,6 +22,7 @@ from streams.kafka.topics import topics
 from streams.nats.whitelist_decoder import protocol_name
 from tables.partition import Partition
 from tables.processing.processor import PartitionProcessor
+from tables.views.envelope import ServedChain
 from tests.support.partition_store import MEMORY, Store, block
 from web.errors import errors_as_json
 from web.routes import HttpApi
@@ -75,7 +76,7 @@ async def answer(partition: Partition, path: str) -> Any:
     processor = PartitionProcessor(topics("test"), MEMORY)
     processor.partitions = {0: partition}
     application = web.Application(middlewares=[errors_as_json])
-    application.add_routes(HttpApi(processor, OnlyWorker(), "test", 1).routes())
+    application.add_routes(HttpApi(processor, OnlyWorker(), ServedChain("test"), 1).routes())
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -8,14 +8,17 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from tables.views.state import Json
+from web.answers import JSON
 from web.errors import HttpError
 from web.owners.ownership import Owners
 
 FORWARDED = "X-Arena-Forwarded"
 """Set on a request from one worker to another, which answers for itself or not at all."""
 TIMEOUT_S = 5.0
-JSON = "application/json"
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    error: str
 
 
 class Forwarding:
@@ -37,7 +40,7 @@ class Forwarding:
         headers = {"Retry-After": "1"} if status == 503 else {}
         return web.Response(body=body, status=status, headers=headers, content_type=JSON, charset="utf-8")
 
-    async def to_others(self, request: web.Request) -> list[Json]:
+    async def to_others(self, request: web.Request) -> list[bytes]:
         """The answers of every other worker; none where it is another worker that asks."""
         if FORWARDED in request.headers:
             return []
@@ -46,11 +49,10 @@ class Forwarding:
             raise HttpError(503, f"partitions {missing} have no owner at the moment")
         urls = sorted(set(owners.values()) - {self._owners.own_url()})
         answers = await asyncio.gather(*(self._ask(url, request.path_qs) for url in urls))
-        bodies: list[Json] = [msgspec.json.decode(body) for _, body in answers]
-        for (status, _), body in zip(answers, bodies, strict=True):
+        for status, body in answers:
             if status != 200:
-                raise HttpError(status, str(body.get("error")))
-        return bodies
+                raise HttpError(status, msgspec.json.decode(body, type=_Refusal).error)
+        return [body for _, body in answers]
 
     async def _ask(self, worker: str, target: str) -> tuple[int, bytes]:
         """The answer as it came: it may be megabytes. Raises HttpError where it is not a worker's."""

@@ -18,7 +18,7 @@ from tables.live import Live
 from tables.partition import Changes, Partition, Source
 from tables.pool import Pool, Waiting, WaitingKind
 from tables.processing.requests import snapshot_request
-from tables.views import pool as views
+from tables.views import memory as views
 
 POOL = metadata(0, "v2")
 OTHER = metadata(1, "v2")

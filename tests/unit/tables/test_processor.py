@@ -30,7 +30,7 @@ from tables.durable.chunks import Chunk, Folded
 from tables.live import Live
 from tables.pool import Pool, Reason, Waiting, WaitingKind
 from tables.processing.processor import PartitionProcessor
-from tables.views import pool as views
+from tables.views.pool import pool_view
 
 TOPICS = topics("test")
 POOL = PoolId("0x" + "ab" * 20)
@@ -126,9 +126,10 @@ def test_a_snapshot_and_the_updates_after_it_make_the_state(world: World) -> Non
     world.produce(TOPICS.snapshots, Snapshot(POOL, block(2), V2State(20, 20)))
 
     partition = world.processor.partitions[0]
-    view = views.pool_view(partition, partition.pools[POOL])
-    assert (view["status"], view["block"]["number"], view["state"]) == ("live", 3, {"reserve0": "30", "reserve1": "30"})
-    assert view["reference_block"]["number"] == 2
+    view = pool_view(partition, partition.pools[POOL])
+    assert (view.status, partition.head) == ("live", 3)
+    assert msgspec.to_builtins(view.state) == {"reserve0": "30", "reserve1": "30"}
+    assert view.reference_block == block(2)
 
 
 def test_the_time_a_pool_waited_is_observed_when_it_is_live(world: World) -> None:
@@ -313,7 +314,8 @@ def test_the_order_between_topics_does_not_matter(world: World, order: str) -> N
         world.start()
 
     partition = world.processor.partitions[0]
-    assert views.pool_view(partition, partition.pools[POOL])["state"] == {"reserve0": "8", "reserve1": "8"}
+    served = pool_view(partition, partition.pools[POOL])
+    assert msgspec.to_builtins(served.state) == {"reserve0": "8", "reserve1": "8"}
     assert not [key for key in world.rows if key.startswith(b"s/")]
 
 
