@@ -1,79 +1,82 @@
-"""Checks topics that exist: what would break the reading of them is refused, what weakens them is logged."""
+"""Compares topics that exist with what they should be."""
 
-import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
-log = logging.getLogger(__name__)
-
 COMPARED = ("retention.ms", "delete.retention.ms", "min.insync.replicas", "max.message.bytes")
+
+Partitions = Sequence[Mapping[str, Any]]
+"""Of one topic, as aiokafka's admin client describes them."""
 
 
 class TopicMismatch(Exception):
     """A topic exists with a configuration that would break what is written to it or read from it."""
 
 
-def check_partitions(name: str, partitions: int, expected: int) -> None:
-    """Raises TopicMismatch."""
-    if partitions != expected:
-        raise TopicMismatch(
-            f"topic {name} has {partitions} partitions where ARENA_PARTITIONS says {expected}, and a key's partition "
-            f"depends on it; set ARENA_PARTITIONS={partitions}, or delete the chain's topics and start afresh"
+class TopicFault(NamedTuple):
+    sentence: str
+    """With what to do about it."""
+    is_fatal: bool
+
+
+def partition_faults(name: str, partitions: Partitions, expected: int, replication: int) -> Iterator[TopicFault]:
+    """A lower replication is not fatal: it needs a reassignment, which is the operator's to plan."""
+    if (count := len(partitions)) != expected:
+        yield TopicFault(
+            f"topic {name} has {count} partitions where ARENA_PARTITIONS says {expected}, and a key's partition "
+            f"depends on it; set ARENA_PARTITIONS={count}, or delete the chain's topics and start afresh",
+            is_fatal=True,
+        )
+    if (replicas := lowest_replication(partitions)) < replication:
+        yield TopicFault(
+            f"topic {name} has {replicas} replicas where ARENA_KAFKA_REPLICATION says {replication}; change it with "
+            "kafka-reassign-partitions",
+            is_fatal=False,
         )
 
 
-def check_replication(name: str, partitions: Sequence[Mapping[str, Any]], expected: int) -> None:
-    """A lower factor is logged: it needs a reassignment, which is the operator's to plan."""
-    if (replicas := lowest_replication(partitions)) < expected:
-        log.warning(
-            "topic %s has %d replicas where ARENA_KAFKA_REPLICATION says %d; change it with kafka-reassign-partitions",
-            *(name, replicas, expected),
-        )
-
-
-async def check_configurations(
-    admin: AIOKafkaAdminClient,
-    wanted: Mapping[str, Mapping[str, str]],
-    partitions: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> None:
-    """Raises TopicMismatch."""
+async def configuration_faults(
+    admin: AIOKafkaAdminClient, wanted: Mapping[str, Mapping[str, str]], partitions: Mapping[str, Partitions]
+) -> list[TopicFault]:
+    """Of the topics of `wanted`, all of which exist. Raises KafkaError."""
+    faults: list[TopicFault] = []
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
     for response in await admin.describe_configs(resources):
         for code, message, _, name, entries in response.resources:
             if code:
                 raise for_code(code)(message)
             actual = {entry[0]: entry[1] for entry in entries}
-            _refuse(name, actual, wanted[name], lowest_replication(partitions[name]))
-            _warn(name, actual, wanted[name])
+            faults += _fatal(name, actual, wanted[name], lowest_replication(partitions[name]))
+            faults += _weakening(name, actual, wanted[name])
+    return faults
 
 
-def lowest_replication(partitions: Sequence[Mapping[str, Any]]) -> int:
+def lowest_replication(partitions: Partitions) -> int:
     return min(len(partition["replicas"]) for partition in partitions)
 
 
-def _refuse(name: str, actual: Mapping[str, str], wanted: Mapping[str, str], replicas: int) -> None:
+def _fatal(name: str, actual: Mapping[str, str], wanted: Mapping[str, str], replicas: int) -> Iterator[TopicFault]:
     if actual["cleanup.policy"] != wanted["cleanup.policy"]:
-        raise TopicMismatch(_difference(name, "cleanup.policy", actual, wanted))
+        yield TopicFault(_difference(name, "cleanup.policy", actual, wanted), is_fatal=True)
     if int(actual["max.message.bytes"]) < int(wanted["max.message.bytes"]):
-        raise TopicMismatch(
-            _difference(name, "max.message.bytes", actual, wanted)
-            + f", or set ARENA_KAFKA_MAX_MESSAGE_BYTES={actual['max.message.bytes']}"
-        )
+        smaller = f", or set ARENA_KAFKA_MAX_MESSAGE_BYTES={actual['max.message.bytes']}"
+        yield TopicFault(_difference(name, "max.message.bytes", actual, wanted) + smaller, is_fatal=True)
     if int(actual["min.insync.replicas"]) > replicas:
-        raise TopicMismatch(
+        yield TopicFault(
             f"topic {name} has {replicas} replicas and min.insync.replicas={actual['min.insync.replicas']}: nothing "
-            f"can be written to it; {_command(name, 'min.insync.replicas', wanted['min.insync.replicas'])}"
+            f"can be written to it; {_command(name, 'min.insync.replicas', wanted['min.insync.replicas'])}",
+            is_fatal=True,
         )
 
 
-def _warn(name: str, actual: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+def _weakening(name: str, actual: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[TopicFault]:
     for option in COMPARED:
         if option in wanted and actual.get(option) != wanted[option]:
-            log.warning("%s", _difference(name, option, actual, wanted))
+            yield TopicFault(_difference(name, option, actual, wanted), is_fatal=False)
 
 
 def _difference(name: str, option: str, actual: Mapping[str, str], wanted: Mapping[str, str]) -> str:

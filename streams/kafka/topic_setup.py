@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 from settings import Settings
 from streams.kafka.clients import client_options
 from streams.kafka.connection import start_client
-from streams.kafka.topic_checks import check_configurations, check_partitions, check_replication
+from streams.kafka.topic_checks import Partitions, TopicFault, TopicMismatch, configuration_faults, partition_faults
 from streams.kafka.topics import topics
 from streams.retry import Retries
 
@@ -46,10 +46,44 @@ async def ensure_topics(settings: Settings) -> None:
         existing = await _described(admin)
         await _create(admin, settings, {name: conf for name, conf in wanted.items() if name not in existing})
         existing = await _wait_for_leaders(admin, set(wanted), settings.kafka_patience_s)
-        for name in wanted:
-            check_partitions(name, len(existing[name]), _partitions(settings, name))
-            check_replication(name, existing[name], settings.kafka_replication)
-        await check_configurations(admin, wanted, existing)
+        for fault in await _faults(admin, settings, wanted, existing):
+            if fault.is_fatal:
+                raise TopicMismatch(fault.sentence)
+            log.warning("%s", fault.sentence)
+
+
+class TopicReport(NamedTuple):
+    existing: Mapping[str, Partitions]
+    """The chain's topics by name."""
+    absent: list[str]
+    faults: list[TopicFault]
+    brokers: int
+
+
+async def inspect_topics(settings: Settings) -> TopicReport:
+    """Changes nothing, and does not wait for Kafka. Raises KafkaRefused, KafkaUnanswered, InsecureKafka, KafkaError."""
+    admin = await _started(settings)
+    try:
+        wanted = _configurations(settings)
+        described = await _described(admin)
+        existing = {name: described[name] for name in wanted if name in described}
+        faults = await _faults(admin, settings, {name: wanted[name] for name in existing}, existing)
+        brokers = len((await admin.describe_cluster())["brokers"])
+    finally:
+        await admin.close()
+    return TopicReport(existing, sorted(wanted.keys() - existing.keys()), faults, brokers)
+
+
+async def _faults(
+    admin: AIOKafkaAdminClient,
+    settings: Settings,
+    wanted: Mapping[str, Mapping[str, str]],
+    existing: Mapping[str, Partitions],
+) -> list[TopicFault]:
+    faults: list[TopicFault] = []
+    for name in wanted:
+        faults += partition_faults(name, existing[name], _partitions(settings, name), settings.kafka_replication)
+    return [*faults, *await configuration_faults(admin, wanted, existing)] if wanted else faults
 
 
 def _configurations(settings: Settings) -> dict[str, dict[str, str]]:
