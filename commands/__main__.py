@@ -23,6 +23,7 @@ MODULES = {
     "status": "commands.queries.status",
     "replay": "commands.replay",
     "profile": "commands.profile",
+    "doctor": "commands.doctor.command",
     "config": "commands.config",
     "dead-letters": "commands.dead_letters",
 }

@@ -76,7 +76,7 @@ async def _subscribed(settings: Settings) -> AsyncIterator[tuple[Client, Inbox]]
 
 
 async def _messages(client: Client, live: Inbox, settings: Settings) -> AsyncGenerator[Received, None]:
-    for message in await _retained(client, settings.chain):
+    for message in await retained_messages(client, settings.chain):
         yield message
     await client.publish(RESEED_SUBJECT, b"")
     log.info("subscribed to the whitelist of %s at NATS %s", settings.chain, server_addresses(settings))
@@ -85,7 +85,7 @@ async def _messages(client: Client, live: Inbox, settings: Settings) -> AsyncGen
     raise received
 
 
-async def _retained(client: Client, chain: str) -> list[Received]:
+async def retained_messages(client: Client, chain: str) -> list[Received]:
     """The last message of each subject in JetStream, oldest first; empty without a stream."""
     stream = client.jetstream(timeout=JETSTREAM_TIMEOUT_S)
     try:
