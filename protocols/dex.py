@@ -98,6 +98,8 @@ class Creation(msgspec.Struct, frozen=True):
     fee: str | None = None
     tick_spacing: str | None = None
     hooks: str | None = None
+    count: FunctionAbi | None = None
+    """The factory's own getter of how many pools it has created."""
 
 
 class WireUpdate(msgspec.Struct, frozen=True):
@@ -143,6 +145,8 @@ class Dex(msgspec.Struct, frozen=True):
     """None: no feed sends updates of this DEX."""
     fees: Callable[[State, int], Fees] | None = None
     """Of a snapshot's state at a block; None for a DEX whose fees follow from its whitelist entry."""
+    reserves: Callable[[State], tuple[int, int]] | None = None
+    """What trades can take out of a pool without ticks, of either token; None for a DEX with ticks."""
     is_singleton: bool = False
     """One contract keeps all pools and names each in topic1; else each pool is a contract."""
 

@@ -56,6 +56,12 @@ GET_RESERVES: ABIFunction = {
         {"name": "blockTimestampLast", "type": "uint32"},
     ],
 }
+ALL_PAIRS_LENGTH: ABIFunction = {
+    "type": "function",
+    "name": "allPairsLength",
+    "inputs": [],
+    "outputs": [{"name": "", "type": "uint256"}],
+}
 _GET_RESERVES = function_abi(GET_RESERVES)
 
 
@@ -97,6 +103,11 @@ def _compact(events: Sequence[Event]) -> tuple[Event, ...]:
     return tuple(events[-1:])
 
 
+def _both_reserves(state: State) -> tuple[int, int]:
+    assert isinstance(state, V2State)
+    return state.reserve0, state.reserve1
+
+
 def _is_initialized(_: PriceState) -> bool:
     return True
 
@@ -128,7 +139,8 @@ DEX = Dex(
         identity_calls=_get_reserves,
         identify=lambda _pool, outputs: _reserves(outputs),
     ),
-    creation=Creation(event_abi(PAIR_CREATED), pool="pair"),
+    creation=Creation(event_abi(PAIR_CREATED), pool="pair", count=function_abi(ALL_PAIRS_LENGTH)),
+    reserves=_both_reserves,
     wire=WireRows(
         protocol=0,
         updates=(WireUpdate(22, "V2Sync", ("swap", "mint", "burn"), Sync, "reserve0:u128 reserve1:u128"),),

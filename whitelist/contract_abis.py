@@ -1,4 +1,4 @@
-"""What is asked of tokens and of V2 factories: their ABIs, with topics and selectors that follow from them. Pure."""
+"""The ABI of tokens, as far as the whitelist asks them: topics and selectors follow from it. Pure."""
 
 from protocols.abi import event_abi, function_abi
 
@@ -36,12 +36,3 @@ SYMBOL = function_abi(
     {"type": "function", "name": "symbol", "stateMutability": "view", "inputs": [], "outputs": []},
 )
 """Answered as a string, by old tokens as bytes32: decoded where it is read."""
-ALL_PAIRS_LENGTH = function_abi(
-    {
-        "type": "function",
-        "name": "allPairsLength",
-        "stateMutability": "view",
-        "inputs": [],
-        "outputs": [{"name": "", "type": "uint256"}],
-    }
-)

@@ -15,7 +15,7 @@ from whitelist.build import BuildFailed, build
 from whitelist.configuration import Configuration
 from whitelist.configuration_file import load_configuration
 from whitelist.metrics import BUILDS, CHANGES, STEP_SECONDS, record_build
-from whitelist.pools.factory_scan import PairsMissing
+from whitelist.pools.factory_scan import PoolsMissing
 from whitelist.pools.log_proof import LogsPruned
 from whitelist.pools.pool_index import PoolIndexUnreadable
 from whitelist.pools.scan_progress import progress_display
@@ -46,7 +46,7 @@ class EmptyList(Exception):
 
 FAILURES = (
     *(StoreLocked, StoreUnreadable, PoolIndexUnreadable, OSError),
-    *(BuildFailed, BlockGone, NodeUnavailable, RpcError, LogsRefused, LogsPruned, PairsMissing),
+    *(BuildFailed, BlockGone, NodeUnavailable, RpcError, LogsRefused, LogsPruned, PoolsMissing),
     *(PoolReadFailed, BalanceReadFailed, TokenReadFailed),
     *(NotStored, NatsUnavailable, EmptyList, TooLarge, TooManyRemoved),
 )

@@ -10,10 +10,12 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
-from protocols.abi import AbiMismatch
+from protocols.abi import AbiMismatch, FunctionAbi
+from protocols.registry import dex_of
 from protocols.types import Block, ProtocolName
 from streams.node.blocks import BlockLog
 from streams.node.client import Node
@@ -22,7 +24,7 @@ from streams.node.log_ranges import LogQuery, LogsRefused, RangeWidth, logs_in_r
 from streams.node.state.pinned_state import BlockGone
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import DiscoveredPool, creation_topic, decode_creation
-from whitelist.pools.log_proof import HISTORY_PRUNED, UNSETTLED_BLOCKS, LogsPruned, count_pairs, prove_logs
+from whitelist.pools.log_proof import HISTORY_PRUNED, UNSETTLED_BLOCKS, LogsPruned, count_pools, prove_logs
 from whitelist.pools.pool_index import PoolIndex
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,8 @@ ScanProgress = Callable[[range, int], None]
 """Called with the range of blocks to scan, and the next block of it."""
 
 
-class PairsMissing(Exception):
-    """The logs have fewer pairs than the factory counts."""
+class PoolsMissing(Exception):
+    """The logs have fewer pools than the factory counts."""
 
 
 class FactoryScanner(msgspec.Struct):
@@ -49,7 +51,7 @@ class FactoryScanner(msgspec.Struct):
     async def scan(self, factories: Sequence[Factory], head: Block) -> None:
         """Up to and including `head`.
 
-        Raises BlockGone where a reorg replaces it meanwhile, LogsPruned, PairsMissing, LogsRefused, NodeUnavailable.
+        Raises BlockGone where a reorg replaces it meanwhile, LogsPruned, PoolsMissing, LogsRefused, NodeUnavailable.
         """
         starts = {factory: await self._start(factory) for factory in _distinct(factories)}
         first_blocks = sorted(set(starts.values()))
@@ -106,25 +108,26 @@ class FactoryScanner(msgspec.Struct):
         return [each for logs in parts for each in logs], end
 
     async def _check_found(self, factory: Factory, head: Block) -> None:
-        if factory.kind == "v2":
-            await self._check_pairs(factory, head.number - UNSETTLED_BLOCKS)
+        if counter := dex_of(factory.kind).creation.count:
+            await self._check_count(factory, counter, head.number - UNSETTLED_BLOCKS)
         if not self.index.count([factory.address]):
             log.warning(
                 "%s created no %s pool in blocks %d to %d: is it a factory of that protocol, on this chain?",
                 *(factory.address, factory.kind, factory.from_block, head.number),
             )
 
-    async def _check_pairs(self, factory: Factory, block: int) -> None:
-        """Against the factory's own count; pairs before `from_block` are subtracted where the node has that state."""
-        if block < factory.from_block or (pairs := await count_pairs(self.node, factory.address, block)) is None:
+    async def _check_count(self, factory: Factory, counter: FunctionAbi, block: int) -> None:
+        """Pools before `from_block` are subtracted where the node has that state."""
+        count = partial(count_pools, self.node, factory.address, counter)
+        if block < factory.from_block or (created := await count(block)) is None:
             return
-        before = await count_pairs(self.node, factory.address, factory.from_block - 1) if factory.from_block else None
+        before = await count(factory.from_block - 1) if factory.from_block else None
         found = self.index.count([factory.address], up_to=block)
-        if found < pairs - (before or 0):
+        if found < created - (before or 0):
             self.index.truncate(factory.address, -1)
-            raise PairsMissing(
-                f"{factory.address} has {pairs} pairs at block {block}, and the logs from block {factory.from_block} "
-                f"on have {found}: either from_block is later than its first pair, or the node does not serve all logs"
+            raise PoolsMissing(
+                f"{factory.address} has {created} pools at block {block}, and the logs from block {factory.from_block} "
+                f"on have {found}: either from_block is later than its first pool, or the node does not serve all logs"
             )
 
 

@@ -1,17 +1,17 @@
 """Proves that a node served all logs of a range: a pruned node may answer that there are none.
 
 History is pruned from the oldest block on. So a range is proven when, after its logs are read, the node still serves
-the logs of the first block whose header says (logsBloom) that it has some. For a V2 factory the number of pairs that
-the contract counts must have been found too.
+the logs of the first block whose header says (logsBloom) that it has some. Where a factory counts its pools, as
+those of V2 do, so many must have been found too.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from protocols.abi import FunctionAbi
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.state.pinned_state import BlockGone
-from whitelist.contract_abis import ALL_PAIRS_LENGTH
 
 SAMPLED_BLOCKS = 32
 """Headers of a range to look for one with logs, where its first block has none."""
@@ -73,9 +73,9 @@ def _pruned_or(error: RpcError, block: int) -> Exception:
     return LogsPruned(block, str(error)) if error.code == HISTORY_PRUNED else error
 
 
-async def count_pairs(node: Node, factory: str, block: int) -> int | None:
-    """`allPairsLength()` of a V2 factory; None where the node or the contract does not answer it."""
-    call = {"to": factory, "data": "0x" + ALL_PAIRS_LENGTH.selector.hex()}
+async def count_pools(node: Node, factory: str, counter: FunctionAbi, block: int) -> int | None:
+    """By the factory's own getter; None where the node or the contract does not answer it."""
+    call = {"to": factory, "data": "0x" + counter.selector.hex()}
     try:
         answer = await node.call("eth_call", [call, hex(block)])
     except RpcError:

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from protocols.concentrated import ConcentratedState
-from protocols.registry import NAMES
-from protocols.types import PoolId, PoolMetadata
-from protocols.v2 import V2State
+from protocols.registry import NAMES, dex_of, is_singleton
+from protocols.types import PoolId, PoolMetadata, State
 from streams.node.state.pinned_state import PinnedState
 from streams.snapshots.contract_checks import NoState, ReadFailed
 from streams.snapshots.pool_reader import Outcome, Phase, read_pools
@@ -25,7 +24,7 @@ async def read_depths(pinned: PinnedState, pools: Sequence[PoolMetadata]) -> Map
     outcomes = await _read_all(pinned, pools, "filtering")
     with_liquidity = [pool for pool in pools if _needs_ticks(outcomes[pool.id])]
     outcomes |= await _read_all(pinned, with_liquidity, "full_ticks")
-    depths = {pool: _depth(outcome) for pool, outcome in outcomes.items()}
+    depths = {pool.id: _depth(pool, outcomes[pool.id]) for pool in pools}
     return depths | await _capped(pinned, pools, depths)
 
 
@@ -46,14 +45,14 @@ async def _read_all(pinned: PinnedState, pools: Sequence[PoolMetadata], phase: P
     return outcomes
 
 
-def _depth(outcome: Outcome) -> Depth | NoState | None:
+def _depth(pool: PoolMetadata, outcome: Outcome) -> Depth | NoState | None:
     match outcome:
         case NoState():
             return outcome
-        case V2State():
-            return reserves_depth(outcome.reserve0, outcome.reserve1)
         case ConcentratedState():
             return ticks_depth(outcome.sqrt_price_x96, outcome.tick, outcome.liquidity, outcome.ticks)
+        case State() if reserves := dex_of(pool.protocol).reserves:
+            return reserves_depth(*reserves(outcome))
     return None
 
 
@@ -62,7 +61,7 @@ async def _capped(
 ) -> dict[PoolId, Depth]:
     """What a pool claims beyond its balance does not count.
 
-    The V4 pools of a PoolManager share its balance: where their claims exceed it, each counts with its share.
+    The pools of a singleton share its balance: where their claims exceed it, each counts with its share.
     """
     claims: dict[Holding, int] = {}
     found = [(pool, depth) for pool in pools if isinstance(depth := depths[pool.id], Depth)]
@@ -77,7 +76,7 @@ async def _capped(
 
 
 def _holdings(pool: PoolMetadata) -> tuple[Holding, Holding]:
-    holder = pool.id if pool.protocol != "v4" else str(pool.factory)
+    holder = str(pool.factory) if is_singleton(pool.protocol) else pool.id
     return Holding(holder, pool.token0.address), Holding(holder, pool.token1.address)
 
 

@@ -178,7 +178,7 @@ def test_without_an_anchor_price_nothing_is_listed_and_a_warning_says_so(setup: 
     assert made["pools"] == []
     assert reasons <= {"neither WETH nor USDC has a price", "neither USDC nor WETH has a price"}
     assert len(reasons) == 1
-    assert "No trusted token has a price (usd)" in command.stderr
+    assert "no trusted token has a price (usd)" in command.stderr
 
 
 def test_the_most_transferred_tokens_are_counted_from_the_chain(setup: WhitelistChain, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.rpc_proxy import Call, Rule, error, proxied
 from tests.support.whitelist.factory_scans import factories, known, scanned, tip
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import creation_topic
-from whitelist.pools.factory_scan import PairsMissing
+from whitelist.pools.factory_scan import PoolsMissing
 from whitelist.pools.log_proof import LogsPruned
 from whitelist.pools.pool_index import open_index
 
@@ -104,7 +104,7 @@ async def test_pairs_that_the_node_does_not_serve_are_missed(world: World, tmp_p
 
     with open_index(tmp_path / "pools.sqlite") as found:
         async with proxied(world.chain.rpc.url, forgetful) as proxy:
-            with pytest.raises(PairsMissing, match=r"has 3 pairs at block \d+, and the logs from block 0 on have 0"):
+            with pytest.raises(PoolsMissing, match=r"has 3 pools at block \d+, and the logs from block 0 on have 0"):
                 await scanned(proxy.url, found, factories(world), tip(world))
         await scanned(world.chain.rpc.url, found, factories(world), tip(world))
 
