@@ -86,7 +86,7 @@ app = Arena(
     web_port=configured.web_port,
     web_application_options={"middlewares": [errors_as_json, require_token(token)]},
 )
-processor = PartitionProcessor(names, configured.memory_blocks)
+processor = PartitionProcessor(names, configured.memory_blocks, updates=configured.updates)
 pool_table = app.durable_table("pools", processor, {names.chain, names.snapshots}, configured.kafka_max_message_bytes)
 ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
 served = ServedChain(configured.chain, configured.chain_id)

@@ -87,7 +87,9 @@ class Settings(BaseSettings):
     metrics_port: int | None = None
     """For Prometheus, of exex, bridge, scraper or whitelist run, at ARENA_WEB_HOST; `up` counts on from it."""
     retention_days: float = 7.0
-    """Of the topics `chain`, `snapshots`, `wanted` and `dead-letters`."""
+    """Of the topics `chain`, `snapshots`, `updates`, `wanted` and `dead-letters`."""
+    updates: bool = True
+    """Workers write what changed to the topic `updates`, from which /stream is served; without it that answers 503."""
     listing_margin: int = 2
     """Blocks after a listing until a feed is taken to forward the pool's events."""
     bridge_session_s: float = 6.0

@@ -91,6 +91,8 @@ class Changes:
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.rejected: list[Rejected] = []
+        self.touched: dict[PoolId, Pool | None] = {}
+        """Pools that changed since this was last emptied, as they were before."""
         self._chain_before = partition.chain
         self._pools_before: dict[PoolId, Pool | None] = {}
         self._unlisted: set[PoolId] = set()
@@ -102,6 +104,7 @@ class Changes:
         if before is pool:
             return
         self._pools_before.setdefault(pool_id, before)
+        self.touched.setdefault(pool_id, before)
         if pool is None:
             self.partition.remove_pool(pool_id)
         else:

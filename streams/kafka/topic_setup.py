@@ -90,7 +90,9 @@ def _configurations(settings: Settings) -> dict[str, dict[str, str]]:
     names = topics(settings.chain)
     retention_ms = int(settings.retention_days * DAY_MS)
     kept = {"cleanup.policy": "delete", "retention.ms": str(retention_ms), **_size_and_safety(settings)}
+    updates = {names.updates: kept} if settings.updates else {}
     return {
+        **updates,
         names.chain: kept,
         names.snapshots: kept,
         names.dead_letters: kept,

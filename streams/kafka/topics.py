@@ -11,6 +11,8 @@ class Topics(NamedTuple):
     snapshots: str
     chain: str
     dead_letters: str
+    updates: str
+    """What the workers changed, for programs."""
     bridge: str
     """Holds no records: the bridge that owns its one partition is the leader."""
 
@@ -22,6 +24,7 @@ def topics(chain: str) -> Topics:
         snapshots=f"{chain}.snapshots",
         chain=f"{chain}.chain",
         dead_letters=f"{chain}.dead-letters",
+        updates=f"{chain}.updates",
         bridge=f"{chain}.bridge",
     )
 

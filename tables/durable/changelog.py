@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from tables.durable.chunks import Append
 from tables.durable.database import Stamp, Stamped, stamp_bytes, stamp_of
 
 HEADER = "stamp"
 """Of changelog records, so that deletions have a stamp too."""
 READ_TIMEOUT_S = 60.0
+
+Headers = Sequence[tuple[str, bytes]]
 
 
 class Unstamped(Exception):
@@ -30,6 +33,25 @@ async def send_rows(producer: AIOKafkaProducer, topic: str, partition: int, rows
 
     A row larger than a batch goes in a batch of its own. Raises KafkaError; some rows may be written then.
     """
+    records = ((row.key, row.value, [(HEADER, stamp_bytes(row.stamp))]) for row in rows)
+    runs = await _send_batches(producer, topic, partition, records)
+    return sorted(run for run in runs if run.first >= 0)
+
+
+async def send_appends(producer: AIOKafkaProducer, partition: int, appends: Iterable[Append]) -> None:
+    """Those of each topic in order, all acknowledged. Raises KafkaError; some may be written then."""
+    by_topic: dict[str, list[tuple[bytes | None, bytes | None, Headers]]] = {}
+    for topic, key, value in appends:
+        by_topic.setdefault(topic, []).append((key, value, []))
+    await asyncio.gather(*(_send_batches(producer, topic, partition, each) for topic, each in by_topic.items()))
+
+
+async def _send_batches(
+    producer: AIOKafkaProducer,
+    topic: str,
+    partition: int,
+    records: Iterable[tuple[bytes | None, bytes | None, Headers]],
+) -> list[Written]:
     counts: list[int] = []
     sent: list[asyncio.Future[Any]] = []
     batch = producer.create_batch()
@@ -39,8 +61,8 @@ async def send_rows(producer: AIOKafkaProducer, topic: str, partition: int, rows
         batch.close()
         sent.append(await producer.send_batch(batch, topic, partition=partition))
 
-    for row in rows:
-        record = {"timestamp": None, "key": row.key, "value": row.value, "headers": [(HEADER, stamp_bytes(row.stamp))]}
+    for key, value, headers in records:
+        record = {"timestamp": None, "key": key, "value": value, "headers": headers}
         if batch.append(**record) is None:
             await ship()
             batch = producer.create_batch()
@@ -48,8 +70,7 @@ async def send_rows(producer: AIOKafkaProducer, topic: str, partition: int, rows
     if batch.record_count():
         await ship()
     acknowledged = await asyncio.gather(*sent)
-    runs = [Written(each.offset, each.offset + count - 1) for each, count in zip(acknowledged, counts, strict=True)]
-    return sorted(run for run in runs if run.first >= 0)
+    return [Written(each.offset, each.offset + count - 1) for each, count in zip(acknowledged, counts, strict=True)]
 
 
 async def send_records(producer: AIOKafkaProducer, records: Sequence[tuple[str, bytes, bytes]]) -> None:

@@ -49,11 +49,19 @@ class Rows(Protocol):
         ...
 
 
+class Append(NamedTuple):
+    topic: str
+    key: bytes | None
+    value: bytes
+
+
 class Folded(NamedTuple):
     rows: Mapping[bytes, bytes | None]
     """New values, written in this order; None deletes. Keys that begin with `!` are the layer's own."""
     sends: Sequence[tuple[str, bytes, bytes]]
     """Topic, key, value: acknowledged before the position moves."""
+    appends: Sequence[Append] = ()
+    """Acknowledged likewise, on the partition of the chunk, in this order."""
 
 
 class Processor(Protocol):
@@ -70,8 +78,11 @@ class Processor(Protocol):
         """Records first to last were deleted from the topic before they were read: its retention is too short."""
         ...
 
-    async def recovered(self, partition: int, rows: Rows) -> None:
-        """The partition is assigned to this worker and its rows are complete; its chunks follow."""
+    async def recovered(self, partition: int, rows: Rows, epoch: int) -> None:
+        """The partition is assigned to this worker and its rows are complete; its chunks follow.
+
+        `epoch` is higher than that of any worker before: it tells late writes of those from our own.
+        """
         ...
 
     def outdated(self, partition: int, keys: Collection[bytes]) -> None:

@@ -1,8 +1,8 @@
 """One partition while it is assigned to this worker: its chunks, of all topics, folded in the order of their arrival.
 
-Per chunk: folded in memory; side records acknowledged; rows acknowledged on the changelog, the position last; one
-WriteBatch. A crash in between is healed when the partition is taken over next: what the changelog has and the database
-has not is read again, and what is after the position is folded again.
+Per chunk: folded in memory; side records and appends acknowledged; rows acknowledged on the changelog, the position
+last; one WriteBatch. A crash in between is healed when the partition is taken over next: what the changelog has and the
+database has not is read again, and what is after the position is folded again.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
-from tables.durable.changelog import Written, send_records, send_rows
+from tables.durable.changelog import Written, send_appends, send_records, send_rows
 from tables.durable.chunks import Fetched, Folded, Processor
 from tables.durable.database import OWN, POSITION, Database, Position, Stamp, Stamped, position_bytes, read_position
 from tables.durable.seeking import Seeking
@@ -107,7 +107,7 @@ class PartitionTask:
             await self._rewrite(to_rewrite)
             if not self.open:
                 return
-            await self._processor.recovered(self.partition, self.database)
+            await self._processor.recovered(self.partition, self.database, self.stamp.epoch)
             self._recovered = True
             if not self.open:
                 self._end()
@@ -197,8 +197,8 @@ class PartitionTask:
         self.stamp = self.stamp.next()
         rows = {key: Stamped(key, value, self.stamp) for key, value in _checked(folded.rows).items()}
         rows[POSITION] = Stamped(POSITION, position_bytes(Position(offsets, self._writer)), self.stamp)
-        if folded.sends:
-            await send_records(self._context.producer(), folded.sends)
+        await send_records(self._context.producer(), folded.sends)
+        await send_appends(self._context.producer(), self.partition, folded.appends)
         if not self.open:
             return
         runs = await send_rows(self._context.producer(), self._context.changelog, self.partition, rows.values())

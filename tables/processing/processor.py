@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
 from aiokafka import ConsumerRecord
@@ -13,7 +14,7 @@ from streams.kafka import records
 from streams.kafka.quotation import QUOTED_KEY_BYTES
 from streams.kafka.records import SnapshotRequest, Undecodable, dead_letter
 from streams.kafka.topics import Topics
-from tables.durable.chunks import Chunk, Folded, Rows
+from tables.durable.chunks import Append, Chunk, Folded, Rows
 from tables.fold import fold_missing_chain, invalidate
 from tables.healing import Loaded, load
 from tables.live import Live
@@ -22,6 +23,7 @@ from tables.pool import Pool, Reason, Waiting, WaitingKind
 from tables.processing.metrics import RECORDS, WAITED, count_pool
 from tables.processing.record_fold import fold_large_snapshot, fold_record
 from tables.processing.requests import SnapshotRequests
+from tables.processing.updates import UpdatesRecorder
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +39,16 @@ LARGE_WORDS = 8
 
 
 class PartitionProcessor:
-    def __init__(self, topics: Topics, memory_blocks: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, topics: Topics, memory_blocks: int, clock: Callable[[], float] = time.monotonic, *, updates: bool = True
+    ) -> None:
+        """`updates`: what changes is written to that topic."""
         self.partitions: dict[int, Partition] = {}
         """Recovered and ours."""
         self._changes: dict[int, Changes] = {}
         self._topics = topics
+        self._has_updates = updates
+        self._recorders: dict[int, UpdatesRecorder] = {}
         self._sources: dict[str, Source] = {
             topics.whitelist: "whitelist",
             topics.chain: "chain",
@@ -54,11 +61,13 @@ class PartitionProcessor:
         self._outdated: dict[int, set[PoolId]] = {}
         self._waiting_since_s: dict[PoolId, float] = {}
 
-    async def recovered(self, partition: int, rows: Rows) -> None:
+    async def recovered(self, partition: int, rows: Rows, epoch: int = 0) -> None:
         """One partition is loaded at a time, in a thread, so that the loop turns on."""
         async with self._loading:
             loaded = await asyncio.to_thread(load, self._memory_blocks, rows.get, rows.scan)
             self._add(partition, loaded)
+            if self._has_updates:
+                self._recorders[partition] = UpdatesRecorder(self._topics.updates, self.partitions[partition], epoch)
 
     def _add(self, partition: int, loaded_rows: Loaded) -> None:
         changes, invalidated, forgotten = loaded_rows
@@ -77,6 +86,7 @@ class PartitionProcessor:
     def revoked(self, partition: int) -> None:
         self._changes.pop(partition, None)
         self._outdated.pop(partition, None)
+        self._recorders.pop(partition, None)
         for pool in self.partitions.pop(partition, Partition(self._memory_blocks)).pools:
             self._requests.forget(pool)
             self._waiting_since_s.pop(pool, None)
@@ -95,6 +105,7 @@ class PartitionProcessor:
         changes, source, turn = self._changes[partition], self._sources[chunk.topic], Turn()
         for pool in self._outdated.pop(partition, ()):
             invalidate(changes, pool, Reason(WaitingKind.OUTDATED, "another worker wrote to its rows"))
+        recorder = self._recorders.get(partition)
         sends: list[Send] = []
         for record in chunk.records:
             large = source == "snapshots" and len(record.value or b"") > LARGE_BYTES
@@ -102,6 +113,10 @@ class PartitionProcessor:
             if error:
                 sends.append(self._undecodable(record, error))
             await turn.pause()
+            if recorder and recorder.is_block_closed:
+                await turn.pauses(recorder.close(changes))
+        if recorder:
+            await turn.pauses(recorder.close(changes))
         RECORDS.labels(source).inc(len(chunk.records))
         sends += [self._rejected(chunk, each) for each in changes.rejected]
         for change in list(changes.pools()):
@@ -112,8 +127,9 @@ class PartitionProcessor:
                 sends.append(self._send_request(request))
             await turn.pause()
         self._changes[partition] = Changes(changes.partition)
-        commit = partial(changes.commit, source, chunk.records[-1].offset)
-        return Folded(await asyncio.to_thread(commit) if _is_large(changes) else commit(), sends)
+        encode = partial(_encode, changes, source, chunk.records[-1].offset, recorder)
+        rows_written, appends = await asyncio.to_thread(encode) if _is_large(changes) else encode()
+        return Folded(rows_written, sends, appends)
 
     def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
         """Records were deleted from the topic before they were read."""
@@ -124,7 +140,10 @@ class PartitionProcessor:
             fold_missing_chain(self._changes[partition], detail, last)
         changes = self._changes[partition]
         self._changes[partition] = Changes(changes.partition)
-        return Folded(changes.commit(source, last), [])
+        if recorder := self._recorders.get(partition):
+            deque(recorder.close(changes), maxlen=0)
+        rows_written, appends = _encode(changes, source, last, recorder)
+        return Folded(rows_written, [], appends)
 
     def due_requests(self, retry_s: float) -> Iterator[Send]:
         """Snapshots that are still needed and were last asked for longer ago than that; also audits that are due."""
@@ -166,6 +185,17 @@ class Turn:
         if time.perf_counter() - self._began_s > TURN_S:
             await asyncio.sleep(0)
             self._began_s = time.perf_counter()
+
+    async def pauses(self, steps: Iterator[None]) -> None:
+        """Takes all the steps."""
+        for _ in steps:
+            await self.pause()
+
+
+def _encode(
+    changes: Changes, source: Source, offset: int, recorder: UpdatesRecorder | None
+) -> tuple[Mapping[bytes, bytes | None], list[Append]]:
+    return changes.commit(source, offset), recorder.appends() if recorder else []
 
 
 def _is_large(changes: Changes) -> bool:

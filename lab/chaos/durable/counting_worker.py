@@ -50,7 +50,7 @@ class Counts:
     def __init__(self) -> None:
         self.cache: dict[int, dict[bytes, Row]] = {}
 
-    async def recovered(self, partition: int, rows: Rows) -> None:
+    async def recovered(self, partition: int, rows: Rows, epoch: int) -> None:
         assert partition not in self.cache
         self.cache[partition] = {}
         log.warning("partition %d is recovered with %d rows", partition, sum(1 for _ in rows.scan(b"")))

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.types import TP
 
 from tables.durable.changelog import read_rows, stamped
-from tables.durable.chunks import Chunk, Fetched, Folded, Processor, Rows
+from tables.durable.chunks import Append, Chunk, Fetched, Folded, Processor, Rows
 from tables.durable.database import POSITION, Database, Stamped, read_position
 from tables.durable.partition_task import MissingRange, PartitionTask, ReservedKey
 from tables.durable.seeking import TRIES, MissingRecords, Seeking
@@ -30,7 +30,7 @@ class Sums:
 
     async def fold(self, partition: int, rows: Rows, chunk: Chunk) -> Folded:
         written: dict[bytes, bytes | None] = {}
-        sends = []
+        sends, appends = [], []
         for each in chunk.records:
             stored = written[each.key] if each.key in written else rows.get(each.key)
             count, last = map(int, stored.split(b"@")[:2]) if stored else (0, -1)
@@ -40,13 +40,16 @@ class Sums:
             written[each.key] = None if each.value == b"x" else b"%d@%d%b" % (count + 1, each.offset, padding)
             if each.value == b"say":
                 sends.append((self.side_topic, each.key, b"said"))
-        return Folded(written, sends)
+            if each.value == b"append":
+                appends += [Append(self.side_topic, None, b"%d" % number) for number in range(5)]
+                appends.append(Append(self.side_topic, each.key, b"p" * 1_000_000))
+        return Folded(written, sends, appends)
 
     def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
         self.calls.append(("missing", topic, first, last))
         return Folded({b"missing": b"%d@%d" % (first, last)}, [])
 
-    async def recovered(self, partition: int, rows: Rows) -> None:
+    async def recovered(self, partition: int, rows: Rows, epoch: int) -> None:
         self.calls.append(("recovered", dict(rows.scan(b""))))
 
     def outdated(self, partition: int, keys: Collection[bytes]) -> None:
@@ -388,6 +391,17 @@ async def test_a_zombies_row_that_the_owner_never_wrote_is_reported_as_outdated(
     assert ("outdated", {b"b"}) in context.sums.calls
     assert dict(owner.database.scan(b"")) == {b"a": b"1@0", b"b": b"1@1"}
     assert await bench.rebuilt() == {b"a": b"1@0", b"b": b"1@1"}
+
+
+async def test_appends_are_written_in_order_also_those_larger_than_a_batch(bench: Bench) -> None:
+    task = await bench.task(bench.context())
+
+    task.accept(fetched((0, b"a", b"append")))
+    task.accept(fetched((1, b"b", b"append")))
+    await applied(task, 2)
+
+    appended = [(each.value or b"")[:1] for each in await bench.changelog(f"{bench.name}.said")]
+    assert appended == [b"0", b"1", b"2", b"3", b"4", b"p"] * 2
 
 
 async def test_a_closed_task_writes_nothing(bench: Bench) -> None:
