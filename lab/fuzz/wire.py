@@ -22,8 +22,8 @@ from protocols.ticks import LiquidityChange
 from streams.bridge.chain_follower import ChainFollower
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, SeedWire, Wire
-from streams.exex.assembly import AssembledBlock, Step
 from streams.exex.bincode import BadFrame
+from streams.exex.steps import AssembledBlock, Step
 from streams.kafka.records import Gap, Head, Reorg, Update, decode_chain
 
 FRAMES = Path(__file__).parent.parent.parent / "tests" / "frames"

@@ -12,9 +12,9 @@ from protocols.concentrated import Initialize
 from streams.bridge.block import CompleteBlock, find_mismatches, headers_match
 from streams.bridge.chain_follower import ChainFollower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.exex.assembly import AssembledBlock
 from streams.exex.control_encoder import encode
 from streams.exex.control_messages import PoolUpdate
+from streams.exex.steps import AssembledBlock
 from streams.feed.blocks import FeedBlock, FeedMessage, block_messages, reorg_messages
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Head, Header

@@ -6,8 +6,8 @@ import msgspec
 
 from protocols.registry import Event
 from protocols.types import PoolId
-from streams.exex.assembly import AssembledBlock
 from streams.exex.control_layouts import is_on_wire
+from streams.exex.steps import AssembledBlock
 from streams.kafka.records import Header
 from streams.node.blocks import NodeHeader
 

@@ -10,7 +10,7 @@ from streams.bridge.block import CompleteBlock, find_mismatches, find_prefix_mis
 from streams.bridge.metrics import DISAGREEMENTS
 from streams.bridge.pool_listing import PoolListing
 from streams.exex import seed
-from streams.exex.assembly import AssembledBlock
+from streams.exex.steps import AssembledBlock
 from streams.kafka.records import Header
 from streams.node.block_logs import BlockLogs
 from streams.node.blocks import NodeHeader

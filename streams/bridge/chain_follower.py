@@ -16,7 +16,7 @@ from streams.bridge.block import CompleteBlock, headers_match
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.node_retry import LONGEST_DELAY_S, BlockUnknown, ChainChanged, NodeRetry, is_refusal
 from streams.bridge.published_chain import PublishedChain
-from streams.exex.assembly import AssembledBlock, AssembledReorg
+from streams.exex.steps import AssembledBlock, AssembledReorg
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 from streams.bridge.metrics import BUFFERED, CONNECTIONS, FEED_HEAD, OVERFLOWS, VIOLATIONS
-from streams.exex.assembly import AssembledBlock, Assembly, Step
+from streams.exex.assembly import Assembly
 from streams.exex.bincode import BadFrame
 from streams.exex.control import Decoder
 from streams.exex.control_messages import Message
 from streams.exex.seed import Decoder as SeedDecoder
 from streams.exex.seed_assembly import SeedAssembly
+from streams.exex.steps import AssembledBlock, Step
 from streams.exex.violations import ProtocolViolation
 from streams.retry import Retries
 

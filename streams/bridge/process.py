@@ -15,7 +15,7 @@ from streams.bridge.feed_reader import ControlWire, FeedReader, SeedWire
 from streams.bridge.leader_election import elected
 from streams.bridge.pool_listing import PoolListing, read_listed
 from streams.bridge.resume import highest_term, read_partition_ends, resume
-from streams.exex.assembly import AssembledBlock, AssembledReorg, Step
+from streams.exex.steps import AssembledBlock, AssembledReorg, Step
 from streams.kafka.clients import producing
 from streams.kafka.groups import run_until_first_exit
 from streams.kafka.publisher import Publisher

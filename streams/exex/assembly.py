@@ -6,11 +6,9 @@ Assembly, which joins the stream at the next whole step, and reads what is missi
 
 from collections.abc import Iterable
 
-import msgspec
-
 from protocols.registry import Event
 from protocols.ticks import LiquidityChange
-from protocols.types import AmountOutOfBounds, PoolId, check_amounts
+from protocols.types import PoolId
 from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
@@ -21,10 +19,10 @@ from streams.exex.control_messages import (
     ReorgStart,
     Skipped,
 )
+from streams.exex.steps import AssembledBlock, AssembledReorg, Step, check_event
 from streams.exex.violations import (
     BlockNumberMismatch,
     ClampedValue,
-    ImpossibleAmount,
     ReorgRangeMismatch,
     ReorgStartMissing,
     SequenceGap,
@@ -35,28 +33,6 @@ from streams.exex.violations import (
 
 LARGEST_I128 = 2**127 - 1
 SMALLEST_I128 = -(2**127)
-
-
-class AssembledBlock(msgspec.Struct, frozen=True):
-    number: int
-    timestamp: int | None
-    """Seconds since the epoch; None: not on the wire."""
-    base_fee: int | None
-    """Wei per gas; None: not on the wire."""
-    updates: dict[PoolId, tuple[Event, ...]]
-    """In log order per pool."""
-    part: int = 0
-    """Above 0 where a wire without block marks went silent in the middle of the block."""
-
-
-class AssembledReorg(msgspec.Struct, frozen=True):
-    ancestor: int
-    """The highest block that stays."""
-    blocks: tuple[AssembledBlock, ...]
-    """The new blocks, ascending; empty where the chain got shorter or the wire sends them as blocks of their own."""
-
-
-Step = AssembledBlock | AssembledReorg
 
 
 class Assembly:
@@ -172,14 +148,6 @@ class Assembly:
         reorg, self._reorg = self._reorg, None
         _check_range(reorg, self._blocks)
         return AssembledReorg(_ancestor(reorg, message), tuple(self._blocks))
-
-
-def check_event(number: int, pool: PoolId, event: Event) -> None:
-    """Raises ImpossibleAmount."""
-    try:
-        check_amounts(event)
-    except AmountOutOfBounds as error:
-        raise ImpossibleAmount(number, pool, error) from error
 
 
 def _assembled_block(begin: BeginBlock, updates: dict[PoolId, list[Event]]) -> AssembledBlock:

@@ -6,8 +6,8 @@ comes for it then is a further part. Of a reorg every reverted block is named, a
 
 from protocols.registry import Event
 from protocols.types import PoolId
-from streams.exex.assembly import AssembledBlock, AssembledReorg, Step, check_event
 from streams.exex.seed import PoolEvent, Reorg
+from streams.exex.steps import AssembledBlock, AssembledReorg, Step, check_event
 
 
 class SeedAssembly:

@@ -9,9 +9,9 @@ from protocols.types import PoolId
 from protocols.v2 import Sync
 from streams.bridge import feed_reader
 from streams.bridge.feed_reader import ControlWire, SeedWire
-from streams.exex.assembly import AssembledBlock
 from streams.exex.control_encoder import encode
 from streams.exex.control_messages import Message, Skipped
+from streams.exex.steps import AssembledBlock
 from streams.node.blocks import NodeHeader
 from tests.support.bridge.emitting_chain import Updates
 from tests.support.bridge.scripted_feed import block_messages, reorg_messages

@@ -11,7 +11,7 @@ from protocols.registry import Event
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
 from protocols.v2 import Sync, V2State
-from streams.exex.assembly import AssembledBlock, AssembledReorg, Assembly, Step
+from streams.exex.assembly import Assembly
 from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
@@ -24,6 +24,7 @@ from streams.exex.control_messages import (
     ReorgStart,
     Skipped,
 )
+from streams.exex.steps import AssembledBlock, AssembledReorg, Step
 from streams.exex.violations import (
     BlockNumberMismatch,
     ClampedValue,

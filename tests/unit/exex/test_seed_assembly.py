@@ -6,9 +6,9 @@ from protocols.concentrated import Swap
 from protocols.registry import Event
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
-from streams.exex.assembly import AssembledBlock, AssembledReorg, Step
 from streams.exex.seed import PoolEvent, Reorg, SeedMessage
 from streams.exex.seed_assembly import SeedAssembly
+from streams.exex.steps import AssembledBlock, AssembledReorg, Step
 from streams.exex.violations import ImpossibleAmount
 
 POOL, OTHER = PoolId("0x" + "b0" * 20), PoolId("0x" + "b1" * 20)
