@@ -15,7 +15,7 @@ from streams.bridge.chain_publisher import ChainPublisher
 from streams.exex.control_encoder import encode
 from streams.exex.control_messages import PoolUpdate
 from streams.exex.steps import AssembledBlock
-from streams.feed.blocks import FeedBlock, FeedMessage, block_messages, reorg_messages
+from streams.feed.blocks import FeedBlock, FeedMessage, block_messages, reorg_messages, update_type_of
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Head, Header
 from streams.node.blocks import NodeHeader
@@ -130,7 +130,16 @@ def _fed(mined: Mined) -> FeedBlock:
     places = [(pool, event) for pool, events in mined.events.items() for event in events]
     updates = [
         PoolUpdate(
-            0, pool, _protocol(mined, pool), "swap", mined.block.number, mined.header.timestamp, 0, at, False, event
+            stream_seq=0,
+            pool=pool,
+            protocol=_protocol(mined, pool),
+            update_type=update_type_of(event),
+            block_number=mined.block.number,
+            block_timestamp=mined.header.timestamp,
+            tx_index=0,
+            log_index=at,
+            is_revert=False,
+            event=event,
         )
         for at, (pool, event) in enumerate(places)
         if not isinstance(event, Initialize)

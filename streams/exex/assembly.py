@@ -4,8 +4,6 @@ Pure. Each rule of the protocol is checked here; a violation raises with the fac
 Assembly, which joins the stream at the next whole step, and reads what is missing from the node.
 """
 
-from collections.abc import Iterable
-
 from protocols.registry import Event
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
@@ -13,19 +11,21 @@ from streams.exex.control_messages import (
     BeginBlock,
     EndBlock,
     Message,
+    PoolFinal,
     PoolUpdate,
     ReorgComplete,
     ReorgEpilogue,
     ReorgStart,
     Skipped,
 )
-from streams.exex.steps import AssembledBlock, AssembledReorg, Step, check_event
+from streams.exex.pending_reorg import PendingReorg
+from streams.exex.steps import AssembledBlock, AssembledReorg, Step, check_amounts_of
 from streams.exex.violations import (
     BlockNumberMismatch,
     ClampedValue,
-    ReorgRangeMismatch,
     ReorgStartMissing,
     SequenceGap,
+    TimestampMismatch,
     UnexpectedMessage,
     UpdateCountMismatch,
     UpdatesOutOfOrder,
@@ -33,6 +33,7 @@ from streams.exex.violations import (
 
 LARGEST_I128 = 2**127 - 1
 SMALLEST_I128 = -(2**127)
+FIRST_SEQ = 1
 
 
 class Assembly:
@@ -42,12 +43,11 @@ class Assembly:
         self._next_seq: int | None = None
         self._joined = False
         self._in_reorg_unseen = False
-        self._reorg: ReorgStart | None = None
-        self._blocks: list[AssembledBlock] = []
+        self._reorg: PendingReorg | None = None
         self._begin: BeginBlock | None = None
         self._updates: dict[PoolId, list[Event]] = {}
         self._count = 0
-        self._last_key = (-1, -1)
+        self._last_key: tuple[int, int] | None = None
 
     def receive(self, message: Message) -> Step | None:
         self._check_sequence(message.stream_seq)
@@ -57,7 +57,7 @@ class Assembly:
             case EndBlock():
                 return self._end_block(message)
             case ReorgComplete():
-                return self._complete_reorg(message)
+                return self._complete_reorg(message.final_tip_block)
             case BeginBlock():
                 self._begin_block(message)
             case PoolUpdate() | Skipped():
@@ -65,22 +65,25 @@ class Assembly:
             case ReorgStart():
                 self._start_reorg(message)
             case ReorgEpilogue():
-                self._check_epilogue(message.final_tip_block)
+                self._check_epilogue(message)
         return None
 
     def _check_sequence(self, received: int) -> None:
-        if self._next_seq is not None and received != self._next_seq:
-            raise SequenceGap(self._next_seq, received)
+        expected = self._next_seq if self._next_seq is not None else max(received, FIRST_SEQ)
+        if received != expected:
+            raise SequenceGap(expected, received)
         self._next_seq = received + 1
 
     def _joins(self, message: Message) -> bool:
         match message:
-            case BeginBlock(is_revert=True) | PoolUpdate(is_revert=True):
+            case BeginBlock(is_revert=True) | PoolUpdate(is_revert=True) | Skipped(is_revert=True):
                 self._in_reorg_unseen = True
             case ReorgComplete():
                 self._in_reorg_unseen = False
-            case BeginBlock() | ReorgStart():
+            case BeginBlock():
                 self._joined = not self._in_reorg_unseen
+            case ReorgStart():
+                self._joined = True
         return self._joined
 
     def _begin_block(self, message: BeginBlock) -> None:
@@ -88,31 +91,40 @@ class Assembly:
             raise UnexpectedMessage(
                 f"block {message.block_number} began", f"before block {self._begin.block_number} ended"
             )
-        if message.is_revert and self._reorg is None:
+        if self._reorg is not None:
+            self._reorg.check_begin(message)
+        elif message.is_revert:
             raise UnexpectedMessage(f"block {message.block_number} was reverted", "outside a reorg")
-        self._begin, self._updates, self._count, self._last_key = message, {}, 0, (-1, -1)
+        self._begin, self._updates, self._count, self._last_key = message, {}, 0, None
 
     def _update(self, message: PoolUpdate | Skipped) -> None:
         begin = self._begin
         if begin is None:
             raise UnexpectedMessage(f"update {message.stream_seq}", "came outside any block")
         self._count += 1
-        if isinstance(message, Skipped):
-            return
         if (message.block_number, message.is_revert) != (begin.block_number, begin.is_revert):
             raise BlockNumberMismatch(begin.block_number, message.block_number, "an update")
-        if not begin.is_revert:
+        if message.block_timestamp != begin.block_timestamp:
+            raise TimestampMismatch(begin.block_number, begin.block_timestamp, message.block_timestamp)
+        if isinstance(message, PoolUpdate):
             self._keep(message)
 
     def _keep(self, message: PoolUpdate) -> None:
-        key = (message.tx_index, message.log_index)
-        if key <= self._last_key:
-            raise UpdatesOutOfOrder(message.block_number, self._last_key, key)
+        """Of a reverted block nothing is kept: the workers' own memory undoes it."""
+        self._check_order(message)
+        check_amounts_of(message.block_number, message.pool, message.event)
+        if message.is_revert:
+            return
         if isinstance(message.event, LiquidityChange) and message.event.delta in (SMALLEST_I128, LARGEST_I128):
             raise ClampedValue(message.block_number, message.pool)
-        check_event(message.block_number, message.pool, message.event)
-        self._last_key = key
         self._updates.setdefault(message.pool, []).append(message.event)
+
+    def _check_order(self, message: PoolUpdate) -> None:
+        """In log order; those of a reverted block the other way round."""
+        key, last = (message.tx_index, message.log_index), self._last_key
+        if last is not None and (key >= last if message.is_revert else key <= last):
+            raise UpdatesOutOfOrder(message.block_number, last, key)
+        self._last_key = key
 
     def _end_block(self, message: EndBlock) -> AssembledBlock | None:
         begin = self._begin
@@ -123,31 +135,37 @@ class Assembly:
         if message.num_updates != self._count:
             raise UpdateCountMismatch(message.block_number, message.num_updates, self._count)
         self._begin = None
-        if begin.is_revert:
-            return None
         block = _assembled_block(begin, self._updates)
         if self._reorg is None:
             return block
-        self._blocks.append(block)
+        if begin.is_revert:
+            self._reorg.revert()
+        else:
+            self._reorg.add(block)
         return None
 
     def _start_reorg(self, message: ReorgStart) -> None:
         if self._begin is not None or self._reorg is not None:
             raise UnexpectedMessage("a reorg began", "inside a block or another reorg")
-        self._reorg, self._blocks = message, []
+        self._reorg = PendingReorg(message)
 
-    def _check_epilogue(self, tip: int) -> None:
+    def _check_epilogue(self, message: ReorgEpilogue) -> None:
+        """Its timestamp is not compared: of V2 pools it is 0."""
+        self._ending_reorg(message.final_tip_block).check_end(message.final_tip_block)
+        if isinstance(message.update, PoolFinal):
+            check_amounts_of(message.final_tip_block, message.update.pool, message.update.price)
+
+    def _complete_reorg(self, tip: int) -> AssembledReorg:
+        reorg = self._ending_reorg(tip)
+        self._reorg = None
+        return reorg.complete(tip)
+
+    def _ending_reorg(self, tip: int) -> PendingReorg:
         if self._reorg is None:
             raise ReorgStartMissing(tip)
         if self._begin is not None:
             raise UnexpectedMessage("the end of a reorg", f"came before block {self._begin.block_number} ended")
-
-    def _complete_reorg(self, message: ReorgComplete) -> AssembledReorg:
-        self._check_epilogue(message.final_tip_block)
-        assert self._reorg is not None
-        reorg, self._reorg = self._reorg, None
-        _check_range(reorg, self._blocks)
-        return AssembledReorg(_ancestor(reorg, message), tuple(self._blocks))
+        return self._reorg
 
 
 def _assembled_block(begin: BeginBlock, updates: dict[PoolId, list[Event]]) -> AssembledBlock:
@@ -157,18 +175,3 @@ def _assembled_block(begin: BeginBlock, updates: dict[PoolId, list[Event]]) -> A
         base_fee=begin.base_fee_per_gas,
         updates={pool: tuple(events) for pool, events in updates.items()},
     )
-
-
-def _check_range(reorg: ReorgStart, blocks: Iterable[AssembledBlock]) -> None:
-    first, last, count = announced = (reorg.new.first, reorg.new.last, reorg.new.count)
-    received = tuple(block.number for block in blocks)
-    expected = range(0)
-    if first is not None and last is not None:  # which may be any numbers: no more are looked at than can be right
-        expected = range(first, min(last, first + len(received)) + 1)
-    if received != tuple(expected) or count != len(received):
-        raise ReorgRangeMismatch(announced, received)
-
-
-def _ancestor(reorg: ReorgStart, complete: ReorgComplete) -> int:
-    first = reorg.old.first if reorg.old.first is not None else reorg.new.first
-    return complete.final_tip_block if first is None else first - 1

@@ -158,4 +158,5 @@ def _fields(fields: str) -> list[Field]:
 def _kind(name: str) -> Kind:
     if not name.startswith("u32["):
         return KINDS[name]
-    return Kind("I", _one_of(*map(int, name.removeprefix("u32[").removesuffix("]").split(","))), _one)
+    one_of = _one_of(*map(int, name.removeprefix("u32[").removesuffix("]").split(",")))
+    return Kind("I", one_of, lambda value: (one_of(value),))

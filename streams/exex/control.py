@@ -80,7 +80,7 @@ def _pool_update(payload: bytes, start: int) -> PoolUpdate | Skipped:
     stream_seq, pool, update_type, number, timestamp, tx_index, log_index, is_revert, *values = row.layout.read(
         payload, start
     )
-    return PoolUpdate(
+    update = PoolUpdate(
         stream_seq=stream_seq,
         pool=PoolId(pool),
         protocol=row.protocol,
@@ -92,6 +92,9 @@ def _pool_update(payload: bytes, start: int) -> PoolUpdate | Skipped:
         is_revert=is_revert,
         event=row.make(values),
     )
+    if not update.has_sign_of_its_type:
+        raise BadFrame(start + header.size, f"a {update.update_type} of a {row.protocol} pool is {update.event}")
+    return update
 
 
 def _skipped(header: Layout, tag: int, payload: bytes, start: int) -> Skipped:
@@ -100,10 +103,10 @@ def _skipped(header: Layout, tag: int, payload: bytes, start: int) -> Skipped:
         raise BadFrame(start + header.size - 4, f"update tag {tag} is a retired V2 delta; reserves come as V2Sync")
     if tag not in layouts.OTHER_DEX_UPDATES:
         raise BadFrame(start + header.size - 4, f"there is no update of tag {tag}")
-    stream_seq, _, protocol, *_ = header.read(payload[: header.size], start)
+    stream_seq, _, protocol, _, number, timestamp, _, _, is_revert, _ = header.read(payload[: header.size], start)
     if protocol not in layouts.OTHER_DEX_PROTOCOLS:
         raise BadFrame(start + header.size - 45, f"update tag {tag} does not go with protocol {protocol}")
-    return Skipped(stream_seq, tag)
+    return Skipped(stream_seq, tag, number, timestamp, is_revert)
 
 
 def _reorg_start(payload: bytes, start: int) -> ReorgStart:

@@ -22,7 +22,7 @@ class NotOnWire(ValueError):
 
 
 def encode(message: Sent) -> bytes:
-    """The frame, length first. Raises struct.error or OverflowError where a value does not fit, and NotOnWire."""
+    """The frame, length first. Raises NotOnWire; struct.error, OverflowError or ValueError for values out of range."""
     payload = _payload(message)
     return len(payload).to_bytes(PREFIX, "little") + payload
 
@@ -46,6 +46,8 @@ def _update_payload(update: PoolUpdate) -> bytes:
     row = UPDATES_BY_EVENT.get((update.protocol, type(update.event)))
     if row is None:
         raise NotOnWire(f"no feed sends a {type(update.event).__name__} of a {update.protocol} pool")
+    if not update.has_sign_of_its_type:
+        raise NotOnWire(f"no feed sends a {update.update_type} of {update.event}")
     place = (update.block_number, update.block_timestamp, update.tx_index, update.log_index, update.is_revert)
     update_type = UPDATE_TYPES.index(update.update_type)
     return row.layout.write(update.stream_seq, update.pool, update_type, *place, *row.values(update.event))

@@ -4,6 +4,7 @@ import msgspec
 
 from protocols.dex import UpdateType
 from protocols.registry import Event, PriceState
+from protocols.ticks import LiquidityChange
 from protocols.types import PoolId, ProtocolName
 
 
@@ -31,6 +32,13 @@ class PoolUpdate(msgspec.Struct, frozen=True):
     """The block is being taken back; the event is as it was, not inverted."""
     event: Event
 
+    @property
+    def has_sign_of_its_type(self) -> bool:
+        """Whether it is no mint that takes liquidity away, and no burn that adds some; 0 is a poke of either type."""
+        if not isinstance(self.event, LiquidityChange):
+            return True
+        return self.event.delta >= 0 if self.update_type == "mint" else self.event.delta <= 0
+
 
 class Skipped(msgspec.Struct, frozen=True):
     """An update of a DEX that is not followed; it counts in stream_seq and num_updates."""
@@ -38,6 +46,9 @@ class Skipped(msgspec.Struct, frozen=True):
     stream_seq: int
     tag: int
     """Of the wire's PoolUpdate."""
+    block_number: int
+    block_timestamp: int
+    is_revert: bool
 
 
 class EndBlock(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ comes for it then is a further part. Of a reorg every reverted block is named, a
 from protocols.registry import Event
 from protocols.types import PoolId
 from streams.exex.seed import PoolEvent, Reorg
-from streams.exex.steps import AssembledBlock, AssembledReorg, Step, check_event
+from streams.exex.steps import AssembledBlock, AssembledReorg, Step, check_amounts_of
 
 
 class SeedAssembly:
@@ -24,7 +24,7 @@ class SeedAssembly:
             self._number = None
             self._lowest = message.block_number if self._lowest is None else min(message.block_number, self._lowest)
             return ended
-        check_event(message.block_number, message.pool, message.event)
+        check_amounts_of(message.block_number, message.pool, message.event)
         ended = self._end_reorg()
         if message.block_number != self._number:
             ended += self._end_block()

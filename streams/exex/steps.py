@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocols.registry import Event
+from protocols.registry import Event, PriceState
 from protocols.types import AmountOutOfBounds, PoolId, check_amounts
 from streams.exex.violations import ImpossibleAmount
 
@@ -29,9 +29,9 @@ class AssembledReorg(msgspec.Struct, frozen=True):
 Step = AssembledBlock | AssembledReorg
 
 
-def check_event(number: int, pool: PoolId, event: Event) -> None:
+def check_amounts_of(number: int, pool: PoolId, record: Event | PriceState) -> None:
     """Raises ImpossibleAmount."""
     try:
-        check_amounts(event)
+        check_amounts(record)
     except AmountOutOfBounds as error:
         raise ImpossibleAmount(number, pool, error) from error

@@ -25,6 +25,12 @@ class BlockNumberMismatch(ProtocolViolation):
         super().__init__(f"{message} of block {received} inside block {expected}")
 
 
+class TimestampMismatch(ProtocolViolation):
+    def __init__(self, number: int, expected: int, received: int) -> None:
+        self.number, self.expected, self.received = number, expected, received
+        super().__init__(f"block {number} began with timestamp {expected}, an update of it has {received}")
+
+
 class UpdatesOutOfOrder(ProtocolViolation):
     def __init__(self, number: int, last: tuple[int, int], received: tuple[int, int]) -> None:
         self.number, self.last, self.received = number, last, received
@@ -56,7 +62,40 @@ class ReorgStartMissing(ProtocolViolation):
         super().__init__(f"a reorg to block {tip} ended whose start was not seen")
 
 
+FEW = 10
+
+Range = tuple[int | None, int | None, int]
+"""First block, last block and count, as a reorg announces them."""
+
+
 class ReorgRangeMismatch(ProtocolViolation):
-    def __init__(self, announced: tuple[int | None, int | None, int], received: tuple[int, ...]) -> None:
-        self.announced, self.received = announced, received
-        super().__init__(f"a reorg announced blocks (first, last, count) {announced} and brought {list(received)}")
+    def __init__(self, announced: Range, received: range) -> None:
+        self.announced, self.received = announced, tuple(received)
+        brought = str(list(received)) if len(received) <= FEW else f"{len(received)} blocks from {received.start}"
+        super().__init__(f"a reorg announced blocks (first, last, count) {announced} and brought {brought}")
+
+
+class ImpossibleReorgRange(ReorgRangeMismatch):
+    """First, last and count do not fit together, or the new blocks do not begin where the old ones do."""
+
+    def __init__(self, old: Range, new: Range) -> None:
+        self.announced, self.received = new, ()
+        ProtocolViolation.__init__(self, f"no reorg can replace blocks {old} by {new} (first, last, count)")
+
+
+class UnexpectedReorgBlock(ProtocolViolation):
+    """Each of both is a block's number and whether it is reverted."""
+
+    def __init__(self, expected: tuple[int, bool], received: tuple[int, bool]) -> None:
+        self.expected, self.received = expected, received
+        super().__init__(f"inside a reorg {_block(*received)} began instead of {_block(*expected)}")
+
+
+class ReorgTipMismatch(ProtocolViolation):
+    def __init__(self, expected: int, received: int) -> None:
+        self.expected, self.received = expected, received
+        super().__init__(f"a reorg that leads to block {expected} ended with block {received} as its tip")
+
+
+def _block(number: int, is_revert: bool) -> str:
+    return f"{'reverted' if is_revert else 'new'} block {number}"

@@ -59,7 +59,7 @@ def _update(header: NodeHeader, log: Log, log_index: int, decoded: Decoded) -> P
         stream_seq=0,
         pool=decoded.pool,
         protocol=decoded.protocol,
-        update_type=_update_type(decoded.event),
+        update_type=update_type_of(decoded.event),
         block_number=header.number,
         block_timestamp=header.timestamp,
         tx_index=log.transaction_index,
@@ -69,7 +69,7 @@ def _update(header: NodeHeader, log: Log, log_index: int, decoded: Decoded) -> P
     )
 
 
-def _update_type(event: Event) -> UpdateType:
+def update_type_of(event: Event) -> UpdateType:
     if not isinstance(event, LiquidityChange):
         return "swap"
     return "mint" if event.delta > 0 else "burn"

@@ -202,7 +202,7 @@ def test_a_wrong_count_is_refused_with_both_counts() -> None:
 
 
 def test_skipped_updates_count() -> None:
-    messages = numbered([BeginBlock(0, 5, 1005, 7, False), Skipped(0, 6), EndBlock(0, 5, 1)])
+    messages = numbered([BeginBlock(0, 5, 1005, 7, False), Skipped(0, 6, 5, 1005, False), EndBlock(0, 5, 1)])
 
     assert assembled(messages) == [fed(5, [])]
 

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocols.concentrated import Initialize, Price, ProtocolFeeUpdate, Swap
+from protocols.dex import UpdateType
 from protocols.registry import Event
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId
@@ -37,6 +38,7 @@ from tests.support.files import FRAMES as RECORDED
 GOLDEN = [json.loads(line) for line in (RECORDED / "control.jsonl").read_text().splitlines()]
 FRAMES = {golden["name"]: bytes.fromhex(golden["hex"]) for golden in GOLDEN}
 RETIRED = "V2Swap_retired"
+POOL = "0x" + "ab" * 20
 UNFOLLOWED = {
     golden["name"]
     for golden in GOLDEN
@@ -87,7 +89,7 @@ def update_of(fields: dict[str, Any]) -> PoolUpdate | Skipped:
         case "V3Liquidity" | "V4Liquidity":
             event = LiquidityChange(*numbers(fields, "tick_lower", "tick_upper", "liquidity_delta"))
         case _:
-            return Skipped(*numbers(fields, "stream_seq", "update_tag"))
+            return Skipped(*numbers(fields, "stream_seq", "update_tag", "block_number", "block_timestamp", "is_revert"))
     number, timestamp, tx, log = numbers(fields, "block_number", "block_timestamp", "tx_index", "log_index")
     protocol, update_type = fields["protocol"].lower(), fields["update_type"].lower()
     seq, revert = int(fields["stream_seq"]), bool(fields["is_revert"])
@@ -229,7 +231,38 @@ def test_the_offset_of_a_fault_counts_from_the_first_byte_ever_fed() -> None:
 
 
 def test_an_update_of_another_dex_counts_with_its_sequence_number() -> None:
-    assert Decoder().feed(FRAMES["BalancerLiquidity"]) == [Skipped(7, 19)]
+    assert Decoder().feed(FRAMES["BalancerLiquidity"]) == [Skipped(7, 19, 23741637, 1730000000, False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "update_type", "reason"),
+    [
+        ("V3Liquidity_mint", 2, r"a burn of a v3 pool is LiquidityChange\(.*delta=123456789012345678901\)"),
+        ("V3Liquidity_burn", 1, r"a mint of a v3 pool is LiquidityChange\(.*delta=-5\)"),
+        ("V4Liquidity", 1, r"a mint of a v4 pool is LiquidityChange"),
+    ],
+)
+def test_a_mint_that_takes_and_a_burn_that_adds_are_refused(name: str, update_type: int, reason: str) -> None:
+    frame, at = bytearray(FRAMES[name]), 56 if name.startswith("V4") else 52
+    frame[at] = update_type
+
+    with pytest.raises(BadFrame, match=reason):
+        Decoder().feed(bytes(frame))
+
+
+@pytest.mark.parametrize("update_type", ["mint", "burn"])
+def test_a_poke_may_be_a_mint_or_a_burn(update_type: UpdateType) -> None:
+    poke = PoolUpdate(1, PoolId(POOL), "v3", update_type, 5, 1_000, 0, 0, False, LiquidityChange(-60, 60, 0))
+
+    assert Decoder().feed(encode(poke)) == [poke]
+
+
+@pytest.mark.parametrize(("update_type", "delta"), [("mint", -1), ("burn", 1), ("swap", 1), ("swap", 0)])
+def test_what_a_reader_would_refuse_is_not_written(update_type: UpdateType, delta: int) -> None:
+    update = PoolUpdate(1, PoolId(POOL), "v3", update_type, 5, 1_000, 0, 0, False, LiquidityChange(-60, 60, delta))
+
+    with pytest.raises(ValueError, match=rf"no feed sends a {update_type}|0 is none of \(1, 2\)"):
+        encode(update)
 
 
 OTHER_PROTOCOLS = range(3, 9)
@@ -278,13 +311,13 @@ def test_a_first_price_and_a_change_of_fee_are_not_on_the_wire(event: Event) -> 
 
 
 U64, U128, TICK = st.integers(0, 2**64 - 1), st.integers(0, 2**128 - 1), st.integers(-887272, 887272)
-I128 = st.integers(-(2**127), 2**127 - 1)
 ADDRESS = st.binary(min_size=20, max_size=20).map(lambda address: "0x" + address.hex())
 POOL_ID = st.binary(min_size=32, max_size=32).map(lambda pool: "0x" + pool.hex())
 RESERVES = st.builds(V2State, U128, U128)
 PRICE = st.builds(Price, st.integers(0, 2**160 - 1), TICK, U128)
 SWAP = st.builds(Swap, st.integers(0, 2**160 - 1), U128, TICK)
-LIQUIDITY = st.builds(LiquidityChange, TICK, TICK, I128)
+ADDED = st.builds(LiquidityChange, TICK, TICK, st.integers(0, 2**127 - 1))
+TAKEN = st.builds(LiquidityChange, TICK, TICK, st.integers(-(2**127), 0))
 PLACE = (U64, U64, U64, U64, st.booleans())
 RANGE = st.builds(ReorgRange, U64, U64, U64)
 MESSAGES = st.one_of(
@@ -295,8 +328,10 @@ MESSAGES = st.one_of(
     st.builds(PoolUpdate, U64, ADDRESS, st.just("v2"), st.just("swap"), *PLACE, st.builds(Sync, U128, U128)),
     st.builds(PoolUpdate, U64, ADDRESS, st.just("v3"), st.just("swap"), *PLACE, SWAP),
     st.builds(PoolUpdate, U64, POOL_ID, st.just("v4"), st.just("swap"), *PLACE, SWAP),
-    st.builds(PoolUpdate, U64, ADDRESS, st.just("v3"), st.sampled_from(["mint", "burn"]), *PLACE, LIQUIDITY),
-    st.builds(PoolUpdate, U64, POOL_ID, st.just("v4"), st.sampled_from(["mint", "burn"]), *PLACE, LIQUIDITY),
+    st.builds(PoolUpdate, U64, ADDRESS, st.just("v3"), st.just("mint"), *PLACE, ADDED),
+    st.builds(PoolUpdate, U64, ADDRESS, st.just("v3"), st.just("burn"), *PLACE, TAKEN),
+    st.builds(PoolUpdate, U64, POOL_ID, st.just("v4"), st.just("mint"), *PLACE, ADDED),
+    st.builds(PoolUpdate, U64, POOL_ID, st.just("v4"), st.just("burn"), *PLACE, TAKEN),
     st.builds(
         ReorgEpilogue, U64, U64, U64, st.builds(PoolFinal, ADDRESS, st.just("v2"), st.builds(V2State, U128, U128))
     ),
