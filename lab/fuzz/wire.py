@@ -21,9 +21,9 @@ from protocols.concentrated import Swap
 from protocols.ticks import LiquidityChange
 from streams.bridge.chain_follower import ChainFollower
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.bridge.feed_reader import ControlWire, SeedWire, Wire
+from streams.bridge.feed_reader import ControlWire, FeedStep, SeedWire, StepLost, Wire
 from streams.exex.bincode import BadFrame
-from streams.exex.steps import AssembledBlock, Step
+from streams.exex.steps import AssembledBlock, AssembledReorg
 from streams.kafka.records import Gap, Head, Reorg, Update, decode_chain
 
 FRAMES = Path(__file__).parent.parent.parent / "tests" / "frames"
@@ -75,7 +75,7 @@ async def stream(
     with stamina.set_testing(True, attempts=MOST_ATTEMPTS):  # no delays
         async with asyncio.timeout(TIMEOUT_S):
             for step in _steps(random, wire, data, counts):
-                await _follow(following, publisher, step)
+                await _follow(world, following, publisher, step)
                 is_faulty = random.random() < 0.8
                 node.absence, node.refusal = (absence, refusal) if is_faulty else (0.0, 0.0)
             node.absence = node.refusal = 0.0
@@ -86,7 +86,7 @@ async def stream(
 
 def _steps(
     random: Random, wire: type[ControlWire] | type[SeedWire], data: bytes, counts: Counter[str]
-) -> Iterator[Step]:
+) -> Iterator[FeedStep]:
     """What the reads of one connection give; after a refusal those of the next, which joins somewhere behind."""
     reading: Wire = wire()
     for cut in mutation.cuts(random, data):
@@ -102,12 +102,17 @@ def _steps(
     yield from reading.flush()
 
 
-async def _follow(following: ChainFollower, publisher: ChainPublisher, step: Step) -> None:
+async def _follow(world: World, following: ChainFollower, publisher: ChainPublisher, step: FeedStep) -> None:
     """As Bridge does."""
-    if isinstance(step, AssembledBlock):
-        await following.catch_up(step.number, step)
-    elif publisher.published.last is not None or step.blocks:
-        await following.follow_reorg(step)
+    match step:
+        case AssembledBlock():
+            await following.catch_up(step.number, step)
+        case AssembledReorg() if publisher.published.last is not None or step.blocks:
+            await following.follow_reorg(step)
+        case StepLost(in_reorg=True) if publisher.published.last is not None:
+            await following.follow_reorg(AssembledReorg(world.tip.block.number, ()))
+        case StepLost() if publisher.published.last is not None:
+            await following.catch_up(world.tip.block.number)
 
 
 def check(world: World, topic: Topic, *, gaps: bool) -> None:

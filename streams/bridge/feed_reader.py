@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from streams.bridge.metrics import BUFFERED, CONNECTIONS, FEED_HEAD, OVERFLOWS, VIOLATIONS
 from streams.exex.assembly import Assembly
 from streams.exex.bincode import BadFrame
@@ -18,8 +20,8 @@ from streams.exex.control import Decoder
 from streams.exex.control_messages import Message
 from streams.exex.seed import Decoder as SeedDecoder
 from streams.exex.seed_assembly import SeedAssembly
-from streams.exex.steps import AssembledBlock, Step
-from streams.exex.violations import ProtocolViolation
+from streams.exex.steps import AssembledBlock, AssembledReorg, Step
+from streams.exex.violations import ProtocolViolation, ReorgStartMissing
 from streams.retry import Retries
 
 log = logging.getLogger(__name__)
@@ -30,12 +32,24 @@ SILENCE_S = 0.2
 """On a wire without block marks a block is complete after so long without a message."""
 MOST_PENDING = 250_000
 """Messages of one block or reorg that are kept in memory: no block of a real chain has a tenth of them."""
+MOST_WAITING_EVENTS = 500_000
+"""In all blocks that wait; some 200 MB."""
+
+
+class StepLost(msgspec.Struct, frozen=True):
+    """Something of the feed was missed or could not be used: the node knows what became of the chain."""
+
+    in_reorg: bool
+    """The feed said that the chain is reorganised."""
+
+
+FeedStep = Step | StepLost
 
 
 class Wire(Protocol):
-    def receive(self, data: bytes) -> Iterator[Step]: ...
+    def receive(self, data: bytes) -> Iterator[FeedStep]: ...
 
-    def flush(self) -> Iterator[Step]:
+    def flush(self) -> Iterator[FeedStep]:
         """What is complete because nothing came for SILENCE_S."""
         ...
 
@@ -51,15 +65,15 @@ class ControlWire:
         self._assembly = Assembly()
         self._pending = 0
 
-    def receive(self, data: bytes) -> Iterator[Step]:
+    def receive(self, data: bytes) -> Iterator[FeedStep]:
         for message in self._decoder.feed(data):
             try:
                 step = self._receive(message)
             except ProtocolViolation as violation:
                 _report(violation)
-                self._assembly = Assembly()
-                self._pending = 0
-                step = self._receive(message)
+                yield StepLost(self._assembly.is_in_reorg or isinstance(violation, ReorgStartMissing))
+                self._assembly, self._pending = Assembly(), 0
+                step = self._rejoin(message)
             if step is not None:
                 self._pending = 0
                 yield step
@@ -70,7 +84,15 @@ class ControlWire:
             raise UnfinishedStep(MOST_PENDING)
         return self._assembly.receive(message)
 
-    def flush(self) -> Iterator[Step]:
+    def _rejoin(self, message: Message) -> Step | None:
+        """A block or reorg that begins in spite of the promise that it broke is whole itself, or is refused too."""
+        try:
+            return self._receive(message)
+        except ProtocolViolation:
+            self._assembly = Assembly()
+            return None
+
+    def flush(self) -> Iterator[FeedStep]:
         return iter(())
 
 
@@ -80,7 +102,7 @@ class SeedWire:
         self._assembly = SeedAssembly()
         self._pending = 0
 
-    def receive(self, data: bytes) -> Iterator[Step]:
+    def receive(self, data: bytes) -> Iterator[FeedStep]:
         """A block that never ends is cut into parts."""
         for message in self._decoder.feed(data):
             self._pending += 1
@@ -88,6 +110,7 @@ class SeedWire:
                 steps = self._assembly.receive(message)
             except ProtocolViolation as violation:
                 _report(violation)
+                yield StepLost(in_reorg=False)
                 self._assembly, self._pending = SeedAssembly(), 0
                 continue
             if self._pending > MOST_PENDING:
@@ -96,7 +119,7 @@ class SeedWire:
                 self._pending = 0
             yield from steps
 
-    def flush(self) -> Iterator[Step]:
+    def flush(self) -> Iterator[FeedStep]:
         return iter(self._assembly.flush())
 
 
@@ -116,14 +139,17 @@ class FeedReader:
         self._socket = socket
         self._wire = wire
         self._limit = buffer
-        self._steps: deque[Step] = deque()
+        self._steps: deque[FeedStep] = deque()
+        self._events = 0
+        """In the steps that wait."""
         self._emptied = asyncio.Event()
         self._changed = changed
 
-    def take(self) -> Step | None:
+    def take(self) -> FeedStep | None:
         if not self._steps:
             return None
         step = self._steps.popleft()
+        self._events -= _events_of(step)
         BUFFERED.set(len(self._steps))
         if not self._steps:
             self._emptied.set()
@@ -158,7 +184,8 @@ class FeedReader:
     async def _fill_buffer(self, reader: asyncio.StreamReader) -> None:
         """Returns when the buffer is full. Raises FeedUnavailable, OSError, BadFrame."""
         wire = self._wire()
-        while len(self._steps) < self._limit:
+        self._append(iter([StepLost(in_reorg=False)]))
+        while len(self._steps) < self._limit and self._events < MOST_WAITING_EVENTS:
             try:
                 async with asyncio.timeout(SILENCE_S):
                     data = await reader.read(READ_BYTES)
@@ -172,14 +199,27 @@ class FeedReader:
 
     async def _until_emptied(self) -> None:
         OVERFLOWS.inc()
-        log.warning("%d blocks of the feed wait for Kafka or the node; connecting again after them", self._limit)
+        log.warning("%d blocks of the feed wait for Kafka or the node; connecting again after them", len(self._steps))
         self._emptied.clear()
         await self._emptied.wait()
 
-    def _append(self, steps: Iterator[Step]) -> None:
+    def _append(self, steps: Iterator[FeedStep]) -> None:
         for step in steps:
+            if isinstance(step, StepLost) and self._steps and self._steps[-1] == step:
+                continue
             self._steps.append(step)
+            self._events += _events_of(step)
             self._changed.set()
             if isinstance(step, AssembledBlock):
                 FEED_HEAD.set(step.number)
         BUFFERED.set(len(self._steps))
+
+
+def _events_of(step: FeedStep) -> int:
+    match step:
+        case AssembledBlock(updates=updates):
+            return sum(map(len, updates.values()))
+        case AssembledReorg(blocks=blocks):
+            return sum(map(_events_of, blocks))
+        case StepLost():
+            return 0

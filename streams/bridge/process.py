@@ -11,11 +11,11 @@ from settings import Settings
 from streams.bridge.block_reader import BlockReader
 from streams.bridge.chain_follower import ChainFollower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.bridge.feed_reader import ControlWire, FeedReader, SeedWire
+from streams.bridge.feed_reader import ControlWire, FeedReader, FeedStep, SeedWire, StepLost
 from streams.bridge.leader_election import elected
 from streams.bridge.pool_listing import PoolListing, read_listed
 from streams.bridge.resume import highest_term, read_partition_ends, resume
-from streams.exex.steps import AssembledBlock, AssembledReorg, Step
+from streams.exex.steps import AssembledBlock, AssembledReorg
 from streams.kafka.clients import producing
 from streams.kafka.groups import run_until_first_exit
 from streams.kafka.publisher import Publisher
@@ -132,17 +132,19 @@ class Bridge:
         self._changed.set()
 
     async def publish_steps(self) -> None:
-        await self._catch_up()
+        await self._catch_up("the bridge was away")
         while True:
             self._changed.clear()
             await self._publish_list()
             if step := self.feed.take():
                 await self._follow(step)
             elif not await self._wait_for_change(self._settings.bridge_silence_s):
-                await self._catch_up()
+                await self._catch_up("the feed is silent")
 
-    async def _follow(self, step: Step) -> None:
+    async def _follow(self, step: FeedStep) -> None:
         match step:
+            case StepLost(in_reorg):
+                await self._catch_up("something of the feed was missed", in_reorg=in_reorg)
             case AssembledBlock():
                 await self._follower.catch_up(step.number, step)
             case AssembledReorg() if self._chain.published.last is not None or step.blocks:
@@ -168,8 +170,8 @@ class Bridge:
         except TimeoutError:
             return False
 
-    async def _catch_up(self) -> None:
-        """Publishes what the node has beyond the topic: after the start, and when the feed is silent."""
+    async def _catch_up(self, reason: str, *, in_reorg: bool = False) -> None:
+        """Publishes what the node has beyond the topic; in a reorg, also that the chain got shorter."""
         last = self._chain.published.last
         if last is None:
             return
@@ -180,5 +182,8 @@ class Bridge:
             return
         if latest is not None:
             if latest.number > last:
-                log.warning("the topic ends at block %d, the feed is silent, the node is at %d", last, latest.number)
-            await self._follower.catch_up(latest.number)
+                log.warning("the topic ends at block %d, %s, the node is at %d", last, reason, latest.number)
+            if in_reorg:
+                await self._follower.follow_reorg(AssembledReorg(latest.number, ()))
+            else:
+                await self._follower.catch_up(latest.number)

@@ -42,12 +42,17 @@ class Assembly:
     def __init__(self) -> None:
         self._next_seq: int | None = None
         self._joined = False
-        self._in_reorg_unseen = False
+        self._unseen_reorg_next: int | None = None
+        """Joined inside a reorg: the new block that must come next."""
         self._reorg: PendingReorg | None = None
         self._begin: BeginBlock | None = None
         self._updates: dict[PoolId, list[Event]] = {}
         self._count = 0
-        self._last_key: tuple[int, int] | None = None
+        self._last_key = (-1, -1)
+
+    @property
+    def is_in_reorg(self) -> bool:
+        return self._reorg is not None
 
     def receive(self, message: Message) -> Step | None:
         self._check_sequence(message.stream_seq)
@@ -77,14 +82,23 @@ class Assembly:
     def _joins(self, message: Message) -> bool:
         match message:
             case BeginBlock(is_revert=True) | PoolUpdate(is_revert=True) | Skipped(is_revert=True):
-                self._in_reorg_unseen = True
+                self._unseen_reorg_next = message.block_number
             case ReorgComplete():
-                self._in_reorg_unseen = False
+                self._unseen_reorg_next = None
             case BeginBlock():
-                self._joined = not self._in_reorg_unseen
+                self._joined = not self._is_of_unseen_reorg(message.block_number)
             case ReorgStart():
                 self._joined = True
         return self._joined
+
+    def _is_of_unseen_reorg(self, number: int) -> bool:
+        expected = self._unseen_reorg_next
+        if expected is None:
+            return False
+        if number != expected:
+            raise UnexpectedMessage(f"block {number} began", f"where block {expected} of a reorg was to come")
+        self._unseen_reorg_next = expected + 1
+        return True
 
     def _begin_block(self, message: BeginBlock) -> None:
         if self._begin is not None:
@@ -95,7 +109,7 @@ class Assembly:
             self._reorg.check_begin(message)
         elif message.is_revert:
             raise UnexpectedMessage(f"block {message.block_number} was reverted", "outside a reorg")
-        self._begin, self._updates, self._count, self._last_key = message, {}, 0, None
+        self._begin, self._updates, self._count, self._last_key = message, {}, 0, (-1, -1)
 
     def _update(self, message: PoolUpdate | Skipped) -> None:
         begin = self._begin
@@ -110,21 +124,17 @@ class Assembly:
             self._keep(message)
 
     def _keep(self, message: PoolUpdate) -> None:
-        """Of a reverted block nothing is kept: the workers' own memory undoes it."""
-        self._check_order(message)
+        """Of a reverted block nothing is kept, in whatever order it comes: the workers' own memory undoes it."""
         check_amounts_of(message.block_number, message.pool, message.event)
         if message.is_revert:
             return
+        key = (message.tx_index, message.log_index)
+        if key <= self._last_key:
+            raise UpdatesOutOfOrder(message.block_number, self._last_key, key)
+        self._last_key = key
         if isinstance(message.event, LiquidityChange) and message.event.delta in (SMALLEST_I128, LARGEST_I128):
             raise ClampedValue(message.block_number, message.pool)
         self._updates.setdefault(message.pool, []).append(message.event)
-
-    def _check_order(self, message: PoolUpdate) -> None:
-        """In log order; those of a reverted block the other way round."""
-        key, last = (message.tx_index, message.log_index), self._last_key
-        if last is not None and (key >= last if message.is_revert else key <= last):
-            raise UpdatesOutOfOrder(message.block_number, last, key)
-        self._last_key = key
 
     def _end_block(self, message: EndBlock) -> AssembledBlock | None:
         begin = self._begin
@@ -156,9 +166,9 @@ class Assembly:
             check_amounts_of(message.final_tip_block, message.update.pool, message.update.price)
 
     def _complete_reorg(self, tip: int) -> AssembledReorg:
-        reorg = self._ending_reorg(tip)
+        step = self._ending_reorg(tip).complete(tip)
         self._reorg = None
-        return reorg.complete(tip)
+        return step
 
     def _ending_reorg(self, tip: int) -> PendingReorg:
         if self._reorg is None:

@@ -1,6 +1,8 @@
 """A feed that never ends its block is held in bounded memory."""
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from protocols.types import PoolId
 from protocols.v2 import Sync
 from streams.bridge import feed_reader
-from streams.bridge.feed_reader import ControlWire, SeedWire
+from streams.bridge.feed_reader import ControlWire, FeedReader, SeedWire, StepLost
 from streams.exex.control_encoder import encode
 from streams.exex.control_messages import Message, Skipped
 from streams.exex.steps import AssembledBlock
@@ -72,3 +74,49 @@ def test_over_the_seed_wire_an_endless_block_comes_in_parts() -> None:
 
     assert [part.part for part in parts] == [0, 1, 2, 3]
     assert all(len(part.updates[POOL]) <= MOST + 1 for part in parts)
+
+
+async def test_blocks_of_many_updates_fill_the_buffer_before_their_number_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(feed_reader, "MOST_WAITING_EVENTS", 100)
+    monkeypatch.setattr(feed_reader, "READ_BYTES", 1000)
+    connections: list[asyncio.StreamWriter] = []
+
+    async def feed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        for data in frames([message for number in range(1, 20) for message in block(number, 40)]):
+            writer.write(data)
+
+    reading = FeedReader(tmp_path / "exex.sock", ControlWire, 1000, asyncio.Event())
+    async with await asyncio.start_unix_server(feed, tmp_path / "exex.sock"):
+        task = asyncio.create_task(reading.run())
+        taken: list[object] = []
+        while len(connections) < 2:
+            await asyncio.sleep(0.2)
+            waiting: list[object] = []
+            while step := reading.take():
+                waiting.append(step)
+            assert len([step for step in waiting if isinstance(step, AssembledBlock)]) <= 3
+            taken += waiting
+        task.cancel()
+
+    assert taken[0] == StepLost(in_reorg=False)
+    assert [step.number for step in taken if isinstance(step, AssembledBlock)][:3] == [1, 2, 3]
+
+
+async def test_a_feed_that_sends_nothing_but_violations_leaves_one_step_to_take(tmp_path: Path) -> None:
+    async def feed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for data in frames(block(5, 0)[1:] * 1000):
+            writer.write(data)
+
+    changed = asyncio.Event()
+    reading = FeedReader(tmp_path / "exex.sock", ControlWire, 1000, changed)
+    async with await asyncio.start_unix_server(feed, tmp_path / "exex.sock"):
+        task = asyncio.create_task(reading.run())
+        await changed.wait()
+        await asyncio.sleep(0.5)
+        task.cancel()
+
+    assert reading.take() == StepLost(in_reorg=False)
+    assert reading.take() is None
