@@ -1,22 +1,35 @@
 """Errors of HTTP requests: each is answered as JSON with a sentence."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    error: str
+    """A sentence."""
+    first: int | UnsetType | None = UNSET
+    """The first block in memory, where another one was asked for; None where there is none."""
+    last: int | UnsetType | None = UNSET
+    """The last block in memory."""
+    age_s: float | UnsetType | None = UNSET
+    """Of the newest answer that can be had, where it is older than was asked for."""
+    waiting: list[str] | UnsetType = UNSET
+    """Some of the pools that wait."""
+
+
 class HttpError(Exception):
-    def __init__(self, status: int, sentence: str, **facts: Any) -> None:
-        """`facts` are further fields of the JSON."""
+    def __init__(self, status: int, sentence: str, answer: ErrorAnswer | None = None) -> None:
+        """`answer`: where it says more than the sentence."""
         super().__init__(sentence)
         self.status = status
-        self.body = {"error": sentence, **facts}
-        self.headers = HEADERS.get(status, {})
+        self.answer = answer or ErrorAnswer(sentence)
 
 
 @web.middleware
@@ -24,9 +37,14 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except HttpError as error:
-        return web.json_response(error.body, status=error.status, headers=error.headers)
+        return _error_response(error.status, error.answer, HEADERS.get(error.status, {}))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        sentence = f"{request.method} {request.path}: {error.reason}"
-        return web.json_response({"error": sentence}, status=error.status)
+        allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return _error_response(error.status, ErrorAnswer(f"{request.method} {request.path}: {error.reason}"), allowed)
+
+
+def _error_response(status: int, answer: ErrorAnswer, headers: dict[str, str]) -> web.Response:
+    body = msgspec.json.encode(answer)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")

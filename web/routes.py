@@ -1,14 +1,21 @@
 """The HTTP interface: every worker answers for every pool; it asks the worker that owns the partition."""
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from tables.processing.processor import PartitionProcessor
 from tables.views.envelope import ServedChain
+from web.answers import compress_where_asked
+from web.errors import Handler
 from web.health import HealthHandlers
+from web.openapi import OpenApiHandler
 from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions, Owners
 from web.pools.handlers import PoolHandlers
+from web.pools.lookup import PoolLookup
 from web.pools.pages import PageHandlers
+from web.route_table import Route
 from web.status import StatusHandler
 from web.token import authorization
 
@@ -24,15 +31,33 @@ class HttpApi:
     ) -> None:
         owned = OwnedPartitions(processor, owners)
         self._forwarding = Forwarding(owners, partitions, authorization(token))
-        self._handlers = (
+        lookup = PoolLookup(owned, self._forwarding, served, partitions)
+        handlers = (
             PageHandlers(owned, self._forwarding, served),
-            PoolHandlers(owned, self._forwarding, served, partitions),
-            StatusHandler(owned, owners, self._forwarding, served.name),
+            PoolHandlers(lookup),
+            StatusHandler(owned, owners, self._forwarding, served),
             HealthHandlers(owned, owners),
         )
+        table = [route for each in handlers for route in each.routes()]
+        self._table: Sequence[Route] = [*table, OpenApiHandler(table, token is not None).route()]
 
     def routes(self) -> list[web.RouteDef]:
-        return [route for handlers in self._handlers for route in handlers.routes()]
+        return [_definition(route) for route in self._table]
 
     async def close(self) -> None:
         await self._forwarding.close()
+
+
+def _definition(route: Route) -> web.RouteDef:
+    """A GET is answered to HEAD too."""
+    define = web.get if route.method == "GET" else web.post
+    return define(route.path, compressing(route.handler))
+
+
+def compressing(handler: Handler) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await handler(request)
+        compress_where_asked(request, response)
+        return response
+
+    return handle

@@ -70,6 +70,17 @@ def number_of(chain: CanonicalChain, ref: BlockRef, first: int | None = None) ->
     return number
 
 
+def number_in_memory(chain: CanonicalChain, ref: BlockRef | None) -> int | None:
+    """Of a block that the chain remembers, if not every pool; None where no block is asked for. Raises NotInMemory."""
+    if ref is None:
+        return None
+    first = chain.heads[0].number if chain.heads else None
+    number = number_of(chain, ref, first)
+    if first is None or chain.head is None or not first <= number <= chain.head.number:
+        raise _not_in_memory(ref, first, chain.head.number if chain.head else None)
+    return number
+
+
 def _not_in_memory(ref: BlockRef, first: int | None, last: int | None) -> NotInMemory:
     return NotInMemory(ref, first, last, f"in memory are blocks {first} to {last}")
 

@@ -8,10 +8,12 @@ from protocols.types import Block, PoolMetadata, Token
 from tables.fees import fees_at
 from tables.partition import Partition
 from tables.pool import Pool, Reason
-from tables.views.memory import AHEAD, At, BlockRef, at, reason
+from tables.views.memory import AHEAD, At, BlockRef, NotInMemory, at, reason
 from tables.views.prices import spot_price
 from tables.views.state import StateView, TickView, state_view, ticks_view
 
+NOT_IN_MEMORY = "not_in_memory"
+"""The kind of reason of a pool that is live, and has no state as of the block that was asked for."""
 Status = Literal["live", "waiting"]
 DecimalString = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?$")]
 
@@ -70,15 +72,24 @@ def pool_view(partition: Partition, pool: Pool, ref: BlockRef | None = None) -> 
     return view_at(partition, pool, at(partition, pool, ref))
 
 
-def view_at(partition: Partition, pool: Pool, found: At | None) -> PoolView:
-    """`found`: the pool's state, None while it waits."""
+def view_as_of(partition: Partition, pool: Pool, number: int | None) -> PoolView:
+    """Beside other pools of that block: one that has no state in memory as of it is answered as waiting."""
+    try:
+        return view_at(partition, pool, at(partition, pool, number))
+    except NotInMemory as unknown:
+        why = reason_view(reason(partition, pool)) or ReasonView(NOT_IN_MEMORY, str(unknown))
+        return view_at(partition, pool, None, why)
+
+
+def view_at(partition: Partition, pool: Pool, found: At | None, why: ReasonView | None = None) -> PoolView:
+    """`found`: the pool's state, None while it waits, for the reason `why` where the pool itself has none."""
     metadata = pool.listed.pool
     live = found.live if found else None
     return PoolView(
         id=metadata.id,
         protocol=metadata.protocol,
         status="live" if found else "waiting",
-        reason=None if found else reason_view(reason(partition, pool) or AHEAD),
+        reason=None if found else why or reason_view(reason(partition, pool) or AHEAD),
         reference_block=live.reference if live else None,
         verified_block=live.verified.number if live and live.verified else None,
         last_event_block=pool.story.last_event_block,

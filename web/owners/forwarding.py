@@ -1,7 +1,9 @@
 """Requests to other workers: about pools of their partitions, and for their part of an answer about all."""
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import aiohttp
 import msgspec
@@ -9,16 +11,19 @@ from aiohttp import web
 from yarl import URL
 
 from web.answers import JSON
-from web.errors import HttpError
+from web.errors import ErrorAnswer, HttpError
 from web.owners.ownership import Owners
+
+log = logging.getLogger(__name__)
 
 FORWARDED = "X-Arena-Forwarded"
 """Set on a request from one worker to another, which answers for itself or not at all."""
 TIMEOUT_S = 5.0
-
-
-class _Refusal(msgspec.Struct, frozen=True):
-    error: str
+"""Without a byte of an answer."""
+UNCOMPRESSED = {"Accept-Encoding": "identity"}
+PASSED_ON = ("Accept-Encoding", "If-None-Match")
+PASSED_BACK = ("Content-Type", "Content-Encoding", "Content-Length", "ETag", "Retry-After", "Vary")
+CHUNK_BYTES = 64 * 1024
 
 
 class Forwarding:
@@ -33,12 +38,13 @@ class Forwarding:
             await self._session.close()
 
     async def to_owner(self, request: web.Request, index: int) -> web.StreamResponse:
+        """The owner's answer, passed on as its bytes arrive: it may be megabytes."""
         url = self._owners.urls().get(index)
         if url is None or url == self._owners.own_url() or FORWARDED in request.headers:
             raise HttpError(503, f"partition {index} is between two workers; ask again")
-        status, body = await self._ask(url, request.path_qs)
-        headers = {"Retry-After": "1"} if status == 503 else {}
-        return web.Response(body=body, status=status, headers=headers, content_type=JSON, charset="utf-8")
+        headers = UNCOMPRESSED | {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        async with self._asked(url, request, headers) as answer:
+            return await _passed_on(request, answer)
 
     async def to_others(self, request: web.Request) -> list[bytes]:
         """The answers of every other worker; none where it is another worker that asks."""
@@ -48,25 +54,57 @@ class Forwarding:
         if missing := sorted(set(range(self._partitions)) - owners.keys() - self._owners.owned()):
             raise HttpError(503, f"partitions {missing} have no owner at the moment")
         urls = sorted(set(owners.values()) - {self._owners.own_url()})
-        answers = await asyncio.gather(*(self._ask(url, request.path_qs) for url in urls))
-        for status, body in answers:
-            if status != 200:
-                raise HttpError(status, msgspec.json.decode(body, type=_Refusal).error)
-        return [body for _, body in answers]
+        return await asyncio.gather(*(self._part_of(url, request) for url in urls))
 
-    async def _ask(self, worker: str, target: str) -> tuple[int, bytes]:
-        """The answer as it came: it may be megabytes. Raises HttpError where it is not a worker's."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
-        if self._session.closed:
-            raise HttpError(503, "this worker is stopping; ask another one")
+    async def _part_of(self, url: str, request: web.Request) -> bytes:
+        async with self._asked(url, request, UNCOMPRESSED) as answer:
+            body = await answer.read()
+        if answer.status != 200:
+            refusal = msgspec.json.decode(body, type=ErrorAnswer)
+            raise HttpError(answer.status, refusal.error, refusal)
+        return body
+
+    @asynccontextmanager
+    async def _asked(
+        self, worker: str, request: web.Request, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Raises HttpError where the answer is not a worker's."""
+        session = self._connected()
         try:
-            url = URL(worker + target, encoded=True)
-            async with self._session.get(
-                url, headers={FORWARDED: self._owners.own_url(), **self._authorization}
-            ) as response:
-                if response.content_type != JSON:
-                    raise HttpError(503, f"{worker} is not a worker: it answers with {response.content_type}")
-                return response.status, await response.read()
+            async with session.request(
+                request.method,
+                URL(worker + request.path_qs, encoded=True),
+                headers={**headers, FORWARDED: self._owners.own_url(), **self._authorization},
+                data=await request.read() if request.can_read_body else None,
+            ) as answer:
+                if answer.status != 304 and answer.content_type != JSON:
+                    raise HttpError(503, f"{worker} is not a worker: it answers with {answer.content_type}")
+                yield answer
         except (aiohttp.ClientError, TimeoutError) as error:
             raise HttpError(503, f"the worker at {worker} does not answer: {error or type(error).__name__}") from error
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT_S, sock_read=TIMEOUT_S)
+            self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+        if self._session.closed:
+            raise HttpError(503, "this worker is stopping; ask another one")
+        return self._session
+
+
+async def _passed_on(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """A client whose owner fails in the middle of its answer sees the connection end too early."""
+    headers = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    first = await answer.content.readany()
+    await response.prepare(request)
+    try:
+        if first:
+            await response.write(first)
+        async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+            await response.write(chunk)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        log.warning("%s ends in the middle of its answer: %s", answer.url.origin(), error or type(error).__name__)
+        if request.transport:
+            request.transport.abort()
+    return response

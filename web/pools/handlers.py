@@ -1,65 +1,71 @@
 """Answers about one pool: its state, its ticks, and where its state comes from."""
 
-import time
-from collections.abc import Callable
-
-import msgspec
 from aiohttp import web
 
-from streams.kafka.topics import partition_of
-from tables.partition import Partition
-from tables.pool import Pool
-from tables.views.envelope import ServedChain, envelope
-from tables.views.explanation import explanation
-from tables.views.memory import At, BlockRef, NotInMemory, at
-from tables.views.pool import ticks_view_at, view_at
+from tables.views.explanation import LiveExplanation, WaitingExplanation, explanation
+from tables.views.pool import PoolView, TicksView, ticks_view_at, view_at
 from web.answers import answer_from_thread, encoded_answer, joined
-from web.errors import Handler, HttpError
-from web.owners.forwarding import Forwarding
-from web.owners.ownership import OwnedPartitions
-from web.parameters import number, requested_pool
-
-View = Callable[[Partition, Pool, At | None], msgspec.Struct]
-LARGE: set[View] = {ticks_view_at}
-"""Made and encoded in a thread."""
+from web.freshness import etag_of, not_modified
+from web.parameters import AT, MAX_AGE_S, POOL
+from web.pools.lookup import Found, PoolLookup
+from web.route_table import Route
 
 
 class PoolHandlers:
-    def __init__(self, owned: OwnedPartitions, forwarding: Forwarding, served: ServedChain, partitions: int) -> None:
-        self._owned = owned
-        self._forwarding = forwarding
-        self._served = served
-        self._partitions = partitions
+    def __init__(self, lookup: PoolLookup) -> None:
+        self._lookup = lookup
 
-    def routes(self) -> list[web.RouteDef]:
+    def routes(self) -> list[Route]:
         return [
-            web.get("/pools/{id}/", self._one(view_at)),
-            web.get("/pools/{id}/ticks/", self._one(ticks_view_at)),
-            web.get("/pools/{id}/explain/", self._one(lambda partition, pool, _: explanation(partition, pool))),
+            Route(
+                "GET",
+                "/pools/{id}/",
+                self._lookup.handler(_pool),
+                "A pool: its state as of the end of a block",
+                [PoolView],
+                parameters=[POOL, AT, MAX_AGE_S],
+                has_envelope=True,
+                errors=[400, 404, 503],
+            ),
+            Route(
+                "GET",
+                "/pools/{id}/ticks/",
+                self._lookup.handler(_ticks),
+                "Every initialised tick of a pool, ascending",
+                [TicksView],
+                parameters=[POOL, AT, MAX_AGE_S],
+                has_envelope=True,
+                errors=[400, 404, 503],
+            ),
+            Route(
+                "GET",
+                "/pools/{id}/explain/",
+                self._lookup.handler(_explanation),
+                "Where a pool's state comes from: base, updates applied and skipped, rewinds, audits, divergences",
+                [LiveExplanation, WaitingExplanation],
+                parameters=[POOL, AT, MAX_AGE_S],
+                has_envelope=True,
+                errors=[400, 404, 503],
+            ),
         ]
 
-    def _one(self, view: View) -> Handler:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            pool_id = requested_pool(request)
-            block = number(request, "at")
-            index = partition_of(pool_id.encode(), self._partitions)
-            if index not in self._owned.owned():
-                return await self._forwarding.to_owner(request, index)
-            partition = self._owned.require(index)
-            pool = partition.pools.get(pool_id)
-            if pool is None:
-                raise HttpError(404, f"{pool_id} is not on the whitelist of {self._served.name}")
-            found = _found(partition, pool, block)
-            head = envelope(self._served, partition.chain, found.block.number if found else None, time.time())
-            if found and view in LARGE:
-                return await answer_from_thread(lambda: joined(head, view(partition, pool, found)))
-            return encoded_answer(joined(head, view(partition, pool, found)))
 
-        return answer
+async def _pool(request: web.Request, found: Found) -> web.StreamResponse:
+    view = view_at(found.partition, found.pool, found.at)
+    etag = etag_of(found.envelope, view.status)
+    return not_modified(request, etag) or encoded_answer(joined(found.envelope, view), etag)
 
 
-def _found(partition: Partition, pool: Pool, ref: BlockRef | None) -> At | None:
-    try:
-        return at(partition, pool, ref)
-    except NotInMemory as unknown:
-        raise HttpError(404, str(unknown), first=unknown.first, last=unknown.last) from unknown
+async def _ticks(request: web.Request, found: Found) -> web.StreamResponse:
+    etag = etag_of(found.envelope, "live" if found.at else "waiting")
+    if known := not_modified(request, etag):
+        return known
+    if found.at is None:
+        return encoded_answer(joined(found.envelope, ticks_view_at(found.partition, found.pool, None)), etag)
+    return await answer_from_thread(
+        lambda: joined(found.envelope, ticks_view_at(found.partition, found.pool, found.at)), etag
+    )
+
+
+async def _explanation(_: web.Request, found: Found) -> web.StreamResponse:
+    return encoded_answer(joined(found.envelope, explanation(found.partition, found.pool)))
