@@ -10,13 +10,15 @@ A connection that is kept for ever:
             await listen(reader, writer)
             raise ConnectionError("the feed closed the connection")
 
-The first failure in a row, and each new cause, is one warning with the delay; a repeated cause is logged at debug, and
-`reset` after a failure logs that it works again. An attempt that raises nothing ends the loop; errors other than `on`
-and cancellation pass through. `stamina.set_testing(True, attempts=...)` takes the delays out of a test.
+The first failure in a row, and each new cause, is one warning with the delay; a repeated cause is logged at debug, also
+where only its numbers differ (blocks, hashes, request ids), and `reset` after a failure logs that it works again. An
+attempt that raises nothing ends the loop; errors other than `on` and cancellation pass through.
+`stamina.set_testing(True, attempts=...)` takes the delays out of a test.
 """
 
 import logging
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -29,6 +31,9 @@ RETRIES = Counter("arena_retries_total", "Attempts that failed and are tried aga
 
 Retried = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 """The errors after which it is tried again: classes, or a predicate."""
+
+_NUMBER = re.compile(r"0x[0-9a-fA-F]*|\b[0-9a-fA-F]*[0-9][0-9a-fA-F]*\b")
+"""Decimal or hexadecimal."""
 
 stamina.instrumentation.set_on_retry_hooks(())  # its own log line says neither what is retried nor why
 
@@ -73,7 +78,7 @@ class Retries:
         self._backoff = Backoff(wait_initial_s, wait_max_s)
         self._quiet_s = quiet_s
         self._failing_since_s: float | None = None
-        self._last_cause: str | None = None
+        self._warned_cause: str | None = None
 
     def __aiter__(self) -> AsyncIterator[stamina.Attempt]:
         return stamina.retry_context(on=self._delay_s, attempts=self._attempts, timeout=None).__aiter__()
@@ -81,9 +86,9 @@ class Retries:
     def reset(self) -> None:
         """Call it when the other side works: the next failure waits `wait_initial_s` again."""
         self._backoff.reset()
-        if self._last_cause is not None:
+        if self._warned_cause is not None:
             log.info("%s works again", self._what)
-        self._last_cause = self._failing_since_s = None
+        self._warned_cause = self._failing_since_s = None
 
     def _delay_s(self, error: Exception) -> float | bool:
         if not self._is_retried(error):
@@ -91,9 +96,10 @@ class Retries:
         RETRIES.labels(self._what).inc()
         delay_s = max(self._backoff.next_s(), getattr(error, "retry_after_s", None) or 0.0)
         cause = str(error) or type(error).__name__
-        level = logging.DEBUG if cause == self._last_cause or self._is_quiet() else logging.WARNING
+        without_numbers = _NUMBER.sub("#", cause)
+        level = logging.DEBUG if without_numbers == self._warned_cause or self._is_quiet() else logging.WARNING
         if level == logging.WARNING:
-            self._last_cause = cause
+            self._warned_cause = without_numbers
         rest = f", later every {self._backoff.wait_max_s:g} s at most" if self._attempts is None else ""
         log.log(level, "%s: %s; trying again in %.1f s%s", self._what, cause, delay_s, rest)
         return delay_s

@@ -19,7 +19,7 @@ from streams.bridge.published_chain import PublishedChain
 from streams.exex.steps import AssembledBlock, AssembledReorg
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
-from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.errors import HistoryPruned, NodeUnavailable, RpcError
 from streams.retry import Retries
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class ChainFollower:
         if not is_refusal(error) or self._published.last is None or self._published.last >= target:
             log.error("block %d could not be checked: %s", target, error)
         else:
-            await self._publish_gap(self._published.last + 1, target, str(error))
+            await self._publish_gap(self._published.last + 1, target, _reason(error))
 
     async def _publish_gap(self, first: int, last: int, reason: str) -> None:
         """The feed's numbers are not verified here, so they count only near the last published block."""
@@ -221,3 +221,9 @@ class ChainFollower:
         await self._publisher.publish_blocks(blocks)
         if len(blocks) > 1:
             log.info("blocks %d to %d come from the node", blocks[0].header.number, blocks[-1].header.number)
+
+
+def _reason(error: Exception | None) -> str:
+    if isinstance(error, HistoryPruned):
+        return f"the node has dropped this part of its history: {error}"
+    return str(error)

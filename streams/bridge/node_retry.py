@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from streams.bridge.metrics import NODE_AWAY, NODE_FAILURES
-from streams.node.errors import NodeUnavailable, RpcError, UnusableAnswer
+from streams.node.errors import HistoryPruned, NodeUnavailable, RpcError, UnusableAnswer
 from streams.retry import Retries
 
 LONGEST_STRIDE = 32
@@ -37,7 +37,8 @@ class NodeRetry:
         """Repeats the step until it returns True; returns the error that the node answers with for too long.
 
         A block that the node does not know is no loss: it may be of a fork that is gone; if not, a later one names it.
-        A node that does not answer, or only asks for fewer requests, is waited for without end.
+        A node that does not answer, or only asks for fewer requests, is waited for without end. What it says that it
+        has dropped is not asked for again.
         """
         retries = Retries(
             "The node",
@@ -73,6 +74,8 @@ class NodeRetry:
         if is_away(error):
             self._refusing_since_s = now_s
             return True
+        if isinstance(error, HistoryPruned):
+            return False
         return not self._is_overtaken(error) and now_s - self._refusing_since_s <= self._refusal_timeout_s
 
     def _is_overtaken(self, error: Exception) -> bool:

@@ -11,7 +11,7 @@ from protocols.types import Log
 from settings import Settings
 from streams.node.blocks import BlockLog, NodeHeader, UnreadableBlock, decode_block_logs, decode_header, decode_logs
 from streams.node.blooms import may_have
-from streams.node.errors import RpcError, UnusableAnswer
+from streams.node.errors import RpcError, UnusableAnswer, rpc_error
 from streams.node.provider import NO_LIMITS, NodeLimits, NodeProvider, transport
 from streams.node.transport.json_rpc import Calls, Response, Transport
 from streams.secret_url import SecretUrl
@@ -34,7 +34,7 @@ class Node:
         return AsyncWeb3(self._provider)
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
-        return _result((await self._provider.exchange([(method, params)]))[0])
+        return _result(method, (await self._provider.exchange([(method, params)]))[0])
 
     async def batch(self, calls: Calls) -> list[Any | RpcError]:
         """Results and errors in the order of the calls; RpcError is raised if the node refuses the batch as such."""
@@ -42,9 +42,9 @@ class Node:
             return []
         answers = await self._provider.exchange(calls)
         if len(answers) != len(calls):
-            _result(answers[0])
+            _result(calls[0][0], answers[0])
             raise UnusableAnswer(f"{self.rpc} gave {len(answers)} answers to {len(calls)} requests")
-        return [_result_or_error(answer) for answer in answers]
+        return [_result_or_error(method, answer) for (method, _), answer in zip(calls, answers, strict=True)]
 
     async def chain_id(self) -> int:
         """Asked once. Raises NodeUnavailable, RpcError, WrongChain."""
@@ -128,20 +128,20 @@ def connect_node(settings: Settings) -> AbstractAsyncContextManager[Node]:
     return connect(settings.rpc, limits=NodeLimits(settings.rpc_per_s, settings.chain_id))
 
 
-def _result(answer: Response) -> Any:
-    result = _result_or_error(answer)
+def _result(method: str, answer: Response) -> Any:
+    result = _result_or_error(method, answer)
     if isinstance(result, RpcError):
         raise result
     return result
 
 
-def _result_or_error(answer: Response) -> Any | RpcError:
+def _result_or_error(method: str, answer: Response) -> Any | RpcError:
     error = answer.get("error")
     if error is None:
         return answer.get("result")
     if not isinstance(error, dict):
         return RpcError(0, str(error))
-    return RpcError(_code(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+    return rpc_error(method, _code(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
 
 
 def _code(given: Any) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from streams.node.blocks import BlockLog
 from streams.node.client import Node
-from streams.node.errors import NodeUnavailable, RateLimited, RpcError
+from streams.node.errors import HistoryPruned, NodeUnavailable, RateLimited, RpcError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class RangeWidth(msgspec.Struct):
 async def logs_in_ranges(
     node: Node, query: LogQuery, first: int, last: int, width: RangeWidth
 ) -> AsyncIterator[list[BlockLog]]:
-    """The logs of blocks `first` to `last`, in order. Raises LogsRefused, NodeUnavailable."""
+    """The logs of blocks `first` to `last`, in order. Raises LogsRefused, HistoryPruned, NodeUnavailable."""
     while first <= last:
         end = min(first + width.blocks - 1, last)
         logs = await logs_in_range(node, query, first, end, width)
@@ -55,10 +55,13 @@ async def logs_in_ranges(
 
 
 async def logs_in_range(node: Node, query: LogQuery, first: int, last: int, width: RangeWidth) -> list[BlockLog] | None:
-    """None where the node refuses so wide a range; `width` is then narrower. Raises LogsRefused, NodeUnavailable."""
+    """None where the node refuses so wide a range; `width` is then narrower.
+
+    Raises LogsRefused, HistoryPruned, NodeUnavailable.
+    """
     try:
         logs = await node.logs_in_range(query, first, last)
-    except RateLimited:
+    except (RateLimited, HistoryPruned):
         raise
     except (RpcError, NodeUnavailable) as error:
         await node.header("latest")

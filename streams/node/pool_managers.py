@@ -34,6 +34,8 @@ class ManagerCache(msgspec.Struct):
 
     of_chain: str | None = None
     of_pools: dict[PoolId, str] = {}
+    warned: set[PoolId] = set()
+    """Pools of which it was logged that theirs cannot be found."""
 
 
 _caches: WeakKeyDictionary[Node, ManagerCache] = WeakKeyDictionary()
@@ -70,11 +72,17 @@ async def _emitter(node: Node, protocol: ProtocolName, pool: PoolId, cache: Mana
         async for found in logs_in_ranges(node, query, 0, 0 if head is None else head.number, RangeWidth(MAX_WIDTH)):
             emitters |= {each.log.address for each in found}
     except (RpcError, LogsRefused) as error:
-        log.warning("the PoolManager of %s cannot be looked up (%s); set ARENA_V4_POOL_MANAGER", pool, error)
+        _warn_once(cache, pool, f"cannot be looked up ({error})")
         return None
     if len(emitters) > 1:
-        log.warning("%s all claim to have created pool %s; set ARENA_V4_POOL_MANAGER", sorted(emitters), pool)
+        _warn_once(cache, pool, f"is not certain, {', '.join(sorted(emitters))} all claim to have created the pool")
     if len(emitters) != 1:
         return None
     cache.of_pools[pool] = emitters.pop()
     return cache.of_pools[pool]
+
+
+def _warn_once(cache: ManagerCache, pool: PoolId, fault: str) -> None:
+    level = logging.DEBUG if pool in cache.warned else logging.WARNING
+    cache.warned.add(pool)
+    log.log(level, "the PoolManager of %s %s; set ARENA_V4_POOL_MANAGER", pool, fault)

@@ -49,7 +49,7 @@ class Scraper:
         self._reference_blocks = reference_blocks
         self._requests = RequestQueue()
         self._request_added = {protocol: asyncio.Event() for protocol in NAMES}
-        self._retries = Retries("The node", (NodeUnavailable, RpcError), wait_max_s=WAIT_MAX_S)
+        self._retries = Retries("The node", (NodeUnavailable, RpcError, StateUnavailable), wait_max_s=WAIT_MAX_S)
         """One for all protocols: they read the same node."""
         self._capabilities: NodeCapabilities | None = None
         self._probing = asyncio.Lock()
@@ -91,6 +91,9 @@ class Scraper:
                 if head is not None and taken:
                     await self._serve(protocol, head, taken)
                     return head.number
+        except StateUnavailable:
+            BATCHES.labels(protocol, "state unavailable").inc()
+            raise
         except BlockGone as error:
             BATCHES.labels(protocol, "restarted").inc()
             log.info("a batch of %s pools restarts at another block: %s", protocol, error)

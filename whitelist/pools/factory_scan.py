@@ -19,12 +19,12 @@ from protocols.registry import dex_of
 from protocols.types import Block, ProtocolName
 from streams.node.blocks import BlockLog
 from streams.node.client import Node
-from streams.node.errors import RpcError
-from streams.node.log_ranges import LogQuery, LogsRefused, RangeWidth, logs_in_ranges
+from streams.node.errors import HistoryPruned
+from streams.node.log_ranges import LogQuery, RangeWidth, logs_in_ranges
 from streams.node.state.pinned_state import BlockGone
 from whitelist.configuration import Factory
 from whitelist.pools.factory_events import DiscoveredPool, creation_topic, decode_creation
-from whitelist.pools.log_proof import HISTORY_PRUNED, UNSETTLED_BLOCKS, LogsPruned, count_pools, prove_logs
+from whitelist.pools.log_proof import UNSETTLED_BLOCKS, LogsPruned, count_pools, prove_logs
 from whitelist.pools.pool_index import PoolIndex
 
 log = logging.getLogger(__name__)
@@ -99,10 +99,8 @@ class FactoryScanner(msgspec.Struct):
         end = await _block(self.node, last)
         try:
             parts = [logs async for logs in logs_in_ranges(self.node, query, first, last, self.width)]
-        except LogsRefused as error:
-            if isinstance(error.__cause__, RpcError) and error.__cause__.code == HISTORY_PRUNED:
-                raise LogsPruned(first, str(error.__cause__)) from error
-            raise
+        except HistoryPruned as error:
+            raise LogsPruned(first, str(error)) from error
         await prove_logs(self.node, first, last, head.number)
         await _check_canonical(self.node, end)
         return [each for logs in parts for each in logs], end

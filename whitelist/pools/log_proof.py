@@ -10,15 +10,13 @@ from typing import Any
 
 from protocols.abi import FunctionAbi
 from streams.node.client import Node
-from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.errors import HistoryPruned, NodeUnavailable, RpcError
 from streams.node.state.pinned_state import BlockGone
 
 SAMPLED_BLOCKS = 32
 """Headers of a range to look for one with logs, where its first block has none."""
 UNSETTLED_BLOCKS = 64
 """A node may have so new a block before it has indexed its logs."""
-HISTORY_PRUNED = 4444
-"""The error code of execution clients for history that they dropped."""
 
 
 class LogsPruned(Exception):
@@ -47,8 +45,10 @@ async def _blocks(node: Node, numbers: Sequence[int]) -> list[dict[str, Any]]:
     answers = await node.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
     blocks = []
     for number, answer in zip(numbers, answers, strict=True):
+        if isinstance(answer, HistoryPruned):
+            raise LogsPruned(number, str(answer)) from answer
         if isinstance(answer, RpcError):
-            raise _pruned_or(answer, number)
+            raise answer
         if not isinstance(answer, dict):
             raise BlockGone(f"block {number} is no longer on the node's chain")
         blocks.append(answer)
@@ -59,18 +59,13 @@ async def _prove_block(node: Node, block: dict[str, Any], head: int) -> None:
     number = int(block["number"], 16)
     try:
         logs = await node.call("eth_getLogs", [{"blockHash": block["hash"]}])
-    except RpcError as error:
-        raise _pruned_or(error, number) from error
+    except HistoryPruned as error:
+        raise LogsPruned(number, str(error)) from error
     if logs:
         return
     if number > head - UNSETTLED_BLOCKS:
         raise NodeUnavailable(f"the node has block {number} but not its logs yet")
     raise LogsPruned(number, "it answers that there are none, and the header's bloom filter has some")
-
-
-def _pruned_or(error: RpcError, block: int) -> Exception:
-    """LogsPruned where the node says that it dropped the history, else the error itself."""
-    return LogsPruned(block, str(error)) if error.code == HISTORY_PRUNED else error
 
 
 async def count_pools(node: Node, factory: str, counter: FunctionAbi, block: int) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from protocols.types import Block
 from streams.node.client import Node
-from streams.node.errors import NodeUnavailable, RateLimited, RpcError
+from streams.node.errors import NodeUnavailable, RateLimited, RpcError, StateMissing
 from streams.node.state.capabilities import NodeCapabilities
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ class StateUnavailable(BlockGone):
     """The node has the block but not its state."""
 
     def __init__(self, block: Block, answer: object = None) -> None:
-        super().__init__(f"the node does not give the state of block {block.number} {block.hash}: {answer}")
+        hint = "; full nodes keep that of their last blocks only" if isinstance(answer, StateMissing) else ""
+        super().__init__(f"the node does not give the state of block {block.number} {block.hash}: {answer}{hint}")
 
 
 class PinnedState:

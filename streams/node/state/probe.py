@@ -5,7 +5,7 @@ import secrets
 
 from protocols.types import Block
 from streams.node.client import Node
-from streams.node.errors import RpcError
+from streams.node.errors import RpcError, StateMissing
 from streams.node.state.capabilities import NodeCapabilities
 from streams.node.state.pinned_state import PinnedState, StateUnavailable
 
@@ -21,13 +21,14 @@ async def probe_capabilities(node: Node, block: Block) -> NodeCapabilities:
     A node that answers for a block that never was does not look at what it is asked for: what it says is of no block.
     """
     latest_shifts = await _is_anvil(node)
-    answer = None
+    answer: object = None
     for by_hash in (True, False):
         never = Block(block.number, "0x" + secrets.token_hex(32)) if by_hash else Block(UNREACHED_BLOCK, block.hash)
         for overrides in (True, False):
             capabilities = NodeCapabilities(overrides, by_hash, latest_shifts=latest_shifts)
             pinned = PinnedState(node, block, capabilities)
-            if await pinned.probe() is not None:
+            if (refusal := await pinned.probe()) is not None:
+                answer = refusal if answer is None or isinstance(refusal, StateMissing) else answer
                 continue
             if await PinnedState(node, never, capabilities).probe() is None:
                 answer = "it answers for blocks that never were, so what it says is of no block"

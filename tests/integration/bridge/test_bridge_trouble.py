@@ -21,7 +21,7 @@ from tests.support.bridge.bridge_harness import NodeLink, bridge_system, list_po
 from tests.support.bridge.chain_topic import chain_topic
 from tests.support.bridge.emitting_chain import V2_POOLS, EmittingChain, emitting_chain
 from tests.support.bridge.scripted_feed import ScriptedFeed, block_messages, reorg_messages
-from tests.support.rpc_proxy import error, proxied
+from tests.support.rpc_proxy import Call, error, proxied
 
 pytestmark = pytest.mark.servers
 
@@ -108,6 +108,35 @@ async def test_a_node_that_answers_and_refuses_a_block_leaves_a_gap(settings: Se
 
         assert (gap.first, gap.last) == (last.number + 1, lost.number)
         assert "history pruned" in gap.reason
+        await system.assert_topic_is_chain(first.number)
+
+
+async def test_what_the_node_has_dropped_becomes_a_gap_at_once(settings: Settings, rpc: str) -> None:
+    dropped: list[str] = []
+    asked: list[Call] = []
+
+    def rule(call: Call) -> Call | None:
+        if not dropped or dropped[0] not in str(call) or call["method"] != "eth_getLogs":
+            return None
+        asked.append(call)
+        return error("pruned history unavailable", 4444)
+
+    changes = {"bridge_patience_s": 600.0}
+    async with (
+        proxied(rpc, rule) as node,
+        bridge_system(settings.model_copy(update={**changes, "rpc": SecretUrl(node.url)}), rpc) as system,
+    ):
+        _, last = await system.feed_blocks(2)
+        (lost,) = await system.chain.mine_busy(1)
+        dropped.append(lost.hash)
+        await system.feed.send_block(lost, await system.chain.updates(lost))
+
+        gap = await asyncio.wait_for(system.topic.until_gap(), 20)
+        first, *_ = await system.feed_blocks(2)
+
+        assert (gap.first, gap.last) == (last.number + 1, lost.number)
+        assert gap.reason == ("the node has dropped this part of its history: pruned history unavailable (code 4444)")
+        assert len(asked) == 1
         await system.assert_topic_is_chain(first.number)
 
 

@@ -163,7 +163,7 @@ async def chain_snapshots(world: World, answers: dict[PoolId, SnapshotRecord]) -
     return found
 
 
-async def x(bench: Running, world: World) -> None:
+async def test_every_request_is_answered_by_the_chains_own_state(bench: Running, world: World) -> None:
     requests = [request(pool, world.chain.tip.number) for pool in world.pools]
 
     counted_before = REGISTRY.get_sample_value("arena_scraper_convergence_seconds_count") or 0
@@ -314,6 +314,37 @@ async def test_an_unavailable_node_is_retried_with_one_warning(
     warnings = [record.getMessage() for record in caplog.records if "The node: " in record.getMessage()]
     assert len(warnings) == 1
     assert warnings[0].startswith("The node: http://127.0.0.1:")
+
+
+async def test_a_node_without_the_state_of_the_block_is_asked_less_and_less_often_with_one_warning(
+    bench: Running, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Call] = []
+    has_state = False
+
+    def rule(call: Call) -> Call | None:
+        if has_state or call["method"] not in ("eth_call", "eth_getStorageAt", "eth_getCode"):
+            return None
+        asked.append(call)
+        if len(asked) % 20 == 0:
+            world.chain.mine([Transaction(TRADER, "0x")])  # so each attempt is at another block
+        return {"error": {"code": -32000, "message": f"missing trie node {len(asked):064x} (path )"}}
+
+    async with proxied(world.chain.rpc.url, rule) as proxy, bench(rpc=proxy.url) as running:
+        with caplog.at_level(logging.INFO):
+            while not asked:
+                await running.send([request(world.pools[0])])
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(5)
+            attempts = len(asked)
+        has_state = True
+        answers = await running.answered([request(world.pools[0])])
+
+    assert isinstance(answers[world.pools[0].id], Snapshot)
+    logged = [record.getMessage() for record in caplog.records if "missing trie node" in record.getMessage()]
+    assert len(logged) == 1
+    assert "full nodes keep that of their last blocks only" in logged[0]
+    assert attempts < 60
 
 
 async def test_without_nats_only_the_reference_blocks_are_missing(

@@ -90,6 +90,19 @@ async def test_a_cause_is_a_warning_once_and_recovery_is_logged(
     assert "trying again in" in messages[0] and messages[0].endswith("later every 30 s at most")
 
 
+async def test_a_cause_in_which_only_numbers_differ_is_a_warning_once(
+    no_delays: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    causes = iter(f"block {n} 0x{n:064x} is not there, request {n:08x}" for n in range(7, 20))
+    async for attempt in Retries("the server", on=OSError):
+        with attempt:
+            if cause := next(causes, None):
+                raise OSError(cause)
+
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+    assert "block 7 " in caplog.text
+
+
 async def test_failures_of_a_short_time_are_quiet(no_delays: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     started_s = time.monotonic()
