@@ -21,7 +21,7 @@ MODULES = {
     "pool": "commands.queries.pool",
     "pools": "commands.queries.pools",
     "status": "commands.queries.status",
-    "replay": "commands.replay",
+    "replay": "commands.history.replay",
     "profile": "commands.profile",
     "doctor": "commands.doctor.command",
     "config": "commands.config",
