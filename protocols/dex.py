@@ -158,6 +158,10 @@ class Dex(msgspec.Struct, frozen=True):
             raise AbiMismatch("no topic1 to name the pool")
         return PoolId("0x" + log.topics[1].hex())
 
+    def created_pool(self, arguments: Mapping[str, int]) -> PoolId:
+        """The pool that a log of `creation` with these arguments creates."""
+        return PoolId(f"0x{arguments[self.creation.pool]:0{self.id_length - 2}x}")
+
     @property
     def id_length(self) -> int:
         return SINGLETON_ID if self.is_singleton else ADDRESS_ID

@@ -83,13 +83,17 @@ class ChainFollower:
         What a node that answers refuses to give becomes a Gap; a node that does not answer is waited for.
         `fed`: the target block as the feed sent it.
         """
-        error = await self._complete(lambda: self._advance(target, fed))
+        error = await self.advance(target, fed)
         if error is None:
             return
         if not is_refusal(error) or self._published.last is None or self._published.last >= target:
             log.error("block %d could not be checked: %s", target, error)
         else:
             await self._publish_gap(self._published.last + 1, target, _reason(error))
+
+    async def advance(self, target: int, fed: AssembledBlock | None = None) -> Exception | None:
+        """As `catch_up`, but what the node refuses to give is returned, and no Gap is published for it."""
+        return await self._complete(lambda: self._advance(target, fed))
 
     async def _publish_gap(self, first: int, last: int, reason: str) -> None:
         """The feed's numbers are not verified here, so they count only near the last published block."""

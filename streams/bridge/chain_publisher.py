@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from protocols.types import Block
 from streams.bridge.block import CompleteBlock
@@ -44,16 +44,22 @@ class ChainPublisher:
         self._opened: set[int] = set()
         """Partitions with a record of our term: all readers ignore records of older terms after it."""
         self.published = PublishedChain()
+        self.ahead: Mapping[int, PublishedChain] = {}
+        """Partitions that a crash left with blocks after `published`: what they have is not written there again."""
 
     async def publish_blocks(self, blocks: Sequence[CompleteBlock]) -> None:
-        await self._send(
-            [entry for block in blocks for entry in block_records(block, self._publisher.partitions, self._term)]
-        )
+        await self._send([entry for block in blocks for entry in self._missing_records(block)])
         for block in blocks:
             self.published.publish(Block(block.header.number, block.header.hash))
             UPDATES.inc(len(block.updates))
         BLOCKS.inc(len(blocks))
         HEAD.set(blocks[-1].header.number)
+
+    def _missing_records(self, block: CompleteBlock) -> list[Entry]:
+        id_ = Block(block.header.number, block.header.hash)
+        has_it = {partition for partition, chain in self.ahead.items() if chain.at(id_.number) == id_}
+        records = block_records(block, self._publisher.partitions, self._term)
+        return [entry for entry in records if entry.partition not in has_it]
 
     async def publish_reorg(self, ancestor: Block, tip: Block | None) -> None:
         await self._send_to_all(Reorg(ancestor, tip, self._term))

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 
 from protocols.types import PoolId, PoolMetadata
 from settings import Settings
@@ -14,13 +13,12 @@ from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, FeedReader, FeedStep, SeedWire, StepLost
 from streams.bridge.leader_election import elected
 from streams.bridge.pool_listing import PoolListing, read_listed
-from streams.bridge.resume import highest_term, read_partition_ends, resume
+from streams.bridge.resume import resume, resumed_publisher
 from streams.exex.steps import AssembledBlock, AssembledReorg
 from streams.kafka.clients import producing
 from streams.kafka.groups import run_until_first_exit
 from streams.kafka.publisher import Publisher
 from streams.kafka.topic_setup import ensure_topics
-from streams.kafka.topics import topics
 from streams.nats.subscriber import subscribe
 from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_state import FullList, apply_full
@@ -64,13 +62,9 @@ async def run(settings: Settings) -> None:
 
 async def _resumed(settings: Settings, publisher: Publisher) -> ChainPublisher:
     """At the end of the topic, in a term of its own."""
-    topic = topics(settings.chain).chain
-    partitions = await read_partition_ends(settings, topic)
-    term = 1 + max(end.published.term for end in partitions.values())
-    offsets = {partition: end.offset for partition, end in partitions.items()}
-    chain = ChainPublisher(publisher, topic, offsets, term, partial(highest_term, settings, topic))
-    log.info("this bridge is the leader of %s, in term %d", settings.chain, term)
-    await resume(chain, [end.published for end in partitions.values()])
+    chain, partitions = await resumed_publisher(settings, publisher)
+    log.info("this bridge is the leader of %s", settings.chain)
+    await resume(chain, partitions)
     return chain
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -9,8 +10,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from settings import Settings
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.published_chain import PublishedChain, common_ancestor, have_same_end, replay_records
+from streams.kafka.publisher import Publisher
 from streams.kafka.records import ChainRecord, Undecodable, decode_chain
 from streams.kafka.topic_reader import read_range, reading_consumer
+from streams.kafka.topics import topics
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,17 @@ async def read_partition_ends(settings: Settings, topic: str) -> dict[int, Parti
             tp.partition: PartitionEnd(ends[tp], await _read_back(consumer, tp, begins[tp], ends[tp]))
             for tp in partitions
         }
+
+
+async def resumed_publisher(settings: Settings, publisher: Publisher) -> tuple[ChainPublisher, list[PublishedChain]]:
+    """At the end of the topic `chain`, in a term of its own; and what each partition has complete."""
+    topic = topics(settings.chain).chain
+    partitions = await read_partition_ends(settings, topic)
+    term = 1 + max(end.published.term for end in partitions.values())
+    offsets = {partition: end.offset for partition, end in partitions.items()}
+    chain = ChainPublisher(publisher, topic, offsets, term, partial(highest_term, settings, topic))
+    log.info("writing to %s in term %d", topic, term)
+    return chain, [end.published for _, end in sorted(partitions.items())]
 
 
 async def highest_term(settings: Settings, topic: str, partition: int, first: int, end: int) -> int | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 DAY_MS = 24 * 60 * 60 * 1000
 HOUR_MS = 60 * 60 * 1000
+FOR_EVER_MS = "-1"
 LONGEST_DELAY_S = 3.0
 LEADER_POLL_S = 0.1
 
@@ -41,8 +42,32 @@ async def ensure_topics(settings: Settings) -> None:
 
     Raises KafkaUnreachable, KafkaRefused, InsecureKafka, TopicRefused, TopicMismatch.
     """
+    await _ensure(settings, _configurations(settings))
+
+
+async def ensure_backfill_topics(settings: Settings) -> None:
+    """As `ensure_topics`, of a backfill: its list, snapshots and blocks, all kept until somebody deletes the topics."""
+    wanted, names = _configurations(settings), topics(settings.chain)
+    for_ever = {"retention.ms": FOR_EVER_MS}
+    await _ensure(
+        settings,
+        {
+            names.whitelist: wanted[names.whitelist],
+            names.snapshots: wanted[names.snapshots] | for_ever,
+            names.chain: wanted[names.chain] | for_ever,
+        },
+    )
+
+
+async def missing_topics(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Those that Kafka does not have; it may create a topic that a consumer asks for."""
     async with _admin(settings) as admin:
-        wanted = _configurations(settings)
+        existing = await _described(admin)
+    return [name for name in names if name not in existing]
+
+
+async def _ensure(settings: Settings, wanted: Mapping[str, dict[str, str]]) -> None:
+    async with _admin(settings) as admin:
         existing = await _described(admin)
         await _create(admin, settings, {name: conf for name, conf in wanted.items() if name not in existing})
         existing = await _wait_for_leaders(admin, set(wanted), settings.kafka_patience_s)

@@ -33,7 +33,7 @@ def decode_creation(protocol: ProtocolName, log: Log) -> DiscoveredPool:
     dex = dex_of(protocol)
     names, arguments = dex.creation, decode_arguments(dex.creation.log, log)
     return DiscoveredPool(
-        id=PoolId(f"0x{arguments[names.pool]:0{dex.id_length - 2}x}"),
+        id=dex.created_pool(arguments),
         protocol=protocol,
         factory=log.address,
         token0=_address(arguments[names.token0]),
