@@ -22,6 +22,7 @@ MODULES = {
     "pools": "commands.queries.pools",
     "status": "commands.queries.status",
     "replay": "commands.history.replay",
+    "backfill": "commands.history.backfill",
     "profile": "commands.profile",
     "doctor": "commands.doctor.command",
     "config": "commands.config",

@@ -2,22 +2,21 @@
 
 import asyncio
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from commands.history.pool_ids import pool_ids
+from commands.history.progress import progress_bars
 from commands.output import json_option, print_fields, print_json
 from commands.queries.worker_client import ask
 from commands.version import version
-from protocols.types import Block, PoolId, pool_id
+from protocols.types import Block
 from replay import parquet
+from replay.backfill.plan import topics_prefix
 from replay.pool_line import encode_line
 from replay.run import Replayed, Task, count_records, replay_topics
 from replay.target import target_block
@@ -44,7 +43,7 @@ class Options(msgspec.Struct, frozen=True):
         return self.output_format == "parquet" or (self.output_format is None and self.out not in (None, "-"))
 
     def topics(self, chain: str) -> str:
-        return chain if self.name is None else f"{chain}-backfill-{self.name}"
+        return chain if self.name is None else topics_prefix(chain, self.name)
 
 
 @click.command(epilog="Example: ./arena replay --until 21234567 --out - --format jsonl")
@@ -65,15 +64,16 @@ def replay(**arguments: Any) -> None:
     Nothing is written to Kafka, and the workers' groups are not touched.
     """
     options, configured = Options(**arguments), settings()
-    task = Task(options.topics(configured.chain), _block(configured, options), _pools(options.pools), options.first)
+    task = Task(options.topics(configured.chain), _block(configured, options), pool_ids(options.pools), options.first)
     files = _files(configured.chain, options, task.block)
     if options.is_parquet:
         parquet.expect_writable(list(files.values()), overwrite=options.overwrite or options.dry)
     if options.dry:
         _print_plan(configured, task, files, options)
         return
-    with _progress(count_records(configured, task.topics), as_json=options.as_json) as on_progress:
-        replayed = replay_topics(configured, task, on_progress)
+    records = count_records(configured, task.topics)
+    with progress_bars(quiet=options.as_json) as bars:
+        replayed = replay_topics(configured, task, lambda read: bars.update("records", read, records))
     _write(configured, options, files, replayed)
     found = _verify(configured, replayed) if options.verify else []
     if options.out != "-":
@@ -92,16 +92,6 @@ def _block(configured: Settings, options: Options) -> Block:
             f"block {options.first} is after block {block.number}, where the replay ends", param_hint="--from"
         )
     return block
-
-
-def _pools(ids: str | None) -> frozenset[PoolId] | None:
-    if ids is None:
-        return None
-    found = {each: pool_id(each) for each in ids.split(",")}
-    for each, pool in found.items():
-        if pool is None:
-            raise click.BadParameter(f"{each!r} is not a pool's id", param_hint="--pools")
-    return frozenset(pool for pool in found.values() if pool is not None)
 
 
 def _files(chain: str, options: Options, block: Block) -> dict[str, Path]:
@@ -147,16 +137,6 @@ def _verify(configured: Settings, replayed: Replayed) -> list[str]:
     for difference in found:
         click.echo(difference, err=True)
     return found
-
-
-@contextmanager
-def _progress(records: int, *, as_json: bool) -> Iterator[Callable[[int], None]]:
-    text = "{task.completed:,.0f} of {task.total:,.0f} records, {task.fields[rate]:,.0f}/s"
-    console = Console(stderr=True, quiet=as_json or not sys.stderr.isatty())
-    began_s = time.monotonic()
-    with Progress(BarColumn(), TextColumn(text), TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("replay", total=records, rate=0.0)
-        yield lambda read: bar.update(task, completed=read, rate=read / max(time.monotonic() - began_s, 0.1))
 
 
 def _print_plan(configured: Settings, task: Task, files: dict[str, Path], options: Options) -> None:
