@@ -1,23 +1,22 @@
 """A live pool's state and its memory: the base, the blocks applied since, and the state at any block between. Pure."""
 
-from collections.abc import Iterable
-
 import msgspec
 
 from protocols import folding
 from protocols.dex import PoolState
 from protocols.registry import Event, PriceState
-from protocols.ticks import Ticks
+from protocols.ticks import InvariantViolation, Ticks
 from protocols.types import Block
 from tables.fees import History, with_events, without_before
 
 
 class AppliedBlock(msgspec.Struct, frozen=True):
-    """A remembered block that brought events to the pool."""
+    """A remembered block that brought events to the pool. The states share all ticks that did not change."""
 
     block: Block
     events: tuple[Event, ...]
-    after: PriceState
+    before: PoolState
+    after: PoolState
     """At the end of the block."""
 
 
@@ -25,8 +24,7 @@ class Base(msgspec.Struct, frozen=True):
     """The oldest state that a reorg can go back to."""
 
     block: Block
-    price: PriceState
-    ticks: Ticks
+    state: PoolState
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -35,8 +33,6 @@ class Live(msgspec.Struct, frozen=True):
     base: Base
     recent: tuple[AppliedBlock, ...]
     """Ascending, all after the base."""
-    ticks: Ticks
-    """After the last of `recent`."""
     fees: History = ()
     verified: Block | None = None
     """The newest block at which a snapshot was equal to the state."""
@@ -44,8 +40,16 @@ class Live(msgspec.Struct, frozen=True):
     """The pool asks for an audit as soon as the head is at this block."""
 
     @property
+    def state(self) -> PoolState:
+        return self.recent[-1].after if self.recent else self.base.state
+
+    @property
     def price(self) -> PriceState:
-        return self.recent[-1].after if self.recent else self.base.price
+        return self.state.price
+
+    @property
+    def ticks(self) -> Ticks:
+        return self.state.ticks
 
     @property
     def last_block(self) -> int:
@@ -66,38 +70,46 @@ class Live(msgspec.Struct, frozen=True):
 
 def append_block(live: Live, block: Block, events: tuple[Event, ...]) -> Live:
     """Raises InvariantViolation where the events do not follow from the state."""
-    after = folding.apply(PoolState(live.price, live.ticks), events)
-    recent = (*live.recent, AppliedBlock(block, folding.compact(events), after.price))
-    return msgspec.structs.replace(live, recent=recent, ticks=after.ticks, fees=with_events(live.fees, events, block))
+    before = live.state
+    applied = AppliedBlock(block, folding.compact(events), before, folding.apply(before, events))
+    fees = with_events(live.fees, events, block)
+    return Live(live.reference, live.base, (*live.recent, applied), fees, live.verified, live.audit_from)
 
 
 def advance_base(live: Live, number: int) -> Live:
     """The blocks up to that number become part of the base."""
-    old = [applied for applied in live.recent if applied.block.number <= number]
-    if not old:
+    count = _count_up_to(live, number)
+    if not count:
         return live
-    base = Base(old[-1].block, old[-1].after, _replay(live, old).ticks)
+    last = live.recent[count - 1]
+    base = Base(last.block, last.after)
     fees = without_before(live.fees, base.block.number)
-    return msgspec.structs.replace(live, base=base, recent=live.recent[len(old) :], fees=fees)
+    return Live(live.reference, base, live.recent[count:], fees, live.verified, live.audit_from)
 
 
 def state_at(live: Live, number: int) -> PoolState | None:
     """The state at the end of a block on the canonical chain; None before the base."""
     if number < live.base.block.number:
         return None
-    if number >= live.last_block:
-        return PoolState(live.price, live.ticks)
-    return _replay(live, (applied for applied in live.recent if applied.block.number <= number))
+    count = _count_up_to(live, number)
+    return live.recent[count - 1].after if count else live.base.state
 
 
 def drop_after(live: Live, number: int) -> Live:
-    """Without the blocks after that number, which is not below the base."""
-    kept = tuple(applied for applied in live.recent if applied.block.number <= number)
-    return msgspec.structs.replace(live, recent=kept, ticks=_replay(live, kept).ticks)
+    """Without the blocks after that number, which is not below the base.
+
+    Raises InvariantViolation where the blocks that are left do not follow from the base.
+    """
+    if live.recent and live.recent[0].before != live.base.state:
+        raise InvariantViolation(f"block {live.recent[0].block.number} was applied to another state")
+    return msgspec.structs.replace(live, recent=live.recent[: _count_up_to(live, number)])
 
 
-def _replay(live: Live, blocks: Iterable[AppliedBlock]) -> PoolState:
-    state = PoolState(live.base.price, live.base.ticks)
-    for applied in blocks:
-        state = PoolState(applied.after, folding.apply(state, applied.events).ticks)
-    return state
+def _count_up_to(live: Live, number: int) -> int:
+    """Of the remembered blocks. Those that leave the memory are the first, and the newest are asked for most often."""
+    recent = live.recent
+    if not recent or recent[0].block.number > number:
+        return 0
+    if recent[-1].block.number <= number:
+        return len(recent)
+    return next(at for at, applied in enumerate(recent) if applied.block.number > number)

@@ -5,9 +5,10 @@ from typing import Literal, NamedTuple
 
 from protocols.types import PoolId
 from streams.kafka.records import SnapshotRecord, Update, encode_record
-from tables import rows
 from tables.chain import CanonicalChain
 from tables.pool import PENDING_BLOCKS, Pool
+from tables.ring import Slots
+from tables.row_changes import NO_NAMES, PoolNames, chain_changes, pool_changes, unlisted_changes
 from tables.rows import Positions, Rows
 from tables.unlisted import UnlistedPool
 
@@ -31,6 +32,9 @@ class Partition:
         """Topic to the offset of the last record whose rows are written."""
         self.chain_offset = -1
         """Of the last record of `chain` that is folded, its rows written or not."""
+        self.names: dict[PoolId, PoolNames] = {}
+        self.head_slots: Slots = ()
+        """Of the chain's heads, as their rows are written."""
         self.ahead: dict[PoolId, Positions] = {}
         """Pools that a crash left stored as of later records than the partition."""
 
@@ -146,7 +150,15 @@ class Changes:
         partition.positions[source] = max(offset, partition.positions.get(source, -1))
         written = dict(self._deleted)
         for pool_id, before, after in self.pools():
-            written |= rows.pool_changes(pool_id, before, after, partition.positions_of(pool_id))
+            names = partition.names.get(pool_id, NO_NAMES)
+            pool_rows, names = pool_changes(pool_id, before, after, names, partition.positions_of(pool_id))
+            partition.names[pool_id] = names
+            if after is None:
+                del partition.names[pool_id]
+            written |= pool_rows
         for pool_id in self._unlisted:
-            written |= rows.unlisted_changes(pool_id, partition.unlisted.get(pool_id), partition.positions)
-        return written | rows.chain_changes(self._chain_before, partition.chain, partition.positions)
+            written |= unlisted_changes(pool_id, partition.unlisted.get(pool_id), partition.positions)
+        chain_rows, partition.head_slots = chain_changes(
+            self._chain_before, partition.chain, partition.head_slots, partition.positions
+        )
+        return written | chain_rows

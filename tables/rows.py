@@ -1,10 +1,13 @@
-"""Layout of a partition's stored rows: their keys, their JSON, and which of them a change writes. Pure.
+"""Layout of a partition's stored rows: their keys and their JSON. Pure.
 
-Keys: `0x…` a pool's small head record (the pool's Kafka key), `t/…` its ticks at the base, one row per bitmap word,
-`h/…` a snapshot ahead of the head, `u/…` records of a pool that is not listed, `c/…` one header of the chain,
-`~chain` the partition's head, its unfinished block and its positions.
-Every row is harmless to write twice, and a crash may leave the rows of one commit written in part (ADR 13):
+Keys: `0x…` a pool's small head record (the pool's Kafka key), `l/…` its listing, `r/…` its remembered blocks,
+`t/…` its ticks at the base, a few per row, `h/…` a snapshot ahead of the head, `u/…` records of a pool that is not
+listed, `c/…` headers of the chain, `~chain` the partition's head, its unfinished block and its positions.
+Every row is harmless to write twice, and a crash may leave the rows of one commit written in part (ADR 13, ADR 17):
 * head records carry the positions up to which they have read each topic, so records read again are skipped for them;
+* a head record names its listing, whose row has another key where the listing is another;
+* rows of remembered blocks name the block before them, and the head record names the last; what they hold beyond counts
+  for nothing, and no row that counts is overwritten before the head record that no longer counts it is written;
 * ticks have their snapshot in the key, so those of two snapshots are never mixed;
 * each tick row says up to which block it is folded, so a change is folded into it once;
 * the rows that a row replaces are deleted after it, and rows without a pool are deleted at load.
@@ -12,27 +15,28 @@ Rows of another layout are not read: the partition keeps its list of pools, and 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
-from protocols.registry import PriceState
-from protocols.ticks import Liquidity, Tick
+from protocols.registry import Event, PriceState
+from protocols.ticks import Tick
 from protocols.types import Block, PoolId
 from streams.kafka.records import Header, Listed, Snapshot, Update
-from tables.chain import CanonicalChain, Finality
+from tables.chain import Finality
 from tables.fees import History
-from tables.live import AppliedBlock, Base, Live
-from tables.pool import Pool, Story, Waiting
+from tables.pool import Story, Waiting
 from tables.unlisted import UnlistedPool
 
-LAYOUT: Literal[4] = 4
+LAYOUT: Literal[5] = 5
 """Goes up with every change of the rows' JSON or of what it means."""
-Layout = Literal[4]
+Layout = Literal[5]
 
 CHAIN = b"~chain"
 UNLISTED = b"u/"
 HEADERS = b"c/"
+LISTINGS = b"l/"
+RING = b"r/"
 TICKS = b"t/"
 HELD = b"h/"
 POOLS = b"0x"
@@ -44,39 +48,82 @@ Scan = Callable[[bytes], Iterator[tuple[bytes, bytes]]]
 Rows = dict[bytes, bytes | None]
 """New values by key, in the order in which they are to be written; None deletes."""
 
+RowsOfPool = Mapping[bytes, bytes]
+"""A pool's rows by key, without its head record."""
+T = TypeVar("T")
 
-class LiveRow(msgspec.Struct, frozen=True, tag="live"):
+SHORT_HASH = 18
+"""Characters of a hash that tell blocks of one number apart: 8 bytes."""
+
+
+class OtherLayout(Exception):
+    """A row cannot be read by this version."""
+
+
+class Link(msgspec.Struct, frozen=True, array_like=True):
+    """Where a remembered block is stored."""
+
+    slot: int
+    number: int
+    short_hash: str
+
+    def fits(self, block: Block) -> bool:
+        return block.number == self.number and block.hash.startswith(self.short_hash)
+
+
+class StoredBlock(msgspec.Struct, frozen=True, array_like=True):
+    number: int
+    hash: str
+    events: tuple[Event, ...]
+
+    @property
+    def block(self) -> Block:
+        return Block(self.number, self.hash)
+
+
+class RingRow(msgspec.Struct, frozen=True, array_like=True):
+    """Blocks that one commit added to a pool's memory, ascending; some may have left it since."""
+
+    previous: Link | None
+    """The block before them; None where that is the base."""
+    blocks: tuple[StoredBlock, ...]
+
+
+class LiveRow(msgspec.Struct, frozen=True, array_like=True, tag="live"):
     reference: Block
     base_block: Block
     base_price: PriceState
     tick_count: int
-    recent: tuple[AppliedBlock, ...]
+    last: Link | None
+    """The newest block of the memory; None where nothing came after the base."""
     fees: History
     verified: Block | None
     audit_from: int | None
 
 
-class WaitingRow(Waiting, frozen=True, tag="waiting"):
+class WaitingRow(Waiting, frozen=True, array_like=True, tag="waiting"):
     pass
 
 
 class PoolRow(msgspec.Struct, frozen=True):
     layout: Layout
-    listed: Listed
+    listing: str
+    """In the key of the listing's row."""
     life: WaitingRow | LiveRow
     story: Story
     positions: dict[str, int]
 
 
-class TicksRow(msgspec.Struct, frozen=True):
-    word: int
+class TicksRow(msgspec.Struct, frozen=True, array_like=True):
+    number: int
+    """See `ticks_row_of`."""
     folded: Block
     """The last block whose changes are in it."""
     ticks: tuple[Tick, ...]
 
 
-class ListingRow(msgspec.Struct, frozen=True):
-    """The one field that is read of a pool's row of another layout."""
+class OldPoolRow(msgspec.Struct, frozen=True):
+    """All that is read of a pool's row of layout 4 or less."""
 
     listed: Listed
 
@@ -101,56 +148,30 @@ class ChainRow(msgspec.Struct, frozen=True):
     chain_id: int | None = None
 
 
+Headers = tuple[Header, ...]
+
 decode_pool = msgspec.json.Decoder(PoolRow).decode
-decode_listing = msgspec.json.Decoder(ListingRow).decode
+decode_old_pool = msgspec.json.Decoder(OldPoolRow).decode
+decode_listing = msgspec.json.Decoder(Listed).decode
+decode_ring = msgspec.json.Decoder(RingRow).decode
 decode_ticks = msgspec.json.Decoder(TicksRow).decode
 decode_chain = msgspec.json.Decoder(ChainRow).decode
-decode_header = msgspec.json.Decoder(Header).decode
+decode_headers = msgspec.json.Decoder(Headers).decode
 decode_snapshot = msgspec.json.Decoder(Snapshot).decode
 decode_unlisted = msgspec.json.Decoder(UnlistedRow).decode
-_encode = msgspec.json.Encoder().encode
 
 
-def pool_changes(pool_id: PoolId, before: Pool | None, after: Pool | None, positions: Positions) -> Rows:
-    """The rows to write when `before` becomes `after`, in order: ticks, the head record, deletions."""
-    written, deleted = _tick_changes(pool_id, before, after)
-    old_held, new_held = before.held if before else None, after.held if after else None
-    if new_held and new_held is not old_held:
-        written[held_key(pool_id)] = _encode(new_held.snapshot)
-    elif old_held and not new_held:
-        deleted[held_key(pool_id)] = None
-    written[pool_id.encode()] = _encode(_pool_row(after, positions)) if after else None
-    return written | deleted
+def decode(decoder: Callable[[bytes], T], value: bytes) -> T:
+    """Raises OtherLayout."""
+    try:
+        return decoder(value)
+    except (ValueError, RecursionError) as error:  # msgspec's own, UnicodeDecodeError, deep nesting
+        raise OtherLayout(f"a row is not of layout {LAYOUT}: {error}") from error
 
 
-def _tick_changes(pool_id: PoolId, before: Pool | None, after: Pool | None) -> tuple[Rows, Rows]:
-    """The rows to write, and those to delete after them."""
-    written: Rows = {}
-    deleted: Rows = {}
-    old, new = _base(before), _base(after)
-    kept: Mapping[int, Mapping[int, Liquidity]] = {}
-    if old and new and _snapshot_id(before) == _snapshot_id(after):
-        kept = old.ticks.parts
-    elif old:
-        deleted = dict.fromkeys(
-            (ticks_prefix(pool_id, _snapshot_id(before)) + b"%d" % word for word in old.ticks.parts), None
-        )
-    if new:
-        prefix = ticks_prefix(pool_id, _snapshot_id(after))
-        for word in sorted(new.ticks.parts.keys() | kept.keys()):
-            part = new.ticks.parts.get(word, {})
-            if kept.get(word) is not part:
-                written[prefix + b"%d" % word] = _ticks_row(word, new.block, part)
-    return written, deleted
-
-
-def _base(pool: Pool | None) -> Base | None:
-    return pool.life.base if pool and isinstance(pool.life, Live) else None
-
-
-def _snapshot_id(pool: Pool | None) -> str:
-    assert pool and isinstance(pool.life, Live)
-    return snapshot_id(pool.life.reference, pool.story)
+def ticks_row_of(tick: int, spacing: int) -> int:
+    """A row has the ticks of 16 steps of the spacing, so a change rewrites two short rows."""
+    return tick // spacing >> 4
 
 
 def snapshot_id(reference: Block, story: Story) -> str:
@@ -158,61 +179,27 @@ def snapshot_id(reference: Block, story: Story) -> str:
     return f"{reference.number}-{reference.hash[2:18]}-{story.snapshots}"
 
 
-def ticks_prefix(pool_id: PoolId, of_snapshot: str | None = None) -> bytes:
-    """Of the keys of all tick rows of a pool, or of those that stand on one snapshot."""
-    return TICKS + f"{pool_id}/{f'{of_snapshot}/' if of_snapshot else ''}".encode()
+def ticks_prefix(pool_id: PoolId, of_snapshot: str) -> bytes:
+    """Of the keys of the tick rows that stand on one snapshot."""
+    return f"t/{pool_id}/{of_snapshot}/".encode()
+
+
+def listing_key(pool_id: PoolId, listing: str) -> bytes:
+    return f"l/{pool_id}/{listing}".encode()
+
+
+def ring_key(pool_id: PoolId, slot: int) -> bytes:
+    return f"r/{pool_id}/{slot}".encode()
 
 
 def held_key(pool_id: PoolId) -> bytes:
     return HELD + pool_id.encode()
 
 
-def _ticks_row(word: int, folded: Block, part: Mapping[int, Liquidity]) -> bytes:
-    return _encode(TicksRow(word, folded, tuple(Tick(tick, *part[tick]) for tick in sorted(part))))
+def headers_key(slot: int) -> bytes:
+    return HEADERS + b"%d" % slot
 
 
-def _pool_row(pool: Pool, positions: Positions) -> PoolRow:
-    life = pool.life
-    if isinstance(life, Waiting):
-        row: WaitingRow | LiveRow = WaitingRow(life.reason, life.since, life.pending, life.ask_from)
-    else:
-        row = LiveRow(
-            reference=life.reference,
-            base_block=life.base.block,
-            base_price=life.base.price,
-            tick_count=len(life.base.ticks),
-            recent=life.recent,
-            fees=life.fees,
-            verified=life.verified,
-            audit_from=life.audit_from,
-        )
-    return PoolRow(LAYOUT, pool.listed, row, pool.story, dict(positions))
-
-
-def chain_changes(before: CanonicalChain, after: CanonicalChain, positions: Positions) -> Rows:
-    old = {header_key(header): header for header in before.heads}
-    new = {header_key(header): header for header in after.heads}
-    written: Rows = {key: _encode(header) for key, header in new.items() if key not in old}
-    head = after.head.hash if after.head else None
-    row = ChainRow(
-        LAYOUT,
-        head,
-        after.partial,
-        after.undecodable,
-        after.since,
-        after.term,
-        dict(positions),
-        after.finality,
-        after.chain_id,
-    )
-    written[CHAIN] = _encode(row)
-    return written | dict.fromkeys((key for key in old if key not in new), None)
-
-
-def header_key(header: Header) -> bytes:
-    return HEADERS + f"{header.number:012d}/{header.hash[2:]}".encode()
-
-
-def unlisted_changes(pool_id: PoolId, unlisted: UnlistedPool | None, positions: Positions) -> Rows:
-    row = UnlistedRow(LAYOUT, unlisted, positions.get("chain", -1)) if unlisted else None
-    return {UNLISTED + pool_id.encode(): _encode(row) if row else None}
+def pool_of(key: bytes) -> PoolId:
+    """Of a row of a pool's listing, ring, ticks or held snapshot."""
+    return PoolId(key.split(b"/")[1].decode())

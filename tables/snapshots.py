@@ -86,9 +86,8 @@ def _adopt(pool: Pool, held: HeldSnapshot, later: Iterable[PendingBlock], head: 
         return _inconsistent(pool, f"of block {snapshot.block.number}: {violation}")
     live = Live(
         reference=snapshot.block,
-        base=Base(snapshot.block, state.price, state.ticks),
+        base=Base(snapshot.block, state),
         recent=(),
-        ticks=state.ticks,
         fees=with_read((), _fees(pool, snapshot), snapshot.block),
         verified=snapshot.block,
         audit_from=head + AUDIT_AFTER_BLOCKS,

@@ -34,8 +34,8 @@ TURN_S = 0.005
 LARGE_BYTES = 64 * 2**10
 """A snapshot of more bytes (some 800 ticks) is decoded in a thread."""
 LARGE_POOLS = 50
-LARGE_WORDS = 8
-"""The rows of more changed pools, or of more of their bitmap words, are encoded in a thread."""
+LARGE_TICKS = 1000
+"""The rows of more changed pools, or of more of their ticks, are encoded in a thread."""
 
 
 class PartitionProcessor:
@@ -200,20 +200,20 @@ def _encode(
 
 def _is_large(changes: Changes) -> bool:
     """Whether its rows take longer to encode than a turn of the loop may."""
-    words = 0
+    ticks = 0
     for count, (_, before, after) in enumerate(changes.pools()):
-        words += _count_words(before, after)
-        if count > LARGE_POOLS or words > LARGE_WORDS:
+        ticks += _count_ticks(before, after)
+        if count > LARGE_POOLS or ticks > LARGE_TICKS:
             return True
     return False
 
 
-def _count_words(before: Pool | None, after: Pool | None) -> int:
-    """Bitmap words whose row is written anew because the pool stands on another snapshot than before."""
+def _count_ticks(before: Pool | None, after: Pool | None) -> int:
+    """Ticks whose rows are written anew because the pool stands on another snapshot than before."""
     if after is None or not isinstance(after.life, Live):
         return 0
     same = before and isinstance(before.life, Live) and before.story.snapshots == after.story.snapshots
-    return 0 if same else len(after.life.base.ticks.parts)
+    return 0 if same else len(after.life.base.state.ticks)
 
 
 def _log_change(change: PoolChange, head: int | None) -> None:

@@ -73,8 +73,11 @@ class Store:
         self.changes = Changes(self.partition)
         return written
 
-    def load(self) -> Changes:
-        changes, self.invalidated, self.forgotten = load(MEMORY, self.rows.get, self.rows.scan)
+    def unlist(self, pool: PoolMetadata) -> None:
+        fold_listing(self.changes, pool.id, None, self.next_offset())
+
+    def load(self, memory: int = MEMORY) -> Changes:
+        changes, self.invalidated, self.forgotten = load(memory, self.rows.get, self.rows.scan)
         return changes
 
     def crash(self, only: int) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lab.fuzz.chain_model import metadata
 from lab.fuzz.model_run import MemoryRows
 from protocols.ticks import LiquidityChange, Tick
+from protocols.types import PoolId
 from streams.kafka.records import Head, Header, Listed
 from tables.fold import fold_chain, fold_listing
 from tables.live import Live, state_at
@@ -42,9 +43,9 @@ def test_another_snapshot_of_the_same_block_is_never_mixed_with_the_first(stored
 
 
 def test_orphan_rows_of_a_crash_are_deleted_at_the_next_write(stored: Store) -> None:
-    leftovers = [b"t/0x99/1-aa-1/0", b"h/0x99", f"t/{V4.id}/9-aa-1/0".encode(), b"c/000000000001/aa"]
-    header = msgspec.json.encode(Header(1, "0xaa", "0xbb", 0))
-    stored.rows |= {key: header if key.startswith(b"c/") else b"{}" for key in leftovers}
+    of_v4 = [f"t/{V4.id}/9-aa-1/0".encode(), f"l/{V4.id}/aa".encode()]
+    leftovers = [b"t/0x99/1-aa-1/0", b"h/0x99", b"l/0x99/aa", b"r/0x99/7", *of_v4]
+    stored.rows |= dict.fromkeys(leftovers, b"{}")
 
     stored.changes = stored.load()
     stored.write()
@@ -274,10 +275,12 @@ def test_a_second_torn_write_after_an_emptied_word_leaves_no_tick_that_the_chain
     assert 600_000 not in {each.tick for each in life.ticks}
 
 
-def with_layout(row: bytes, layout: int | None) -> bytes:
-    """The row as a version of another layout has written it."""
+def with_layout(row: bytes, layout: int | None, listed: Listed | None = None) -> bytes:
+    """The row as a version of another layout has written it; up to layout 4 a pool's row had its listing."""
     fields = msgspec.json.decode(row)
     fields.pop("layout")
+    if listed and (layout or 0) < LAYOUT:
+        fields |= {"listed": msgspec.to_builtins(listed)}
     return msgspec.json.encode(fields if layout is None else fields | {"layout": layout})
 
 
@@ -285,9 +288,12 @@ def with_layout(row: bytes, layout: int | None) -> bytes:
 def test_a_partition_of_another_layout_keeps_its_list_and_every_pool_asks_for_a_snapshot(
     stored: Store, layout: int | None
 ) -> None:
-    for key in stored.rows:
+    for key in list(stored.rows):
         if key.startswith((b"0x", b"~chain", b"u/")):
-            stored.rows[key] = with_layout(stored.rows[key], layout)
+            pool = stored.partition.pools.get(PoolId(key.decode()))
+            stored.rows[key] = with_layout(stored.rows[key], layout, pool.listed if pool else None)
+        if key.startswith((b"l/", b"r/")) and (layout or 0) < LAYOUT:
+            del stored.rows[key]
 
     stored.changes = stored.load()
 
@@ -305,11 +311,12 @@ def test_a_partition_of_another_layout_keeps_its_list_and_every_pool_asks_for_a_
     assert stored.forgotten is None
 
 
-@pytest.mark.parametrize("value", [b"", b"{}", b"null", b"\xff", b'{"layout":3}', b"[" * 2_000])
-@pytest.mark.parametrize("prefix", [b"0x", b"t/", b"h/", b"u/", b"c/", b"~chain"])
+@pytest.mark.parametrize("value", [b"", b"{}", b"null", b"\xff", b'{"layout":5}', b"[]", b"[" * 2_000])
+@pytest.mark.parametrize("prefix", [b"0x", b"l/", b"r/", b"t/", b"h/", b"u/", b"c/", b"~chain"])
 def test_no_row_whatever_it_holds_ends_a_load(stored: Store, prefix: bytes, value: bytes) -> None:
     stored.snapshot(V4, state(V4), number=99)
     stored.block(NEAR, pool=metadata(3, "v3"))
+    stored.block(NEAR)
     stored.write()
     key = max(key for key in stored.rows if key.startswith(prefix))
     stored.rows[key] = value
@@ -324,6 +331,7 @@ def test_no_row_whatever_it_holds_ends_a_load(stored: Store, prefix: bytes, valu
 
 def test_a_pool_whose_row_names_no_listing_is_forgotten_until_the_list_is_repeated(stored: Store) -> None:
     stored.rows[V3.id.encode()] = b"{}"
+    stored.rows[stored.keys(f"l/{V3.id}")[0].encode()] = b"{}"
 
     stored.changes = stored.load()
     stored.write()
