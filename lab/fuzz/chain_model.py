@@ -6,7 +6,7 @@ from itertools import count
 from random import Random
 from typing import NamedTuple
 
-from protocols.concentrated import Initialize, Price, Swap
+from protocols.concentrated import Initialize, Price, ProtocolFeeUpdate, Swap
 from protocols.dex import PoolState
 from protocols.registry import Event, PriceState, State
 from protocols.ticks import MAX_TICK, MIN_TICK, LiquidityChange, Tick, from_ticks, sqrt_ratio_at_tick
@@ -20,6 +20,8 @@ from tables.chain import UndecodableUpdate
 ChainItem = Update | Head | Reorg | Gap | UndecodableUpdate
 WhitelistItem = tuple[PoolId, Listed | None]
 TOKEN = Token("0x" + "11" * 20)
+LP_FEE = 3000
+CHAIN_ID = 31337
 
 
 def metadata(index: int, protocol: ProtocolName, spacing: int = 60) -> PoolMetadata:
@@ -35,6 +37,8 @@ class Naive:
     reserves: tuple[int, int] = (0, 0)
     sqrt_price_x96: int = 0
     tick: int = 0
+    protocol_fee: int = 0
+    """Of a V4 pool."""
     positions: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @property
@@ -63,7 +67,7 @@ class Naive:
             return V2State(*self.reserves)
         if self.pool.protocol == "v3":
             return V3State(self.sqrt_price_x96, self.tick, self.liquidity, self.ticks)
-        return V4State(self.sqrt_price_x96, self.tick, self.liquidity, self.ticks, lp_fee=3000, protocol_fee=0)
+        return V4State(self.sqrt_price_x96, self.tick, self.liquidity, self.ticks, LP_FEE, self.protocol_fee)
 
     @property
     def whole(self) -> PoolState:
@@ -81,6 +85,9 @@ def something(random: Random, naive: Naive) -> tuple[Event, Naive]:
     if not naive.sqrt_price_x96:
         tick, price = some_price(random, naive)
         return Initialize(price, tick), replace(naive, sqrt_price_x96=price, tick=tick)
+    if naive.pool.protocol == "v4" and random.random() < 0.1:
+        protocol_fee = random.randrange(1 << 24)
+        return ProtocolFeeUpdate(protocol_fee), replace(naive, protocol_fee=protocol_fee)
     if random.random() < 0.4:
         tick, price = some_price(random, naive)
         swapped = replace(naive, sqrt_price_x96=price, tick=tick)
@@ -224,9 +231,16 @@ class World:
         self.random.shuffle(updates)
         return updates
 
+    def _head(self, node: Node, updates: int) -> Head:
+        """A node says which blocks are safe and finalized, or does not; no reorg of the plan reaches these."""
+        number = node.block.number
+        safe = self.random.choice((None, max(0, number - self.plan.deepest)))
+        finalized = self.random.choice((None, max(0, number - 2 * self.plan.deepest)))
+        return Head(node.header, updates, None, safe, finalized, self.random.choice((None, CHAIN_ID)))
+
     def _emit(self, node: Node, lossy: bool) -> None:
         updates = self._updates(node)
-        records: list[ChainItem] = [*updates, Head(node.header, len(updates))]
+        records: list[ChainItem] = [*updates, self._head(node, len(updates))]
         if lossy:
             at = self.random.randrange(len(records))
             hurt = records[at]
@@ -267,7 +281,7 @@ class World:
         updates = self._updates(self.path[-1])
         self.chain += updates
         if self.random.random() < 0.5:
-            self.chain.append(Head(self.path[-1].header, len(updates)))
+            self.chain.append(self._head(self.path[-1], len(updates)))
 
     def _listings(self, pool: PoolMetadata) -> list[WhitelistItem]:
         first = Listed(pool, self.listed_from[pool.id])

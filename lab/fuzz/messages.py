@@ -48,7 +48,7 @@ class SnapshotRequests:
         """Raises whatever a fault raises."""
         queue = RequestQueue()
         for at in range(inputs):
-            request = encode_record(SnapshotRequest(_metadata(random), "listed", random.randint(0, 10**6)))
+            request = encode_record(random_request(random))
             request = random.choice((mutation.of_json, mutation.of_bytes))(random, request)
             try:
                 queue.add(records.decode_snapshot_request(request), float(at))
@@ -58,6 +58,10 @@ class SnapshotRequests:
             for protocol in get_args(ProtocolName):
                 taken = queue.take(protocol, 10, random.randint(0, 10**6), float(at))
                 queue.requeue(taken, float(at))
+
+
+def random_request(random: Random) -> SnapshotRequest:
+    return SnapshotRequest(_metadata(random), "listed", random.randint(0, 10**6))
 
 
 def _applied(held: FullList, subject: str, payload: bytes) -> FullList:

@@ -17,7 +17,7 @@ import msgspec
 
 from lab.fuzz import mutation
 from lab.fuzz.chain_model import World
-from lab.fuzz.model_run import SOURCES, MemoryRows
+from lab.fuzz.model_run import SOURCES, MemoryRows, differences
 from lab.fuzz.wire import Finding
 from lab.fuzz.world import Topic, WorldNode, follower, random_world
 from protocols.types import PoolId, pool_id
@@ -90,8 +90,9 @@ class Worker:
         """Raises Finding where what is served is not the truth about the block it names."""
         for key, pool in self.partition.pools.items():
             found = views.at(self.partition, pool, None)
-            if found and found.state != self._world.nodes[found.block.hash].pools[key].whole:
-                raise Finding(f"{key} is served wrong at block {found.block.number}")
+            wrong = differences(found, self._world.nodes[found.block.hash].pools[key]) if found else ()
+            if found and wrong:
+                raise Finding(f"{key} is served wrong at block {found.block.number}: {wrong}")
 
     def check_end(self) -> None:
         head = self._world.tip.header
@@ -102,8 +103,21 @@ class Worker:
             if pool is None or isinstance(pool.life, Live) != naive.initialized:
                 raise Finding(f"{key} is not live in the end: {pool.life if pool else 'not there'}")
             found = views.at(self.partition, pool, None)
-            if naive.initialized and (found is None or found.state != naive.whole):
+            if naive.initialized and (found is None or differences(found, naive)):
                 raise Finding(f"{key} is wrong in the end")
+
+
+def topics_of(world: World) -> dict[Source, list[Raw]]:
+    """The bridge of a world writes its term, or is of an earlier version."""
+    random, term = world.random, world.random.choice((None, 1))
+    snapshots = [_snapshot(world, pool, random.choice(world.path).block) for pool in world.tip.pools for _ in "ab"]
+    return {
+        "whitelist": [
+            Raw(pool.encode(), encode_record(listed) if listed else None) for pool, listed in world.whitelist
+        ],
+        "chain": [_chained(item, term) for item in world.chain if not isinstance(item, UndecodableUpdate)],
+        "snapshots": snapshots + [Raw(each.pool.encode(), encode_record(each)) for each in world.snapshots],
+    }
 
 
 class Records:
@@ -112,14 +126,7 @@ class Records:
     async def run(self, random: Random, inputs: int, counts: Counter[str]) -> None:
         """Raises Finding, and whatever else a fault raises."""
         world = random_world(random)
-        snapshots = [_snapshot(world, pool, random.choice(world.path).block) for pool in world.tip.pools for _ in "ab"]
-        raw: dict[Source, list[Raw]] = {
-            "whitelist": [
-                Raw(pool.encode(), encode_record(listed) if listed else None) for pool, listed in world.whitelist
-            ],
-            "chain": [_chained(item) for item in world.chain if not isinstance(item, UndecodableUpdate)],
-            "snapshots": snapshots + [Raw(each.pool.encode(), encode_record(each)) for each in world.snapshots],
-        }
+        raw = topics_of(world)
         while inputs > 0:
             hurt = min(inputs, random.choice((1, 1, 2, 4)))
             inputs -= hurt
@@ -227,9 +234,9 @@ def _is_falsified(source: Source, before: Raw, after: Raw) -> bool:
         return True
 
 
-def _chained(item: Any) -> Raw:
+def _chained(item: Any, term: int | None) -> Raw:
     key = item.pool.encode() if isinstance(item, Update) else None
-    return Raw(key, encode_record(msgspec.structs.replace(item, term=1)))
+    return Raw(key, encode_record(msgspec.structs.replace(item, term=term)))
 
 
 def _snapshot(world: World, pool: PoolId, block: Any) -> Raw:

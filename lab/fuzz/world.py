@@ -1,19 +1,18 @@
 """The forking chain of lab/fuzz/chain_model.py as a node serves it, as a feed sends it, and as a topic holds it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import Any
 
-import msgspec
-
+from lab.fuzz import other_dexes
 from lab.fuzz.chain_model import Node as Mined
 from lab.fuzz.chain_model import Plan, World
-from protocols.concentrated import Initialize
+from protocols.types import PoolId
 from streams.bridge.block import CompleteBlock, find_mismatches, headers_match
 from streams.bridge.chain_follower import ChainFollower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
-from streams.exex.control_encoder import encode
-from streams.exex.control_messages import PoolUpdate
+from streams.exex.control_layouts import is_on_wire
+from streams.exex.control_messages import PoolFinal, PoolUpdate
 from streams.exex.steps import AssembledBlock
 from streams.feed.blocks import FeedBlock, FeedMessage, block_messages, reorg_messages, update_type_of
 from streams.kafka.publisher import Entry, Publisher
@@ -96,14 +95,14 @@ def follower(world: World, node: WorldNode, topic: Topic, term: int = 1) -> tupl
     return ChainFollower(node, WorldReader(world), chain, LIMITS, lambda: True), chain
 
 
-def random_world(random: Random) -> World:
-    return World(random, Plan(random.choice((6, 12, 20)), random.choice((2, 6)), faults=False))
+def random_world(random: Random, *, faults: bool = False) -> World:
+    return World(random, Plan(random.choice((6, 12, 20)), random.choice((2, 6)), faults))
 
 
 def control_frames(world: World) -> list[bytes]:
     """Every block and reorg as frames of the control protocol."""
-    messages = [message for step in _steps(world) for message in step]
-    return [encode(msgspec.structs.replace(each, stream_seq=seq)) for seq, each in enumerate(messages, 1)]
+    messages = [message for step in _steps(world) for message in other_dexes.among(world.random, step)]
+    return [other_dexes.frame(world.random, message, seq) for seq, message in enumerate(messages, 1)]
 
 
 def _steps(world: World) -> Iterator[Sequence[FeedMessage]]:
@@ -123,7 +122,13 @@ def _steps(world: World) -> Iterator[Sequence[FeedMessage]]:
         old, path = path[keep:], path[:keep] + new
         if old:
             ancestor = header_of(path[keep - 1])
-            yield reorg_messages(ancestor, [_fed(each) for each in old], [_fed(each) for each in new], ())
+            finals = _finals(path[-1], {pool for each in (*old, *new) for pool in each.events})
+            yield reorg_messages(ancestor, [_fed(each) for each in old], [_fed(each) for each in new], finals)
+
+
+def _finals(tip: Mined, pools: Iterable[PoolId]) -> list[PoolFinal]:
+    touched = [tip.pools[pool] for pool in pools]
+    return [PoolFinal(each.pool.id, each.pool.protocol, each.whole.price) for each in touched if each.initialized]
 
 
 def _fed(mined: Mined) -> FeedBlock:
@@ -142,7 +147,7 @@ def _fed(mined: Mined) -> FeedBlock:
             event=event,
         )
         for at, (pool, event) in enumerate(places)
-        if not isinstance(event, Initialize)
+        if is_on_wire(event)
     ]
     return FeedBlock(header_of(mined), tuple(updates))
 
