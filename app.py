@@ -17,7 +17,7 @@ from tables.processing.processor import PartitionProcessor
 from tables.views.envelope import ServedChain
 from web.errors import errors_as_json
 from web.owners.ownership import Ownership
-from web.routes import HttpApi
+from web.routes import HttpApi, HttpOptions
 from web.token import require_token
 
 log = logging.getLogger(__name__)
@@ -90,5 +90,7 @@ processor = PartitionProcessor(names, configured.memory_blocks, updates=configur
 pool_table = app.durable_table("pools", processor, {names.chain, names.snapshots}, configured.kafka_max_message_bytes)
 ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
 served = ServedChain(configured.chain, configured.chain_id)
-http_api = HttpApi(processor, ownership, served, configured.partitions, token)
+http_api = HttpApi(
+    processor, ownership, served, configured.partitions, HttpOptions(token, configured.ready_waiting_share)
+)
 app.web.web_app.add_routes(http_api.routes())

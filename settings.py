@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     web_token: SecretStr | None = None
     """Set, every HTTP request but /healthz and /readyz must carry it: `Authorization: Bearer …`."""
     web_port: int = 6066
+    ready_waiting_share: float = Field(default=0.1, ge=0, le=1)
+    """A worker of whose pools a larger share waits answers /readyz with 503."""
     metrics_port: int | None = None
     """For Prometheus, of exex, bridge, scraper or whitelist run, at ARENA_WEB_HOST; `up` counts on from it."""
     retention_days: float = 7.0

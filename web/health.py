@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import msgspec
@@ -11,6 +12,7 @@ from aiohttp import web
 from tables.live import Live
 from tables.partition import Partition
 from tables.processing import metrics
+from tables.views.memory import reason
 from web.answers import json_answer
 from web.errors import ErrorAnswer, HttpError
 from web.owners.ownership import OwnedPartitions, Owners
@@ -28,11 +30,15 @@ class Readiness(msgspec.Struct, frozen=True):
     status: Literal["ready"]
     partitions: list[int]
     """Of this worker."""
+    pools: int
+    waiting: int
+    """Of its pools; /readyz is a 503 where they are more than the set share."""
 
 
 class HealthHandlers:
-    def __init__(self, owned: OwnedPartitions, owners: Owners) -> None:
+    def __init__(self, owned: OwnedPartitions, owners: Owners, waiting_share: float) -> None:
         self._owned = owned
+        self._waiting_share = waiting_share
         self._owners = owners
 
     def routes(self) -> list[Route]:
@@ -48,20 +54,30 @@ class HealthHandlers:
         return json_answer(Health("ok"))
 
     async def _readyz(self, _: web.Request) -> web.StreamResponse:
-        """Every whitelisted pool that it owns is live, and every head that it owns is fresh."""
+        """Its partitions are recovered, their heads are fresh, and no more than the set share of its pools waits."""
         owned = self._owned.owned()
         if not owned:
             raise HttpError(503, "this worker owns no partition yet")
-        for index in owned:
-            _check_ready(index, self._owned.require(index))
-        return json_answer(Readiness("ready", owned))
+        partitions = {index: self._owned.require(index) for index in owned}
+        waiting, pools = self._count_waiting(partitions.values())
+        for index, partition in partitions.items():
+            _check_head(index, partition)
+        return json_answer(Readiness("ready", owned, pools, waiting))
+
+    def _count_waiting(self, partitions: Collection[Partition]) -> tuple[int, int]:
+        """The waiting pools, and all. Raises HttpError."""
+        pools = [pool for partition in partitions for pool in partition.pools.values()]
+        waiting = [pool.listed.pool.id for pool in pools if not isinstance(pool.life, Live)]
+        if len(waiting) > self._waiting_share * len(pools):
+            sentence = f"{len(waiting)} of {len(pools)} pools are waiting"
+            raise HttpError(503, sentence, ErrorAnswer(sentence, waiting=list(waiting[:20])))
+        return len(waiting), len(pools)
 
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
         loaded = self._owned.loaded()
-        ready = [partition for index in loaded if (partition := self._owned.get(index))]
-        status = Counter(metrics.status(pool) for partition in ready for pool in partition.pools.values())
-        for name in ("live", "waiting"):
-            metrics.POOLS.labels(name).set(status[name])
+        _observe_pools([partition for index in loaded if (partition := self._owned.get(index))])
+        metrics.HEAD.clear()
+        metrics.LAG.clear()
         for index, partition in loaded.items():
             if head := partition.chain.head:
                 metrics.HEAD.labels(index).set(head.number)
@@ -71,11 +87,21 @@ class HealthHandlers:
         )
 
 
-def _check_ready(index: int, partition: Partition) -> None:
-    waiting = [pool.listed.pool.id for pool in partition.pools.values() if not isinstance(pool.life, Live)]
-    if waiting:
-        sentence = f"{len(waiting)} pools of partition {index} are waiting"
-        raise HttpError(503, sentence, ErrorAnswer(sentence, waiting=list(waiting[:20])))
+def _observe_pools(partitions: Sequence[Partition]) -> None:
+    status, kinds = Counter[str](), Counter[str]()
+    for partition in partitions:
+        for pool in partition.pools.values():
+            status[metrics.status(pool)] += 1
+            if why := reason(partition, pool):
+                kinds[why.kind] += 1
+    for name in ("live", "waiting"):
+        metrics.POOLS.labels(name).set(status[name])
+    metrics.WAITING.clear()
+    for kind, count in kinds.items():
+        metrics.WAITING.labels(kind).set(count)
+
+
+def _check_head(index: int, partition: Partition) -> None:
     if partition.chain.head is None:
         raise HttpError(503, f"no block has come for partition {index} yet")
     if (age := time.time() - partition.chain.head.timestamp) > FRESH_S:

@@ -1,6 +1,7 @@
 """The HTTP interface: every worker answers for every pool; it asks the worker that owns the partition."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -20,6 +21,16 @@ from web.status import StatusHandler
 from web.token import authorization
 
 
+class HttpOptions(NamedTuple):
+    token: str | None = None
+    """Sent to other workers."""
+    waiting_share: float = 0.0
+    """Of its pools: where more wait, the worker is not ready."""
+
+
+DEFAULTS = HttpOptions()
+
+
 class HttpApi:
     def __init__(
         self,
@@ -27,19 +38,19 @@ class HttpApi:
         owners: Owners,
         served: ServedChain,
         partitions: int,
-        token: str | None = None,
+        options: HttpOptions = DEFAULTS,
     ) -> None:
         owned = OwnedPartitions(processor, owners)
-        self._forwarding = Forwarding(owners, partitions, authorization(token))
+        self._forwarding = Forwarding(owners, partitions, authorization(options.token))
         lookup = PoolLookup(owned, self._forwarding, served, partitions)
         handlers = (
             PageHandlers(owned, self._forwarding, served),
             PoolHandlers(lookup),
             StatusHandler(owned, owners, self._forwarding, served),
-            HealthHandlers(owned, owners),
+            HealthHandlers(owned, owners, options.waiting_share),
         )
         table = [route for each in handlers for route in each.routes()]
-        self._table: Sequence[Route] = [*table, OpenApiHandler(table, token is not None).route()]
+        self._table: Sequence[Route] = [*table, OpenApiHandler(table, options.token is not None).route()]
 
     def routes(self) -> list[web.RouteDef]:
         return [_definition(route) for route in self._table]

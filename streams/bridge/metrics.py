@@ -15,4 +15,5 @@ BUFFERED = Gauge("arena_bridge_buffered_steps", "Blocks and reorgs of the feed t
 NODE_FAILURES = Counter("arena_bridge_node_failures_total", "Requests to the node without a usable answer", ["kind"])
 NODE_AWAY = Gauge("arena_bridge_node_away", "1 while the node does not answer and the bridge waits for it")
 FEED_HEAD = Gauge("arena_bridge_feed_block", "Newest block that the feed sent; ahead of the head block, it is the lag")
+NODE_HEAD = Gauge("arena_bridge_node_head_block", "The node's newest head; less the feed's block: the feed's lag")
 LISTED = Gauge("arena_bridge_listed_pools", "Pools on the topic whitelist")

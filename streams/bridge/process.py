@@ -12,6 +12,7 @@ from streams.bridge.chain_follower import ChainFollower, Limits
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, FeedReader, FeedStep, SeedWire, StepLost
 from streams.bridge.leader_election import elected
+from streams.bridge.metrics import NODE_HEAD
 from streams.bridge.pool_listing import PoolListing, read_listed
 from streams.bridge.resume import resume, resumed_publisher
 from streams.exex.steps import AssembledBlock, AssembledReorg
@@ -35,6 +36,7 @@ LIST_SETTLES_S = 0.3
 LIST_LONGEST_S = 5.0
 """And after so long at the latest, though messages keep coming."""
 REORG_TIMEOUT_S = 1.0
+NODE_HEAD_POLL_S = 15.0
 
 
 class SeedUnverified(Exception):
@@ -56,7 +58,11 @@ async def run(settings: Settings) -> None:
         await _find_managers(listing)
         bridge = Bridge(settings, node, listing, chain)
         await run_until_first_exit(
-            bridge.feed.run(), bridge.receive_whitelist(), bridge.publish_steps(), leadership.raise_when_lost()
+            bridge.feed.run(),
+            bridge.receive_whitelist(),
+            bridge.publish_steps(),
+            bridge.observe_node_head(),
+            leadership.raise_when_lost(),
         )
 
 
@@ -134,6 +140,17 @@ class Bridge:
                 await self._follow(step)
             elif not await self._wait_for_change(self._settings.bridge_silence_s):
                 await self._catch_up("the feed is silent")
+
+    async def observe_node_head(self) -> None:
+        """For the metric alone: a feed that lags is seen from here, whatever program it is."""
+        while True:
+            try:
+                latest = await self._node.header("latest")
+            except (NodeUnavailable, RpcError):
+                latest = None
+            if latest is not None:
+                NODE_HEAD.set(latest.number)
+            await asyncio.sleep(NODE_HEAD_POLL_S)
 
     async def _follow(self, step: FeedStep) -> None:
         match step:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -20,7 +21,7 @@ from streams.node.state.pinned_state import BlockGone, PinnedState, StateUnavail
 from streams.node.state.probe import probe_capabilities
 from streams.retry import Retries
 from streams.scraper.batch_size import BatchConfig, BatchResult, BatchSizes
-from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGENCE, POOLS, RETRIES, WAITING
+from streams.scraper.metrics import BATCH_SECONDS, BATCH_SIZE, BATCHES, CONVERGENCE, CONVERGING, POOLS, RETRIES, WAITING
 from streams.scraper.reference_blocks import BatchMetadata, ReferenceBlockPublisher
 from streams.scraper.snapshot_publisher import SnapshotPublisher
 from streams.scraper.snapshot_requests import RequestQueue
@@ -58,10 +59,11 @@ class Scraper:
         """Held by the protocol that reads, where they do not read in parallel."""
         self._batch_count = 0
         self._converging_since_s: float | None = None
+        CONVERGING.set_function(self._converging_s)
 
     def add_request(self, request: SnapshotRequest) -> None:
         if self._converging_since_s is None and request.reason != AUDIT:
-            self._converging_since_s = _now_s()
+            self._converging_since_s = time.monotonic()
         self._requests.add(request, _now_s())
         self._request_added[request.pool.protocol].set()
 
@@ -173,8 +175,13 @@ class Scraper:
         if duration_s > self._config.budget_s:
             log.warning("a batch of %d %s pools took %.1f s, most of a block", len(outcomes), protocol, duration_s)
         if self._converging_since_s is not None and not any(map(self._requests.count, NAMES)):
-            CONVERGENCE.observe(_now_s() - self._converging_since_s)
+            CONVERGENCE.observe(self._converging_s())
             self._converging_since_s = None
+
+    def _converging_s(self) -> float:
+        """At any time, also outside the event loop."""
+        since_s = self._converging_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     def _batch_metadata(self, result: BatchResult) -> BatchMetadata:
         left = sum(-(-self._requests.count(each) // self._sizes.next(each)) for each in NAMES)

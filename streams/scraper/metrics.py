@@ -12,6 +12,10 @@ CONVERGENCE = Histogram(
     "From the first request that is not an audit to an empty queue",
     buckets=(1, 5, 15, 60, 300, 600),
 )
+CONVERGING = Gauge(
+    "arena_scraper_converging_seconds",
+    "Since the first request that is not an audit and not yet followed by an empty queue; 0: converged",
+)
 RETRIES = Counter("arena_scraper_retries_total", "Pools that could not be read and are tried again", ["protocol"])
 UNDECODABLE_REQUESTS = Counter("arena_scraper_undecodable_requests_total", "Records of `wanted` that are no request")
 REFERENCE_BLOCKS = Counter("arena_scraper_reference_blocks_total", "Reference blocks for NATS, by outcome", ["outcome"])

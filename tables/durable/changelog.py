@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from prometheus_client import Counter
 
 from tables.durable.chunks import Append
 from tables.durable.database import Stamp, Stamped, stamp_bytes, stamp_of
@@ -12,6 +13,8 @@ from tables.durable.database import Stamp, Stamped, stamp_bytes, stamp_of
 HEADER = "stamp"
 """Of changelog records, so that deletions have a stamp too."""
 READ_TIMEOUT_S = 60.0
+SENT = Counter("arena_sent_records_total", "Records sent by this worker, rows of the changelog among them", ["topic"])
+SENT_BYTES = Counter("arena_sent_bytes_total", "Bytes of their keys and values, before compression", ["topic"])
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -55,6 +58,7 @@ async def _send_batches(
     counts: list[int] = []
     sent: list[asyncio.Future[Any]] = []
     batch = producer.create_batch()
+    size = 0
 
     async def ship() -> None:
         counts.append(batch.record_count())
@@ -62,6 +66,7 @@ async def _send_batches(
         sent.append(await producer.send_batch(batch, topic, partition=partition))
 
     for key, value, headers in records:
+        size += len(key or b"") + len(value or b"")
         record = {"timestamp": None, "key": key, "value": value, "headers": headers}
         if batch.append(**record) is None:
             await ship()
@@ -70,6 +75,8 @@ async def _send_batches(
     if batch.record_count():
         await ship()
     acknowledged = await asyncio.gather(*sent)
+    SENT.labels(topic).inc(sum(counts))
+    SENT_BYTES.labels(topic).inc(size)
     return [Written(each.offset, each.offset + count - 1) for each, count in zip(acknowledged, counts, strict=True)]
 
 

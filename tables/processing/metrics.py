@@ -19,6 +19,7 @@ WAITED = Histogram(
     buckets=(0.5, 1, 2, 5, 15, 60, 300, 600),
 )
 POOLS = Gauge("arena_pools", "Pools of the partitions owned, by status", ["status"])
+WAITING = Gauge("arena_waiting_pools", "Waiting pools of the partitions owned, by the kind of their reason", ["kind"])
 HEAD = Gauge("arena_head_block", "Last complete block, by partition", ["partition"])
 LAG = Gauge("arena_head_lag_seconds", "Age of the last complete block's timestamp, by partition", ["partition"])
 

@@ -17,7 +17,7 @@ from tables.partition import Changes, Partition
 from tables.processing.processor import PartitionProcessor
 from tables.views.envelope import ServedChain
 from web.errors import errors_as_json
-from web.routes import HttpApi
+from web.routes import HttpApi, HttpOptions
 from web.token import require_token
 
 PARTITIONS = 4
@@ -88,18 +88,20 @@ def filled(index: int) -> Partition:
 
 
 class Cluster:
-    def __init__(self, token: str | None = None) -> None:
+    def __init__(self, token: str | None = None, waiting_share: float = 0.0) -> None:
         self.token = token
+        self.waiting_share = waiting_share
         self.owners = [Owners({0, 1}), Owners({2, 3})]
         self.processors = [PartitionProcessor(topics("test"), 64), PartitionProcessor(topics("test"), 64)]
         self.runners: list[web.AppRunner] = []
         self.apis: list[HttpApi] = []
 
     async def start(self) -> None:
+        options = HttpOptions(self.token, self.waiting_share)
         for owners, processor in zip(self.owners, self.processors, strict=True):
             processor.partitions = {index: filled(index) for index in owners.mine}
             application = web.Application(middlewares=[errors_as_json, require_token(self.token)])
-            self.apis.append(HttpApi(processor, owners, ServedChain("test", CHAIN_ID), PARTITIONS, self.token))
+            self.apis.append(HttpApi(processor, owners, ServedChain("test", CHAIN_ID), PARTITIONS, options))
             application.add_routes(self.apis[-1].routes())
             runner = web.AppRunner(application)
             await runner.setup()

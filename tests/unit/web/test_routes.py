@@ -211,3 +211,21 @@ async def test_metrics_count_pools_by_status(cluster: Cluster) -> None:
         text = await response.text()
 
     assert 'arena_pools{status="live"}' in text
+
+
+async def test_a_small_share_of_waiting_pools_leaves_a_worker_ready() -> None:
+    """The second worker's only waiting pool is one of four; what is not ready then is its old head."""
+    home = partition_of(NEVER_READ.encode(), PARTITIONS)
+
+    async def error(waiting_share: float) -> str:
+        cluster = Cluster(waiting_share=waiting_share)
+        await cluster.start()
+        worker = next(at for at, owners in enumerate(cluster.owners) if home in owners.mine)
+        try:
+            _, body = await cluster.get("/readyz", worker)
+        finally:
+            await cluster.stop()
+        return str(body["error"])
+
+    assert "are waiting" in await error(0.0)
+    assert " s old" in await error(0.9)
