@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from protocols.abi import AbiMismatch, EventAbi, FunctionAbi, call_data
+from protocols.quotes.order import Market
 from protocols.storage import Located, Slots, Words
 from protocols.ticks import Ticks
 from protocols.types import Event, Log, PoolId, PoolMetadata, PriceState, ProtocolName, State
@@ -143,6 +144,8 @@ class Dex(msgspec.Struct, frozen=True):
     """Logs of contracts with the same getters and other rules, and what emits them: such a pool is refused."""
     wire: WireRows | None = None
     """None: no feed sends updates of this DEX."""
+    market: Callable[[PoolMetadata, PoolState, Fees | None], Market] | None = None
+    """A pool's state made ready for quotes; None where swaps are not modelled. Raises QuoteRefused."""
     fees: Callable[[State, int], Fees] | None = None
     """Of a snapshot's state at a block; None for a DEX whose fees follow from its whitelist entry."""
     reserves: Callable[[State], tuple[int, int]] | None = None

@@ -43,6 +43,8 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     """Lower-case 0x hex; 0x00…00 is the native coin."""
     decimals: int | None = None
     symbol: str | None = None
+    fee_on_transfer: bool = False
+    """The list marks it as a token that delivers less than is sent."""
 
 
 class PoolMetadata(msgspec.Struct, frozen=True, omit_defaults=True):

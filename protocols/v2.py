@@ -8,6 +8,7 @@ from protocols.abi import event_abi, function_abi
 from protocols.dex import (
     Creation,
     Dex,
+    Fees,
     GetterCall,
     Outputs,
     PoolState,
@@ -17,6 +18,8 @@ from protocols.dex import (
     WireRows,
     WireUpdate,
 )
+from protocols.quotes.constant_product import ConstantProductMarket
+from protocols.quotes.pair_fees import PairFork, fee_of
 from protocols.ticks import InvariantViolation, Ticks
 from protocols.types import Event, PoolId, PoolMetadata, PriceState, State, Uint112
 
@@ -63,6 +66,31 @@ ALL_PAIRS_LENGTH: ABIFunction = {
     "outputs": [{"name": "", "type": "uint256"}],
 }
 _GET_RESERVES = function_abi(GET_RESERVES)
+
+FORKS = (
+    PairFork(
+        "Uniswap V2",
+        fee=3000,
+        factories=("0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f",),
+        init_code_hashes=("0x96e8ac4277198ff8b6f785478aa9a39f403cb768dd02cbee326c3e7da348845f",),
+    ),
+    PairFork(
+        "SushiSwap V2",
+        fee=3000,
+        factories=("0xc0aee478e3658e2610c5f7a4a2e1777ce9e4f2ac", "0xc35dadb65012ec5796536bd9864ed8773abc74c4"),
+        init_code_hashes=("0xe18a34eb0e04b04f7a0ac29a6e80748dca96319b42c54d679cb821dca90c6303",),
+    ),
+    PairFork(
+        "PancakeSwap V2",
+        fee=2500,
+        factories=("0x1097053fd2ea711dad45caccc45eff7548fcb362", "0xca143ce32fe78f1f7019d7d551a6402fc5350c73"),
+        init_code_hashes=(
+            "0x57224589c67f3f30a6b0d7a1b54cf3153ab84563bc609ef41dfb34f8b2974d2d",
+            "0x00fb7f630766e6a796048ea87d01acd3068e8ff67d078148a3fa3f4a84f69bd5",
+        ),
+    ),
+)
+"""Pairs of these factories, or with this code, take these fees; a pair's fee cannot be read from it."""
 
 
 class Sync(Event, frozen=True, tag="sync"):
@@ -117,6 +145,12 @@ def _spot_price(price: PriceState) -> tuple[int, int]:
     return price.reserve1, price.reserve0
 
 
+def _market(pool: PoolMetadata, state: PoolState, _: Fees | None) -> ConstantProductMarket:
+    assert isinstance(state.price, V2State)
+    reserves = (state.price.reserve0, state.price.reserve1)
+    return ConstantProductMarket(state.price, reserves, fee_of(pool, FORKS), V2State)
+
+
 def _get_reserves(pool: PoolId, _emitter: str) -> Sequence[GetterCall]:
     """The getter has a pair's whole state, in whatever slot a fork keeps it."""
     return [GetterCall(pool, _GET_RESERVES)]
@@ -141,6 +175,7 @@ DEX = Dex(
     ),
     creation=Creation(event_abi(PAIR_CREATED), pool="pair", count=function_abi(ALL_PAIRS_LENGTH)),
     reserves=_both_reserves,
+    market=_market,
     wire=WireRows(
         protocol=0,
         updates=(WireUpdate(22, "V2Sync", ("swap", "mint", "burn"), Sync, "reserve0:u128 reserve1:u128"),),

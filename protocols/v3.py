@@ -9,7 +9,9 @@ from eth_typing import ABIEvent, ABIFunction
 
 from protocols.abi import event_abi, function_abi, int128
 from protocols.concentrated import MODEL, ConcentratedState, Initialize, Price, Swap
-from protocols.dex import Creation, Dex, GetterCall, Outputs, Reads, WireFinal, WireRows, WireUpdate
+from protocols.dex import Creation, Dex, Fees, GetterCall, Outputs, PoolState, Reads, WireFinal, WireRows, WireUpdate
+from protocols.quotes.concentrated import V3_RULES, ConcentratedMarket
+from protocols.quotes.order import QuoteRefused, RefusalKind
 from protocols.storage import Located, NotAPool, Slots, Words, price_fields
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId, PoolMetadata
@@ -174,6 +176,12 @@ def _identify(pool: PoolMetadata, outputs: Outputs) -> Located:
     return Located(UNISWAP_SLOTS, liquidity)
 
 
+def _market(pool: PoolMetadata, state: PoolState, _: Fees | None) -> ConcentratedMarket:
+    if pool.fee is None:
+        raise QuoteRefused(RefusalKind.FEE_UNKNOWN, "the list does not name the pool's fee")
+    return ConcentratedMarket(state, (pool.fee, pool.fee), V3_RULES)
+
+
 DEX = Dex(
     name="v3",
     logs={
@@ -196,6 +204,7 @@ DEX = Dex(
         tick_spacing=_TICK_SPACING,
     ),
     creation=Creation(event_abi(POOL_CREATED), pool="pool", fee="fee", tick_spacing="tickSpacing"),
+    market=_market,
     wire=WireRows(
         protocol=1,
         updates=(

@@ -9,7 +9,10 @@ from eth_typing import ABIEvent, ABIFunction
 
 from protocols.abi import event_abi, function_abi, int128
 from protocols.concentrated import MODEL, ConcentratedState, Initialize, Price, ProtocolFeeUpdate, Swap
-from protocols.dex import Creation, Dex, Fees, GetterCall, Outputs, Reads, WireFinal, WireRows, WireUpdate
+from protocols.dex import Creation, Dex, Fees, GetterCall, Outputs, PoolState, Reads, WireFinal, WireRows, WireUpdate
+from protocols.quotes.concentrated import V4_RULES, ConcentratedMarket
+from protocols.quotes.hooks import check_hooks
+from protocols.quotes.order import PIPS, QuoteRefused, RefusalKind
 from protocols.storage import Located, NotAPool, Slots, Words, mapping_slot, price_fields
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId, PoolMetadata, State, Uint24
@@ -140,6 +143,24 @@ def _fees(state: State, block: int) -> Fees:
     return Fees(state.lp_fee, state.protocol_fee, block)
 
 
+def swap_fees(fees: Fees) -> tuple[int, int]:
+    """Of swaps of token0 and of token1, in pips: the protocol's part is taken first, the LPs' from what is left."""
+    zero_for_one, one_for_zero = fees.protocol_fee & 0xFFF, fees.protocol_fee >> 12
+    return _swap_fee(zero_for_one, fees.lp_fee), _swap_fee(one_for_zero, fees.lp_fee)
+
+
+def _swap_fee(protocol_fee: int, lp_fee: int) -> int:
+    """ProtocolFeeLibrary.calculateSwapFee."""
+    return protocol_fee + lp_fee - protocol_fee * lp_fee // PIPS
+
+
+def _market(pool: PoolMetadata, state: PoolState, fees: Fees | None) -> ConcentratedMarket:
+    check_hooks(pool)
+    if fees is None:
+        raise QuoteRefused(RefusalKind.FEE_UNKNOWN, "the pool's fees are not known at this block")
+    return ConcentratedMarket(state, swap_fees(fees), V4_RULES)
+
+
 DEX = Dex(
     name="v4",
     logs={
@@ -167,6 +188,7 @@ DEX = Dex(
         tick_spacing="tickSpacing",
         hooks="hooks",
     ),
+    market=_market,
     fees=_fees,
     wire=WireRows(
         protocol=2,
