@@ -99,10 +99,12 @@ def test_the_state_after_is_what_the_swaps_log_would_lead_to(
     state: PoolState, fee: int, zero_for_one: bool, exact_out: bool, amount: int
 ) -> None:
     swap = quoted(ConcentratedMarket(state, (fee, fee), V3_RULES), Order(zero_for_one, amount, exact_out))
-    assert isinstance(state.price, Price) and isinstance(swap.after, Price)
+    assert isinstance(state.price, Price) and isinstance(swap.before, Price) and isinstance(swap.after, Price)
 
     log = Swap(swap.after.sqrt_price_x96, swap.after.liquidity, swap.after.tick)
 
+    low, high = sorted((swap.before.tick, swap.after.tick))
+    assert swap.ticks_crossed == sum(low < each.tick <= high for each in state.ticks)
     assert apply(state.price, state.ticks, [log]) == (swap.after, state.ticks)
 
 
