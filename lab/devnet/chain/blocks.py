@@ -19,6 +19,7 @@ class Transaction(NamedTuple):
     """None creates a contract."""
     data: str
     value: int = 0
+    gas: int = GAS_PER_TRANSACTION
 
 
 class MinedBlock(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ def _request(transaction: Transaction, nonce: int) -> dict[str, str]:
         "from": TRADER,
         "data": transaction.data,
         "value": hex(transaction.value),
-        "gas": hex(GAS_PER_TRANSACTION),
+        "gas": hex(transaction.gas),
         "maxFeePerGas": hex(10**12),
         "maxPriorityFeePerGas": "0x1",
         "nonce": hex(nonce),

@@ -60,19 +60,19 @@ class Contracts(msgspec.Struct, frozen=True):
 
     @classmethod
     def deployed(cls, chain: Chain, tokens_count: int = 4) -> Self:
-        pancake_pool = bytes.fromhex(_initcode(f"{PANCAKE}/PancakeV3Pool.sol/PancakeV3Pool.json")[2:])
+        pancake_pool = bytes.fromhex(initcode(f"{PANCAKE}/PancakeV3Pool.sol/PancakeV3Pool.json")[2:])
         chain.rpc.call("anvil_setCode", PANCAKE_DEPLOYER, "0x" + pancake_deployer(pancake_pool).hex())
         *tokens, v2_factory, v3_factory, pancake_factory, manager, multicall = chain.create(
             *(token_initcode(f"T{number}", 18) for number in range(tokens_count)),
-            _initcode("@uniswap/v2-core/build/UniswapV2Factory.json", "(address)", TRADER),
-            _initcode("@uniswap/v3-core/artifacts/contracts/UniswapV3Factory.sol/UniswapV3Factory.json"),
-            _initcode(f"{PANCAKE}/PancakeV3Factory.sol/PancakeV3Factory.json", "(address)", PANCAKE_DEPLOYER),
-            _initcode(f"{V4}/PoolManager.sol/PoolManager.json", "(address)", TRADER),
-            _initcode(f"{LENS}/UniswapInterfaceMulticall.sol/UniswapInterfaceMulticall.json"),
+            initcode("@uniswap/v2-core/build/UniswapV2Factory.json", "(address)", TRADER),
+            initcode("@uniswap/v3-core/artifacts/contracts/UniswapV3Factory.sol/UniswapV3Factory.json"),
+            initcode(f"{PANCAKE}/PancakeV3Factory.sol/PancakeV3Factory.json", "(address)", PANCAKE_DEPLOYER),
+            initcode(f"{V4}/PoolManager.sol/PoolManager.json", "(address)", TRADER),
+            initcode(f"{LENS}/UniswapInterfaceMulticall.sol/UniswapInterfaceMulticall.json"),
         )
         v4_modifier, v4_swapper, v4_donor = chain.create(
             *(
-                _initcode(f"{V4}/{name}.sol/{name}.json", "(address)", manager)
+                initcode(f"{V4}/{name}.sol/{name}.json", "(address)", manager)
                 for name in ("PoolModifyLiquidityTest", "PoolSwapTest", "PoolDonateTest")
             )
         )
@@ -106,7 +106,7 @@ PANCAKE = "@pancakeswap/v3-core/artifacts/contracts"
 LENS = "@uniswap/v3-periphery/artifacts/contracts/lens"
 
 
-def _initcode(path: str, types: str = "()", *arguments: Any) -> str:
+def initcode(path: str, types: str = "()", *arguments: Any) -> str:
     bytecode = artifact(path)["bytecode"]
     code = str(bytecode if isinstance(bytecode, str) else bytecode["object"]).removeprefix("0x")
     return "0x" + code + encoded(types, *arguments).hex()
@@ -114,7 +114,7 @@ def _initcode(path: str, types: str = "()", *arguments: Any) -> str:
 
 def token_initcode(symbol: str, decimals: int) -> str:
     """An ERC-20 token that anyone can `mint(address,uint256)`."""
-    return _initcode(f"{V4}/mocks/MockERC20.sol/MockERC20.json", "(string,string,uint8)", symbol, symbol, decimals)
+    return initcode(f"{V4}/mocks/MockERC20.sol/MockERC20.json", "(string,string,uint8)", symbol, symbol, decimals)
 
 
 def first_pools(chain: Chain, contracts: Contracts) -> list[Pool]:
