@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo chaos chaos-durable fuzz bench-scrape bench-cold-start clean
+.PHONY: help setup check lint test demo chaos chaos-durable fuzz quotes bench-scrape bench-cold-start clean
 
 PYTHON := .venv/bin/python
 PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
@@ -35,6 +35,9 @@ chaos-durable: setup ## Random faults on the durable table alone
 
 fuzz: setup ## Mutated input at every edge: INPUTS=1000000 SEED=1
 	$(PYTHON) -m lab.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
+
+quotes: setup ## Quotes compared with swaps that are mined, and with Uniswap's quoters: SWAPS=10000 SEED=1
+	$(PYTHON) -m lab.quotes $(if $(SWAPS),--swaps $(SWAPS)) $(if $(SEED),--seed $(SEED))
 
 bench-scrape: setup ## How fast snapshots are read, beside other ways: ROUNDS=5 SEED=1
 	$(PYTHON) -m lab.bench.scrape $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))

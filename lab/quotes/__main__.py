@@ -11,8 +11,11 @@ from rich.console import Console
 
 from lab.devnet.chain.world import World
 from lab.devnet.servers import start as servers
+from lab.quotes.called import compare_with_quoters
 from lab.quotes.mined import MinedSwaps
 
+CALLS_SHARE = 5
+"""One call of a quoter for so many swaps that are mined."""
 console = Console(stderr=True, soft_wrap=True)
 
 
@@ -23,13 +26,16 @@ def main(swaps: int, seed: int) -> None:
     with servers.anvil("--prune-history", "256") as rpc:
         world = World(rpc, seed)
         began = time.monotonic()
-        result = MinedSwaps(world, seed).run(swaps)
-    for name, count in sorted(result.swaps.items()):
+        mined, mined_wrong = MinedSwaps(world, seed).run(swaps)
+        called, called_wrong = compare_with_quoters(world, swaps // CALLS_SHARE, seed)
+    wrong = [*mined_wrong, *called_wrong]
+    for name, count in [*sorted(mined.items()), *sorted(called.items())]:
         click.echo(f"{count:>7,} {name}")
-    for wrong in result.wrong:
-        console.print(wrong)
-    click.echo(f"{sum(result.swaps.values()):,} orders in {time.monotonic() - began:.0f} s, {len(result.wrong)} wrong")
-    sys.exit(1 if result.wrong else 0)
+    for each in wrong:
+        console.print(each)
+    took_s = time.monotonic() - began
+    click.echo(f"{mined.total():,} mined and {called.total():,} called in {took_s:.0f} s, {len(wrong)} wrong")
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def compare_with_quoters(world: World, calls: int, seed: int) -> tuple[Counter[s
             model = chosen.choice(models)
             order = _order(chosen, model)
             answer = quoters.quote(model.pool, order, tip.hash)
-            counts[f"{model.pool.protocol} {'reverted' if answer is None else 'equal'}"] += 1
+            counts[f"{model.pool.protocol} quoter {'reverts' if answer is None else 'answers'}"] += 1
             if found := difference(model, order, answer):
                 wrong.append(f"{model.pool} {order} at {tip.hash}: {found}")
     return counts, wrong

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from lab.devnet.chain import positions
 from lab.devnet.chain.blocks import TRADER, Transaction
 from lab.devnet.chain.contracts import NATIVE, Pool
@@ -43,31 +41,33 @@ class Sent(NamedTuple):
     expected: dict[str, int] | None
 
 
-class Result(msgspec.Struct):
-    swaps: Counter[str] = msgspec.field(default_factory=Counter)
-    """Settled, refused and partly filled orders, by DEX."""
-    wrong: list[str] = msgspec.field(default_factory=list)
-
-
 class MinedSwaps:
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
-        self.result = Result()
+        self._swaps: Counter[str] = Counter()
+        self._wrong: list[str] = []
         self._random = random.Random(seed)
         self._models: dict[PoolId, PoolModel] = {}
         world.chain.rpc.call("evm_setBlockGasLimit", hex(10**12))
         world.chain.rpc.call("anvil_setBalance", TRADER, hex(10**60))
 
-    def run(self, swaps: int) -> Result:
+    def run(self, swaps: int) -> tuple[Counter[str], list[str]]:
+        """How many orders were settled or reverted, by DEX, and what was not as quoted."""
         blocks = 0
-        while sum(self.result.swaps.values()) < swaps and not self.result.wrong:
+        while self._swaps.total() < swaps and not self._wrong:
             if blocks % BLOCKS_PER_READ == 0:
-                for _ in range(3):
-                    tip = self.world.mine()
-                self._models = read_models(self.world.reference, self.world.pools, tip.number, tip.hash)
-            self._block(min(SWAPS_PER_BLOCK, swaps - sum(self.result.swaps.values())))
+                self._read()
+            self._block(min(SWAPS_PER_BLOCK, swaps - self._swaps.total()))
             blocks += 1
-        return self.result
+        return self._swaps, self._wrong
+
+    def _read(self) -> None:
+        """What a reverted swap of the traffic left in a pair would count as input; it is taken out."""
+        for _ in range(3):
+            self.world.mine()
+        pairs = [pool for pool in self.world.pools if pool.protocol == "v2"]
+        tip = self.world.chain.mine([_skim(pool) for pool in pairs])
+        self._models = read_models(self.world.reference, self.world.pools, tip.number, tip.hash)
 
     def _block(self, swaps: int) -> None:
         sent = [self._sent(self._random.choice(list(self._models.values()))) for _ in range(swaps)]
@@ -82,16 +82,16 @@ class MinedSwaps:
         for model in self._models.values():
             found = {name: heads[model.pool.id][name] for name in model.fields}
             if found != model.fields:
-                self.result.wrong.append(f"{model.pool}: the state is {found}, the quotes lead to {model.fields}")
+                self._wrong.append(f"{model.pool}: the state is {found}, the quotes lead to {model.fields}")
 
     def _sent(self, model: PoolModel) -> Sent:
         order = random_order(self._random, model)
         filled = swap_to_the_end(model, order)
         if not is_consistent(model, order, filled):
-            self.result.wrong.append(f"{model.pool} {order}: with a limit at the end {filled}, without it another one")
+            self._wrong.append(f"{model.pool} {order}: with a limit at the end {filled}, without it another one")
         sent = _v2(model, order, filled) if model.pool.protocol == "v2" else self._ticks(model, order, filled)
         kind = filled.kind if isinstance(filled, QuoteRefused) else "settled"
-        self.result.swaps[f"{_dex(model.pool)} {kind}"] += 1
+        self._swaps[f"{_dex(model.pool)} {kind}"] += 1
         if isinstance(filled, Quote):
             model.settle(filled)
         return sent
@@ -112,7 +112,7 @@ class MinedSwaps:
         logs = [log for log in receipts[-1]["logs"] if log["topics"][0] in TOPICS]
         found = _settled(sent.pool, logs[-1]) if logs else None
         if succeeded != list(sent.succeeds) or found != sent.expected:
-            self.result.wrong.append(
+            self._wrong.append(
                 f"{sent.pool} {sent.order}: expected {sent.succeeds} and {sent.expected}, found {succeeded} and {found}"
             )
 
@@ -151,7 +151,6 @@ def _v2(model: PoolModel, order: Order, filled: Quote | QuoteRefused) -> Sent:
     """One unit more must not come out, nor the output for two units less; a refused swap must revert."""
     pool = model.pool
     pay, take = _pay(pool, order), _take(pool, order)
-    skim = Transaction(pool.address, calldata("skim(address)", TRADER))
     if isinstance(filled, Quote):
         expected = {name: getattr(filled.after, name) for name in filled.after.__struct_fields__}
         if order.exact_out and filled.amount_in > 2:
@@ -169,7 +168,11 @@ def _v2(model: PoolModel, order: Order, filled: Quote | QuoteRefused) -> Sent:
         return Sent(pool, order, [take(order.amount)], [False], None)
     out = order.amount if order.exact_out else 1
     paid = order.amount if not order.exact_out else 2**112
-    return Sent(pool, order, [pay(paid), take(out), skim], [True, False, True], None)
+    return Sent(pool, order, [pay(paid), take(out), _skim(pool)], [True, False, True], None)
+
+
+def _skim(pool: Pool) -> Transaction:
+    return Transaction(pool.address, calldata("skim(address)", TRADER))
 
 
 def _pay(pool: Pool, order: Order) -> Any:
