@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 from protocols.types import Block
 from streams.bridge.block import CompleteBlock
@@ -11,6 +12,7 @@ from streams.bridge.published_chain import PublishedChain
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Gap, Head, Reorg, Update, encode_record
 from streams.kafka.topics import partition_of
+from streams.node.state.chain_facts import NO_FACTS, ChainFacts
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,14 @@ ReadHighestTerm = Callable[[int, int, int], Awaitable[int | None]]
 """The highest term among the records of a partition from one offset up to another."""
 
 
+class FactsSource(Protocol):
+    @property
+    def facts(self) -> ChainFacts: ...
+
+    def ask_soon(self) -> None:
+        """A block was published."""
+
+
 class ChainPublisher:
     """Writes the records of `chain` and remembers the blocks; `ends` is the next offset of each partition."""
 
@@ -41,6 +51,8 @@ class ChainPublisher:
         self._ends = ends
         self._term = term
         self._read_highest_term = highest_term
+        self.facts: FactsSource | None = None
+        """Of the chain, as every Head repeats them."""
         self._opened: set[int] = set()
         """Partitions with a record of our term: all readers ignore records of older terms after it."""
         self.published = PublishedChain()
@@ -52,13 +64,16 @@ class ChainPublisher:
         for block in blocks:
             self.published.publish(Block(block.header.number, block.header.hash))
             UPDATES.inc(len(block.updates))
+        if self.facts:
+            self.facts.ask_soon()
         BLOCKS.inc(len(blocks))
         HEAD.set(blocks[-1].header.number)
 
     def _missing_records(self, block: CompleteBlock) -> list[Entry]:
         id_ = Block(block.header.number, block.header.hash)
         has_it = {partition for partition, chain in self.ahead.items() if chain.at(id_.number) == id_}
-        records = block_records(block, self._publisher.partitions, self._term)
+        facts = self.facts.facts if self.facts else NO_FACTS
+        records = block_records(block, self._publisher.partitions, self._term, facts)
         return [entry for entry in records if entry.partition not in has_it]
 
     async def publish_reorg(self, ancestor: Block, tip: Block | None) -> None:
@@ -95,7 +110,7 @@ class ChainPublisher:
         log.warning("the bridge of term %d still writes to partition %d; this is term %d", term, partition, self._term)
 
 
-def block_records(block: CompleteBlock, partitions: int, term: int | None) -> list[Entry]:
+def block_records(block: CompleteBlock, partitions: int, term: int | None, facts: ChainFacts = NO_FACTS) -> list[Entry]:
     """One Update per pool on its partition, then the Head on every one, with the number of that partition's updates."""
     id_ = Block(block.header.number, block.header.hash)
     updates = [
@@ -107,5 +122,8 @@ def block_records(block: CompleteBlock, partitions: int, term: int | None) -> li
         for pool, events in block.updates.items()
     ]
     counts = Counter(entry.partition for entry in updates)
-    heads = [encode_record(Head(block.header, counts[partition], term)) for partition in range(partitions)]
+    heads = [
+        encode_record(Head(block.header, counts[partition], term, facts.safe, facts.finalized, facts.chain_id))
+        for partition in range(partitions)
+    ]
     return updates + [Entry(partition, None, head) for partition, head in enumerate(heads)]

@@ -25,6 +25,7 @@ from streams.nats.whitelist_decoder import Rejected
 from streams.nats.whitelist_state import FullList, apply_full
 from streams.node.client import Node, connect_node
 from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.state.chain_facts import ChainFactsReader
 from streams.retry import Retries
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,14 @@ async def run(settings: Settings) -> None:
         listing = PoolListing(node, publisher, settings, await read_listed(settings))
         chain = await _resumed(settings, publisher)
         await _find_managers(listing)
+        chain.facts = facts = ChainFactsReader(node)
         bridge = Bridge(settings, node, listing, chain)
         await run_until_first_exit(
             bridge.feed.run(),
             bridge.receive_whitelist(),
             bridge.publish_steps(),
             bridge.observe_node_head(),
+            facts.run(),
             leadership.raise_when_lost(),
         )
 
