@@ -1,6 +1,8 @@
 """Decodes headers and logs from the JSON of a node's answers."""
 
+from binascii import unhexlify
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -55,7 +57,7 @@ def decode_logs(items: Any, block_hash: str) -> list[Log]:
     try:
         if any(item["blockHash"].lower() != block_hash.lower() for item in items):
             raise UnreadableBlock(f"logs of another block than {block_hash}")
-        return sorted(map(_log, items), key=lambda log: log.log_index)
+        return sorted(map(_log, items), key=attrgetter("log_index"))
     except UNREADABLE as error:
         raise UnreadableBlock(f"logs that cannot be read: {error!r}") from error
 
@@ -76,9 +78,9 @@ def _bloom(given: Any) -> int | None:
 
 def _log(raw: Mapping[str, Any]) -> Log:
     return Log(
-        address=raw["address"].lower(),
-        topics=tuple(bytes.fromhex(topic[2:]) for topic in raw["topics"]),
-        data=bytes.fromhex(raw["data"][2:]),
-        transaction_index=int(raw["transactionIndex"], 16),
-        log_index=int(raw["logIndex"], 16),
+        raw["address"].lower(),
+        tuple([unhexlify(topic[2:]) for topic in raw["topics"]]),
+        unhexlify(raw["data"][2:]),
+        int(raw["transactionIndex"], 16),
+        int(raw["logIndex"], 16),
     )

@@ -10,7 +10,7 @@ from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from streams.node.errors import NodeUnavailable, RateLimited, WrongChain
-from streams.node.metrics import CALLS, RATE_LIMITED, REQUESTS
+from streams.node.metrics import ANSWERED, CALLS, FAILED, RATE_LIMITED, REFUSED
 from streams.node.rate_limits import RequestCap, is_rate_limit, retry_after_s
 from streams.node.transport.http import HttpTransport
 from streams.node.transport.json_rpc import Calls, Response, TooManyRequests, Transport
@@ -72,7 +72,9 @@ class NodeProvider(AsyncJSONBaseProvider):
         """Answers in the order of the calls, errors among them; one answer if the node refuses the batch as such."""
         if self._unchecked_chain_id is not None:
             await self._check_chain(self._unchecked_chain_id)
-        largest = len(calls) if self._cap is None else self._cap.largest_batch
+        if self._cap is None:
+            return await self._below_rate_limit(calls)
+        largest = self._cap.largest_batch
         answers: list[Response] = []
         for start in range(0, len(calls), largest):
             part = calls[start : start + largest]
@@ -147,12 +149,12 @@ class NodeProvider(AsyncJSONBaseProvider):
         try:
             answers = await self._transport.exchange(calls)
         except TooManyRequests as error:
-            REQUESTS.labels("rate limited").inc()
+            REFUSED.inc()
             raise RateLimited(self._shown(error), error.retry_after_s) from error
         except ConnectionError as error:
-            REQUESTS.labels("failed").inc()
+            FAILED.inc()
             raise NodeUnavailable(self._shown(error)) from error
-        REQUESTS.labels("answered").inc()
+        ANSWERED.inc()
         return answers
 
     def _shown(self, error: object) -> str:

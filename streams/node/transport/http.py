@@ -3,6 +3,7 @@
 import itertools
 
 import aiohttp
+from yarl import URL
 
 from streams.node.metrics import RECEIVED, SENT
 from streams.node.rate_limits import retry_after_header_s
@@ -22,7 +23,7 @@ from streams.node.transport.json_rpc import (
 
 class HttpTransport:
     def __init__(self, url: str, timeout_s: float) -> None:
-        self._url = url
+        self._url = URL(url)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._ids = itertools.count(1)
@@ -62,6 +63,9 @@ class HttpTransport:
 
 
 async def _limited(response: aiohttp.ClientResponse) -> bytes:
+    is_plain = "Content-Encoding" not in response.headers
+    if is_plain and response.content_length is not None and response.content_length <= MAX_ANSWER_BYTES:
+        return await response.read()
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
