@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     ready_waiting_share: float = Field(default=0.1, ge=0, le=1)
     """A worker of whose pools a larger share waits answers /readyz with 503."""
     metrics_port: int | None = None
-    """For Prometheus, of exex, bridge, scraper or whitelist run, at ARENA_WEB_HOST; `up` counts on from it."""
+    """Prometheus metrics of exex, bridge, scraper or whitelist run, at the address of a worker; `up` counts on."""
     retention_days: float = 7.0
     """Of the topics `chain`, `snapshots`, `updates`, `wanted` and `dead-letters`."""
     updates: bool = True

@@ -32,4 +32,4 @@ def run_until_stopped(module: str) -> None:
 def serve_metrics(settings: Settings) -> None:
     """Raises OSError where the port is taken. A worker has its own, under its HTTP port."""
     if settings.metrics_port is not None:
-        prometheus_client.start_http_server(settings.metrics_port, addr=settings.web_host)
+        prometheus_client.start_http_server(settings.metrics_port, addr=settings.web_bind or settings.web_host)

@@ -2,7 +2,12 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-BATCH_SECONDS = Histogram("arena_scraper_batch_seconds", "From a batch's block to its records' acks", ["protocol"])
+BATCH_SECONDS = Histogram(
+    "arena_scraper_batch_seconds",
+    "From a batch's block to its records' acks",
+    ["protocol"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 9.6, 11, 15, 30, 60),
+)
 BATCHES = Counter("arena_scraper_batches_total", "Batches, by outcome", ["protocol", "outcome"])
 BATCH_SIZE = Gauge("arena_scraper_batch_pools", "The next batch's largest number of pools", ["protocol"])
 POOLS = Counter("arena_scraper_pools_total", "Pools read, by outcome", ["protocol", "outcome"])

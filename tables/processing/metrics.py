@@ -7,6 +7,10 @@ from tables.pool import Pool
 
 RECORDS = Counter("arena_records_total", "Records folded, by topic", ["topic"])
 DEAD_LETTERS = Counter("arena_dead_letters_total", "Records that could not be read or applied, by topic", ["topic"])
+LOST = Counter("arena_lost_records_total", "Records that a topic dropped before they were read, by topic", ["topic"])
+for source in ("whitelist", "snapshots", "chain"):
+    for counter in (RECORDS, DEAD_LETTERS, LOST):
+        counter.labels(source)  # a series that begins at 1 does not increase for Prometheus
 BLOCKS_APPLIED = Counter("arena_pool_blocks_total", "Blocks in which something happened to a live pool")
 REWINDS = Counter("arena_rewinds_total", "Pools rewound by a reorg")
 AUDITS = Counter("arena_audits_total", "Live pools compared with a snapshot")

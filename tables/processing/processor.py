@@ -20,7 +20,7 @@ from tables.healing import Loaded, load
 from tables.live import Live
 from tables.partition import Changes, Partition, PoolChange, Rejected, Source
 from tables.pool import Pool, Reason, Waiting, WaitingKind
-from tables.processing.metrics import RECORDS, WAITED, count_pool
+from tables.processing.metrics import DEAD_LETTERS, LOST, RECORDS, WAITED, count_pool
 from tables.processing.record_fold import fold_large_snapshot, fold_record
 from tables.processing.requests import SnapshotRequests
 from tables.processing.updates import UpdatesRecorder
@@ -134,6 +134,7 @@ class PartitionProcessor:
     def missing(self, partition: int, rows: Rows, topic: str, first: int, last: int) -> Folded:
         """Records were deleted from the topic before they were read."""
         source = self._sources[topic]
+        LOST.labels(source).inc(last - first + 1)
         log.error("%d to %d of %s partition %d were deleted before they were read", first, last, topic, partition)
         if source == "chain":
             detail = f"records {first} to {last} of {topic} were deleted before they were read"
@@ -165,11 +166,13 @@ class PartitionProcessor:
     def _rejected(self, chunk: Chunk, rejected: Rejected) -> Send:
         pool = rejected.pool
         origin = chunk.topic, chunk.partition, rejected.offset
+        DEAD_LETTERS.labels(self._sources[chunk.topic]).inc()
         letter = dead_letter(origin, rejected.reason, pool.encode(), rejected.record.encode())
         return self._topics.dead_letters, pool.encode(), records.encode_record(letter)
 
     def _undecodable(self, record: ConsumerRecord, error: Undecodable) -> Send:
         origin = record.topic, record.partition, record.offset
+        DEAD_LETTERS.labels(self._sources[record.topic]).inc()
         log.error("%s partition %d record %d goes to dead letters: %s", *origin, error)
         letter = dead_letter(origin, str(error), record.key, record.value)
         return self._topics.dead_letters, (record.key or b"")[:QUOTED_KEY_BYTES], records.encode_record(letter)

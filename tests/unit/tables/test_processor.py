@@ -29,6 +29,7 @@ from streams.kafka.topics import topics
 from tables.durable.chunks import Chunk, Folded
 from tables.live import Live
 from tables.pool import Pool, Reason, Waiting, WaitingKind
+from tables.processing.metrics import DEAD_LETTERS
 from tables.processing.processor import PartitionProcessor
 from tables.views.pool import pool_view
 
@@ -197,9 +198,11 @@ def test_an_undecodable_update_goes_to_dead_letters_and_its_pool_waits(world: Wo
     world.produce(TOPICS.chain, head(1))
     world.produce(TOPICS.snapshots, Snapshot(POOL, block(1), V2State(10, 10)))
 
+    counted = DEAD_LETTERS.labels("chain")._value.get()
     sends = world.fold(TOPICS.chain, (POOL.encode(), b'{"type":"update","pool"'), (None, encode_record(head(2, 1))))
 
     letter = letters(sends)[0]
+    assert DEAD_LETTERS.labels("chain")._value.get() == counted + 1
     assert (letter.topic, letter.partition, letter.offset, letter.key) == (TOPICS.chain, 0, 1, POOL)
     assert letter.value == '{"type":"update","pool"'
     assert isinstance(world.life, Waiting)
