@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from eth_hash.auto import keccak
+from eth_utils.address import is_checksum_address, is_checksum_formatted_address
 from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
@@ -19,18 +19,9 @@ def checked_address(text: str) -> str:
     """Lower-case. Raises ValueError, also for mixed case that is not the EIP-55 checksum."""
     if not _ADDRESS.fullmatch(text):
         raise ValueError(f"{text!r} is not an address")
-    if text[2:] not in (text[2:].lower(), text[2:].upper()) and text != checksummed(text):
+    if is_checksum_formatted_address(text) and not is_checksum_address(text):
         raise ValueError(f"the checksum of {text} is wrong, so a digit may be; correct it, or write it in lower case")
     return text.lower()
-
-
-def checksummed(address: str) -> str:
-    """EIP-55."""
-    digits = address[2:].lower()
-    nibbles = keccak(digits.encode()).hex()
-    return "0x" + "".join(
-        digit.upper() if int(nibble, 16) >= 8 else digit for digit, nibble in zip(digits, nibbles, strict=False)
-    )
 
 
 def checked_hooks(value: Any) -> str | tuple[str, ...]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from eth_abi.abi import encode
 from eth_abi.grammar import parse
-from eth_hash.auto import keccak
+from eth_utils.abi import function_signature_to_4byte_selector
 
 
 class CallFailed(Exception):
@@ -54,9 +54,7 @@ class Rpc:
         return list(json.loads(answer))
 
 
-@cache
-def selector(signature: str) -> bytes:
-    return keccak(signature.encode())[:4]
+selector = cache(function_signature_to_4byte_selector)
 
 
 @cache
