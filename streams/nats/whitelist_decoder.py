@@ -60,6 +60,7 @@ class _Token(msgspec.Struct):
     address: str
     decimals: int | None = None
     symbol: str | None = None
+    fee_on_transfer: bool = False
 
 
 class _Pool(msgspec.Struct):
@@ -213,7 +214,7 @@ def _fitting(pool: PoolId, protocol: ProtocolName) -> PoolId:
 def _token(token: _Token | str, decimals: int | None) -> Token:
     if isinstance(token, str):
         return Token(_address(token), decimals)
-    return Token(_address(token.address), token.decimals, token.symbol)
+    return Token(_address(token.address), token.decimals, token.symbol, token.fee_on_transfer)
 
 
 def _address(text: str) -> str:

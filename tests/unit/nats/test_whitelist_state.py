@@ -206,6 +206,15 @@ def test_a_v4_pool_id_is_found_wherever_it_stands(place: str) -> None:
     assert full(FullList(), "full", message([fields | {place: V4.upper().replace("0X", "0x")}])) == holding(SINGLETON)
 
 
+def test_a_token_that_takes_a_fee_on_transfers_is_marked_and_published_so() -> None:
+    marked = PoolMetadata(B, "v3", USDC, Token("0x" + "f0" * 20, 18, "FEE", fee_on_transfer=True), 500, 10, FACTORY)
+    listed = nested(marked, token1=nested_token(marked.token1) | {"fee_on_transfer": True})
+
+    assert full(FullList(), "full", message([listed])) == holding(marked)
+    (published,) = (m for m in encode_full(ENVELOPE, [marked], 4096) if m.subject.endswith(".full"))
+    assert json.loads(published.payload)["pools"][0]["token1"]["fee_on_transfer"] is True
+
+
 UNDECODABLE = [
     (nested(POOL, fee=None), "a v3 pool needs its fee"),
     (nested(POOL, tick_spacing=None), "a v3 pool needs its tick_spacing"),
