@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from protocols import ticks as tick_maths
 from protocols.dex import PoolState, StateModel
+from protocols.quotes.locked import locked_amounts
 from protocols.ticks import InvariantViolation, LiquidityChange, Tick, Ticks, from_ticks
 from protocols.types import Event, Int24, PoolMetadata, PriceState, State, Uint24, Uint128, Uint160
 
@@ -159,6 +160,11 @@ def _spot_price(price: PriceState) -> tuple[int, int]:
     return price.sqrt_price_x96**2, 1 << 192
 
 
+def _locked(state: PoolState) -> tuple[int, int]:
+    assert isinstance(state.price, Price)
+    return locked_amounts(state.price.sqrt_price_x96, state.price.tick, state.ticks)
+
+
 MODEL = StateModel(
     price=Price,
     events=(Initialize, Swap, LiquidityChange, ProtocolFeeUpdate),
@@ -168,5 +174,6 @@ MODEL = StateModel(
     compact=compact,
     is_initialized=_is_initialized,
     spot_price=_spot_price,
+    locked=_locked,
 )
 """The rules of V3, V4 and their forks."""

@@ -41,6 +41,9 @@ class StateModel(msgspec.Struct, frozen=True):
     spot_price: Callable[[PriceState], tuple[int, int]] | None = None
     """Token1 per token0, both in their smallest units, as numerator and denominator; 0 in either: there is none.
     None: the DEX has no such price."""
+    locked: Callable[[PoolState], tuple[int, int]] | None = None
+    """Token0 and token1 that swaps can take out at most, without fees that are not collected yet.
+    None: they do not follow from the state."""
 
 
 class Fees(msgspec.Struct, frozen=True):

@@ -44,6 +44,12 @@ def is_initialized(price: PriceState) -> bool:
     return _BY_PRICE[type(price)].is_initialized(price)
 
 
+def locked(state: PoolState) -> tuple[int, int] | None:
+    """What swaps can take out of a pool at most; None where that does not follow from its state."""
+    of_model = _BY_PRICE[type(state.price)].locked
+    return of_model(state) if of_model else None
+
+
 def fees_of(pool: PoolMetadata, state: State, block: int) -> Fees | None:
     """The changing fees that a snapshot at a block brings; None where the pool has none."""
     fees = dex_of(pool.protocol).fees

@@ -145,6 +145,11 @@ def _spot_price(price: PriceState) -> tuple[int, int]:
     return price.reserve1, price.reserve0
 
 
+def _locked(state: PoolState) -> tuple[int, int]:
+    assert isinstance(state.price, V2State)
+    return state.price.reserve0, state.price.reserve1
+
+
 def _market(pool: PoolMetadata, state: PoolState, _: Fees | None) -> ConstantProductMarket:
     assert isinstance(state.price, V2State)
     reserves = (state.price.reserve0, state.price.reserve1)
@@ -166,7 +171,7 @@ DEX = Dex(
     logs={event_abi(SYNC): _sync},
     foreign_logs={event_abi(SOLIDLY_SYNC): "Sync(uint256,uint256), as pairs of Solidly and its forks do"},
     state=V2State,
-    model=StateModel(V2State, (Sync,), _split, _check, _apply, _compact, _is_initialized, _spot_price),
+    model=StateModel(V2State, (Sync,), _split, _check, _apply, _compact, _is_initialized, _spot_price, _locked),
     reads=Reads(
         price_calls=_get_reserves,
         price=_reserves,

@@ -23,11 +23,11 @@ console = Console(stderr=True, soft_wrap=True)
 @click.option("--swaps", default=10_000, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 def main(swaps: int, seed: int) -> None:
+    began = time.monotonic()
     with servers.anvil("--prune-history", "256") as rpc:
-        world = World(rpc, seed)
-        began = time.monotonic()
-        mined, mined_wrong = MinedSwaps(world, seed).run(swaps)
-        called, called_wrong = compare_with_quoters(world, swaps // CALLS_SHARE, seed)
+        mined, mined_wrong = MinedSwaps(World(rpc, seed), seed).run(swaps)
+    with servers.anvil("--prune-history", "256") as rpc:
+        called, called_wrong = compare_with_quoters(World(rpc, seed), swaps // CALLS_SHARE, seed)
     wrong = [*mined_wrong, *called_wrong]
     for name, count in [*sorted(mined.items()), *sorted(called.items())]:
         click.echo(f"{count:>7,} {name}")

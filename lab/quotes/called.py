@@ -51,6 +51,8 @@ def difference(model: PoolModel, order: Order, answer: QuoterAnswer | None) -> s
     except QuoteRefused as refused:
         return None if answer is None else f"refused ({refused}), the quoter answers {answer}"
     if answer is None:
+        if not quote.amount_in:  # QuoterV2 answers no swap in which nothing moves but the price
+            return None
         return f"quoted {quote}, the quoter reverts"
     expected = QuoterAnswer(quote.amount_in if order.exact_out else quote.amount_out)
     if model.pool.protocol == "v3":

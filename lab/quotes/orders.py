@@ -7,6 +7,7 @@ from protocols.concentrated import Price
 from protocols.quotes.order import MOST_AMOUNT, LiquidityEnds, Order, Quote, QuoteRefused
 from protocols.quotes.tick_maths import MAX_SQRT_RATIO, MIN_SQRT_RATIO
 from protocols.ticks import MAX_TICK, sqrt_ratio_at_tick
+from protocols.v2 import V2State
 
 MOST_PAID = 2**127 - 1
 """No order asks for more: V4's amounts are int128, and the trader's tokens end too."""
@@ -33,7 +34,8 @@ def capacity(model: PoolModel, *, zero_for_one: bool) -> tuple[int, int]:
     if isinstance(price, Price):
         most = swap_to_the_end(model, Order(zero_for_one, MOST_AMOUNT))
         return (most.amount_in, most.amount_out) if isinstance(most, Quote) else (MOST_PAID, MOST_PAID)
-    reserves = model.market.locked()
+    assert isinstance(price, V2State)
+    reserves = (price.reserve0, price.reserve1)
     into, out_of = reserves if zero_for_one else reserves[::-1]
     return into * 1000, out_of - 1
 

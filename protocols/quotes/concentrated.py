@@ -7,7 +7,6 @@ import msgspec
 from protocols.concentrated import Price
 from protocols.dex import PoolState
 from protocols.quotes.depth import DepthWalk, price_limits
-from protocols.quotes.locked import locked_amounts
 from protocols.quotes.order import (
     MOST_AMOUNT,
     PIPS,
@@ -54,7 +53,6 @@ class ConcentratedMarket:
         if not state.price.sqrt_price_x96:
             raise QuoteRefused(RefusalKind.UNINITIALIZED, "the pool is not initialised: it has no price yet")
         self._price = state.price
-        self._ticks = state.ticks
         self._search = TickSearch(state.ticks)
         self._fees = fees
         self._rules = rules
@@ -77,9 +75,6 @@ class ConcentratedMarket:
         step, fee = self._step(Order(zero_for_one, MOST_AMOUNT)), self._fee(zero_for_one)
         found = DepthWalk(self._price, self._search, step, fee, zero_for_one=zero_for_one).quotes(limits)
         return [quote for quote in found if max(quote.amount_in, quote.amount_out) <= self._rules.largest_amount]
-
-    def locked(self) -> tuple[int, int]:
-        return locked_amounts(self._price, self._ticks)
 
     def _fee(self, zero_for_one: bool) -> int:
         return self._fees[0] if zero_for_one else self._fees[1]

@@ -47,9 +47,6 @@ class ConstantProductMarket:
                 found.append(self.quote(Order(zero_for_one, amount)))
         return found
 
-    def locked(self) -> tuple[int, int]:
-        return self._reserves
-
     def _output_of(self, amount_in: int, reserve_in: int, reserve_out: int) -> int:
         """getAmountOut: the most that the pair lets out. Raises QuoteRefused."""
         with_fee = amount_in * (PIPS - self._fee)

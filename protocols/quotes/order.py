@@ -45,6 +45,9 @@ class Quote(msgspec.Struct, frozen=True):
 class RefusalKind(StrEnum):
     """Why a quote cannot be known from the state, or why the chain would revert the swap."""
 
+    WAITING = "waiting"
+    UNKNOWN_POOL = "unknown_pool"
+    TOKEN = "token"
     AMOUNT = "amount"
     PRICE_LIMIT = "price_limit"
     LIQUIDITY = "liquidity"
@@ -84,9 +87,6 @@ class Market(Protocol):
 
     def depth(self, *, zero_for_one: bool, points: int) -> Sequence[Quote]:
         """Swaps of growing size in one direction, at most so many; each is what `quote` gives for its price limit."""
-
-    def locked(self) -> tuple[int, int]:
-        """Amounts of token0 and token1 that swaps can take out at most; fees that are not collected are not in it."""
 
 
 def check_amount(order: Order) -> None:
