@@ -20,6 +20,7 @@ MODULES = {
     "demo": "commands.processes.demo",
     "pool": "commands.queries.pool",
     "pools": "commands.queries.pools",
+    "quote": "commands.queries.quote",
     "status": "commands.queries.status",
     "replay": "commands.history.replay",
     "backfill": "commands.history.backfill",

@@ -22,6 +22,12 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
     """Of the newest answer that can be had, where it is older than was asked for."""
     waiting: list[str] | UnsetType = UNSET
     """Some of the pools that wait."""
+    reason: str | UnsetType = UNSET
+    """The kind of reason for which a quote cannot be known."""
+    most_amount_in: str | UnsetType = UNSET
+    """Where the liquidity ends before the amount: what goes in until then."""
+    most_amount_out: str | UnsetType = UNSET
+    """And what comes out until then."""
 
 
 class HttpError(Exception):

@@ -110,7 +110,8 @@ def _answer_schema(route: Route) -> Schema:
     if not answers:
         return {"type": "object"}
     answer: Schema = answers[0] if len(answers) == 1 else {"anyOf": answers}
-    return {"allOf": [_reference(Envelope), answer]} if route.has_envelope else answer
+    also = ([_reference(Envelope)] if route.has_envelope else []) + [_reference(each) for each in route.extensions]
+    return {"allOf": [*also, answer]} if also else answer
 
 
 def _error(status: int) -> Document:
@@ -124,7 +125,8 @@ def _reference(type_: type[msgspec.Struct]) -> Schema:
 
 
 def _schemas(table: Iterable[Route]) -> Document:
-    served = {each: None for route in table for each in (*route.answers, *([route.body] if route.body else []))}
+    answered = [each for route in table for each in (*route.answers, *route.extensions, *route.parts)]
+    served = dict.fromkeys([*answered, *(route.body for route in table if route.body)])
     states = [state_layout(name).view for name in NAMES]
     types = [Envelope, ErrorAnswer, *served, *states]
     _, components = msgspec.json.schema_components(types, ref_template=SCHEMAS + "{name}")

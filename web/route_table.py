@@ -21,6 +21,11 @@ def all_of(*parts: type[msgspec.Struct]) -> msgspec.Meta:
     return msgspec.Meta(extra_json_schema={"allOf": [{"$ref": f"{SCHEMAS}{part.__name__}"} for part in parts]})
 
 
+def any_of(*parts: type[msgspec.Struct]) -> msgspec.Meta:
+    """Of a value that is one of these."""
+    return msgspec.Meta(extra_json_schema={"anyOf": [{"$ref": f"{SCHEMAS}{part.__name__}"} for part in parts]})
+
+
 class Parameter(msgspec.Struct, Generic[T_co], frozen=True):
     name: str
     schema: Schema
@@ -47,6 +52,10 @@ class Route(msgspec.Struct, frozen=True):
     summary: str
     answers: Sequence[type[msgspec.Struct]]
     """One of these; empty where the answer is not JSON."""
+    extensions: Sequence[type[msgspec.Struct]] = ()
+    """The answer has the fields of these too."""
+    parts: Sequence[type[msgspec.Struct]] = ()
+    """What the answers name by `all_of` and `any_of`, where no route answers with it."""
     parameters: Sequence[Parameter[object]] = ()
     body: type[msgspec.Struct] | None = None
     has_envelope: bool = False

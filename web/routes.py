@@ -16,6 +16,9 @@ from web.owners.ownership import OwnedPartitions, Owners
 from web.pools.handlers import PoolHandlers
 from web.pools.lookup import PoolLookup
 from web.pools.pages import PageHandlers
+from web.quotes.batch import BatchHandlers
+from web.quotes.handlers import QuoteHandlers
+from web.quotes.parts import LocalPart
 from web.route_table import Route
 from web.status import StatusHandler
 from web.token import authorization
@@ -46,6 +49,8 @@ class HttpApi:
         handlers = (
             PageHandlers(owned, self._forwarding, served),
             PoolHandlers(lookup),
+            QuoteHandlers(lookup),
+            BatchHandlers(LocalPart(owned, served, partitions), self._forwarding, partitions),
             StatusHandler(owned, owners, self._forwarding, served),
             HealthHandlers(owned, owners, options.waiting_share),
         )

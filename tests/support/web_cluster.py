@@ -1,6 +1,7 @@
 """Two workers' HTTP servers that share the partitions; their tables are filled by hand, the servers are real."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -88,9 +89,13 @@ def filled(index: int) -> Partition:
 
 
 class Cluster:
-    def __init__(self, token: str | None = None, waiting_share: float = 0.0) -> None:
+    def __init__(
+        self, token: str | None = None, waiting_share: float = 0.0, fill: Callable[[int], Partition] = filled
+    ) -> None:
+        """`fill` makes each partition by its index."""
         self.token = token
         self.waiting_share = waiting_share
+        self._fill = fill
         self.owners = [Owners({0, 1}), Owners({2, 3})]
         self.processors = [PartitionProcessor(topics("test"), 64), PartitionProcessor(topics("test"), 64)]
         self.runners: list[web.AppRunner] = []
@@ -99,7 +104,7 @@ class Cluster:
     async def start(self) -> None:
         options = HttpOptions(self.token, self.waiting_share)
         for owners, processor in zip(self.owners, self.processors, strict=True):
-            processor.partitions = {index: filled(index) for index in owners.mine}
+            processor.partitions = {index: self._fill(index) for index in owners.mine}
             application = web.Application(middlewares=[errors_as_json, require_token(self.token)])
             self.apis.append(HttpApi(processor, owners, ServedChain("test", CHAIN_ID), PARTITIONS, options))
             application.add_routes(self.apis[-1].routes())
@@ -119,6 +124,13 @@ class Cluster:
     def address(self, worker: int = 0) -> tuple[str, int]:
         host, port = self.runners[worker].addresses[0][:2]
         return host, port
+
+    async def post(self, path: str, body: object, worker: int = 0) -> tuple[int, dict[str, Any]]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.owners[worker].url + path, data=msgspec.json.encode(body)) as response,
+        ):
+            return response.status, msgspec.json.decode(await response.read())
 
     async def get(self, path: str, worker: int = 0) -> tuple[int, dict[str, object]]:
         async with aiohttp.ClientSession() as session, session.get(self.owners[worker].url + path) as response:

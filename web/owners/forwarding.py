@@ -43,8 +43,23 @@ class Forwarding:
         if url is None or url == self._owners.own_url() or FORWARDED in request.headers:
             raise HttpError(503, f"partition {index} is between two workers; ask again")
         headers = UNCOMPRESSED | {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-        async with self._asked(url, request, headers) as answer:
+        body = await request.read() if request.can_read_body else None
+        async with self._sent(url, request.method, request.path_qs, body, headers) as answer:
             return await _passed_on(request, answer)
+
+    def owner(self, index: int) -> str | None:
+        """The URL of the worker that owns a partition; None for this one. Raises HttpError where nobody does."""
+        if index in self._owners.owned():
+            return None
+        url = self._owners.urls().get(index)
+        if url is None or url == self._owners.own_url():
+            raise HttpError(503, f"partition {index} is between two workers; ask again")
+        return url
+
+    async def post(self, worker: str, path: str, body: bytes) -> bytes:
+        """What another worker answers for itself. Raises HttpError, its own where it answers with one."""
+        async with self._sent(worker, "POST", path, body, UNCOMPRESSED) as answer:
+            return await _body(answer)
 
     async def to_others(self, request: web.Request) -> list[bytes]:
         """The answers of every other worker; none where it is another worker that asks."""
@@ -57,25 +72,22 @@ class Forwarding:
         return await asyncio.gather(*(self._part_of(url, request) for url in urls))
 
     async def _part_of(self, url: str, request: web.Request) -> bytes:
-        async with self._asked(url, request, UNCOMPRESSED) as answer:
-            body = await answer.read()
-        if answer.status != 200:
-            refusal = msgspec.json.decode(body, type=ErrorAnswer)
-            raise HttpError(answer.status, refusal.error, refusal)
-        return body
+        body = await request.read() if request.can_read_body else None
+        async with self._sent(url, request.method, request.path_qs, body, UNCOMPRESSED) as answer:
+            return await _body(answer)
 
     @asynccontextmanager
-    async def _asked(
-        self, worker: str, request: web.Request, headers: Mapping[str, str]
+    async def _sent(
+        self, worker: str, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Raises HttpError where the answer is not a worker's."""
         session = self._connected()
         try:
             async with session.request(
-                request.method,
-                URL(worker + request.path_qs, encoded=True),
+                method,
+                URL(worker + target, encoded=True),
                 headers={**headers, FORWARDED: self._owners.own_url(), **self._authorization},
-                data=await request.read() if request.can_read_body else None,
+                data=body,
             ) as answer:
                 if answer.status != 304 and answer.content_type != JSON:
                     raise HttpError(503, f"{worker} is not a worker: it answers with {answer.content_type}")
@@ -90,6 +102,15 @@ class Forwarding:
         if self._session.closed:
             raise HttpError(503, "this worker is stopping; ask another one")
         return self._session
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """Raises HttpError where it is not one of success."""
+    body = await answer.read()
+    if answer.status != 200:
+        refusal = msgspec.json.decode(body, type=ErrorAnswer)
+        raise HttpError(answer.status, refusal.error, refusal)
+    return body
 
 
 async def _passed_on(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:

@@ -4,11 +4,15 @@ from aiohttp import web
 
 from tables.views.explanation import LiveExplanation, WaitingExplanation, explanation
 from tables.views.pool import PoolView, TicksView, ticks_view_at, view_at
+from tables.views.quote import TvlView, tvl_view
 from web.answers import answer_from_thread, encoded_answer, joined
 from web.freshness import etag_of, not_modified
 from web.parameters import AT, MAX_AGE_S, POOL
 from web.pools.lookup import Found, PoolLookup
 from web.route_table import Route
+
+MANY_TICKS = 2_000
+"""From here on what is locked between them is summed up in a thread."""
 
 
 class PoolHandlers:
@@ -23,6 +27,7 @@ class PoolHandlers:
                 self._lookup.handler(_pool),
                 "A pool: its state as of the end of a block",
                 [PoolView],
+                extensions=[TvlView],
                 parameters=[POOL, AT, MAX_AGE_S],
                 has_envelope=True,
                 errors=[400, 404, 503],
@@ -53,7 +58,12 @@ class PoolHandlers:
 async def _pool(request: web.Request, found: Found) -> web.StreamResponse:
     view = view_at(found.partition, found.pool, found.at)
     etag = etag_of(found.envelope, view.status)
-    return not_modified(request, etag) or encoded_answer(joined(found.envelope, view), etag)
+    if known := not_modified(request, etag):
+        return known
+    state = found.at.state if found.at else None
+    if state is None or len(state.ticks) < MANY_TICKS:
+        return encoded_answer(joined(found.envelope, view, tvl_view(state)), etag)
+    return await answer_from_thread(lambda: joined(found.envelope, view, tvl_view(state)), etag)
 
 
 async def _ticks(request: web.Request, found: Found) -> web.StreamResponse:

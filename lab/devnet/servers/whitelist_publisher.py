@@ -58,7 +58,7 @@ def _nested(pool: Pool) -> dict[str, Any]:
     if pool.protocol != "v2":
         message |= {"fee": pool.fee, "tick_spacing": pool.tick_spacing}
     if pool.protocol == "v4":
-        message |= {"pool_id": pool.id}
+        message |= {"pool_id": pool.id, "hooks": pool.hooks}
     return message
 
 

@@ -20,11 +20,26 @@ POOL = {
     "fee": 500,
     "state": {"sqrt_price_x96": "1", "tick": -5, "liquidity": "3"},
 }
+QUOTE = {
+    "block": {"number": 7, "hash": "0x07"},
+    "pool": POOL["id"],
+    "token_in": "0xaa",
+    "token_out": "0xbb",
+    "amount_in": "1000",
+    "amount_out": "996",
+    "fee_amount": "3",
+    "price_before": "1",
+    "price_after": "0.99",
+    "tick_after": -5,
+    "ticks_crossed": 0,
+    "price_impact": "0.004",
+}
 ANSWERS = {
     f"/pools/{POOL['id']}/": POOL,
     f"/pools/{POOL['id']}/ticks/": {
         "ticks": [{"tick": -10, "liquidity_gross": "3", "liquidity_net": "3"}],
     },
+    f"/pools/{POOL['id']}/quote?token_in=0xaa&amount_in=1000&at=7": QUOTE,
     "/pools/": {"pools": [POOL], "next": POOL["id"]},
     f"/pools/?cursor={POOL['id']}": {"pools": [], "next": None},
     "/status/": {
@@ -99,3 +114,11 @@ def test_status_shows_the_waiting_pools_and_why() -> None:
     assert "ethereum: head 7, 1 live, 2 waiting" in printed
     assert "2 waiting: listed" in printed
     assert json.loads(invoked("status", "--json")) == ANSWERS["/status/"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_quote_is_printed_as_http_answers_it() -> None:
+    asked = ["quote", str(POOL["id"]), "--token-in", "0xaa", "--amount-in", "1000", "--at", "7"]
+
+    assert json.loads(invoked(*asked, "--json")) == QUOTE
+    assert "amount_out       996" in invoked(*asked)

@@ -56,6 +56,7 @@ async def test_a_pool_answers_with_the_state_as_of_the_head(cluster: Cluster) ->
             "token0_per_token1": "0.00000000000000000000000000000000000000000118329135783151770811759284792417934",
         },
         "state": {"reserve0": "3", "reserve1": str(2**101)},
+        "tvl": {"token0": "3", "token1": str(2**101)},
     }
 
 

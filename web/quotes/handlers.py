@@ -1,0 +1,91 @@
+"""GET /pools/{id}/quote and /pools/{id}/depth/: what swaps of one pool would give."""
+
+from aiohttp import web
+
+from protocols.quotes.order import QuoteRefused
+from tables.views.markets import PoolMarket, Swap, market_at, quote
+from tables.views.memory import reason
+from tables.views.quote import DepthView, QuoteView, depth_view, quote_view
+from web.answers import answer_from_thread, joined
+from web.errors import HttpError
+from web.freshness import etag_of, not_modified
+from web.parameters import AT, MAX_AGE_S, POOL
+from web.pools.lookup import Found, PoolLookup
+from web.quotes.parameters import AMOUNT_IN, AMOUNT_OUT, DEFAULT_POINTS, POINTS, PRICE_LIMIT, TOKEN_IN, swap_of
+from web.quotes.refusals import unprocessable
+from web.route_table import Route
+
+
+class QuoteHandlers:
+    def __init__(self, lookup: PoolLookup) -> None:
+        self._lookup = lookup
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                "GET",
+                "/pools/{id}/quote",
+                self._lookup.handler(_quote),
+                "What a swap would settle, to the wei",
+                [QuoteView],
+                parameters=[POOL, TOKEN_IN, AMOUNT_IN, AMOUNT_OUT, PRICE_LIMIT, AT, MAX_AGE_S],
+                has_envelope=True,
+                errors=[400, 404, 422, 503],
+            ),
+            Route(
+                "GET",
+                "/pools/{id}/depth/",
+                self._lookup.handler(_depth),
+                "What trades of growing size move the price to, on both sides",
+                [DepthView],
+                parameters=[POOL, POINTS, AT, MAX_AGE_S],
+                has_envelope=True,
+                errors=[400, 404, 422, 503],
+            ),
+        ]
+
+
+async def _quote(request: web.Request, found: Found) -> web.StreamResponse:
+    swap = requested_swap(request)
+    etag = etag_of(found.envelope, "live" if found.at else "waiting")
+    if known := not_modified(request, etag):
+        return known
+
+    of = _market(found)
+
+    def answer() -> bytes:
+        return joined(found.envelope, quote_view(of.pool, quote(of, swap), of.fees))
+
+    try:
+        return await answer_from_thread(answer, etag)
+    except QuoteRefused as refused:
+        raise unprocessable(refused) from refused
+
+
+async def _depth(request: web.Request, found: Found) -> web.StreamResponse:
+    points = POINTS.read(request) or DEFAULT_POINTS
+    etag = etag_of(found.envelope, "live" if found.at else "waiting")
+    if known := not_modified(request, etag):
+        return known
+
+    of = _market(found)
+
+    def answer() -> bytes:
+        return joined(found.envelope, depth_view(of.pool, of.state.price, of.market, of.fees, points))
+
+    return await answer_from_thread(answer, etag)
+
+
+def requested_swap(request: web.Request) -> Swap:
+    """Raises HttpError 400."""
+    token_in = TOKEN_IN.read(request)
+    if token_in is None:
+        raise HttpError(400, "token_in is missing: the address of the token that goes in")
+    return swap_of(token_in, AMOUNT_IN.read(request), AMOUNT_OUT.read(request), PRICE_LIMIT.read(request))
+
+
+def _market(found: Found) -> PoolMarket:
+    try:
+        return market_at(found.pool, found.at, reason(found.partition, found.pool))
+    except QuoteRefused as refused:
+        raise unprocessable(refused) from refused
