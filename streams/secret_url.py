@@ -1,15 +1,22 @@
 """URLs with a secret in them: what may be shown of one, and a type that shows nothing else."""
 
+import base64
 import re
-from urllib.parse import parse_qsl, urlsplit
+from functools import lru_cache
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
 SHORTEST_SECRET = 6
 """Characters; shorter path parts (v2, rpc) are words, not keys."""
+TELLING = 8
+"""So many characters of a key's beginning are hidden too."""
 _SEVERAL = re.compile(r",\s*")
 _SERVER = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^:\s]*)(?::\d+)?")
 """What is no host with a port may be half of a password with a reserved character in it."""
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@]+@|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+"""The user of any URL, such as a proxy's, and any JSON Web Token."""
+_HIDDEN = "…"
 
 
 class SecretUrl(SecretStr):
@@ -25,10 +32,13 @@ class SecretUrl(SecretStr):
         return f"SecretUrl('{self}')"
 
     def scrub(self, text: str) -> str:
-        """The text, with whatever is secret of this URL replaced by `…`: for messages of libraries and servers."""
+        """The text with `…` for whatever is secret of this URL, for users of other URLs and for tokens.
+
+        For messages of libraries and servers, which may quote a key in another case, decoded, or cut off.
+        """
         for secret in _secrets(self.get_secret_value()):
-            text = text.replace(secret, "…")
-        return text
+            text = _without(secret, text)
+        return _CREDENTIALS.sub(_HIDDEN, text)
 
 
 def public_form(urls: str) -> str:
@@ -45,7 +55,21 @@ def _public(url: str) -> str:
     return (f"{scheme}://" if separator else "") + shown + ("/…" if any(left_out) else "")
 
 
-def _secrets(urls: str) -> list[str]:
+def _without(secret: str, text: str) -> str:
+    """Also without its beginning, of TELLING characters or more, where the rest was cut off."""
+    beginning = re.compile(re.escape(secret[:TELLING]), re.IGNORECASE)
+    kept, position = [], 0
+    while found := beginning.search(text, position):
+        end = found.end()
+        while end < len(text) and text[end].lower() == secret[end - found.start() : end - found.start() + 1].lower():
+            end += 1
+        kept += [text[position : found.start()], _HIDDEN]
+        position = end
+    return "".join(kept) + text[position:]
+
+
+@lru_cache(maxsize=64)
+def _secrets(urls: str) -> tuple[str, ...]:
     """Longest first, so that no part of one is left over."""
     found = set()
     for url in _SEVERAL.split(urls):
@@ -54,6 +78,10 @@ def _secrets(urls: str) -> list[str]:
         parts = urlsplit(url)
         path = [*parts.path.split("/"), parts.path.strip("/")]
         query = [value for _, value in parse_qsl(parts.query)] + [parts.query]
-        candidates = [parts.password or "", parts.fragment, *path, *query]
+        user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+        candidates = [user, password, parts.fragment, *path, *query]
+        candidates += map(unquote, (user, password, parts.fragment, *path))
+        if user or password:
+            candidates.append(base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode())
         found |= {each for each in candidates if len(each) >= SHORTEST_SECRET}
-    return sorted(found, key=len, reverse=True)
+    return tuple(sorted(found, key=len, reverse=True))

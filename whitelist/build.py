@@ -68,7 +68,7 @@ class _Builder(msgspec.Struct, frozen=True):
     scanner: FactoryScanner
 
     async def build(self, max_age_s: float) -> Build:
-        chain = chain_of(await self._chain_id(), self.configuration)
+        chain = chain_of(await self.node.chain_id(), self.configuration)
         head = await self._scan_factories()
         results, answers = await self._collect_sources(head, max_age_s)
         selected = select_tokens(results, self.configuration, chain)
@@ -110,9 +110,6 @@ class _Builder(msgspec.Struct, frozen=True):
         cache = SourceCache(self.store.source_answers)
         with STEP_SECONDS.labels("sources").time():
             return await SourceCollector(self.configuration, cache, self.node, head.number, max_age_s).collect()
-
-    async def _chain_id(self) -> int:
-        return int(await self.node.call("eth_chainId", []), 16)
 
     async def _read_tokens(
         self, pinned: PinnedState, selected: SelectedTokens

@@ -1,6 +1,5 @@
 """Decodes headers and logs from the JSON of a node's answers."""
 
-from binascii import unhexlify
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
@@ -9,8 +8,9 @@ import msgspec
 
 from protocols.types import Log
 from streams.node.blooms import BLOOM_BYTES
+from streams.node.transport.hex_values import address_text, counter, data, hash_text, quantity, word
 
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 class UnreadableBlock(Exception):
@@ -40,11 +40,11 @@ def decode_header(block: Mapping[str, Any]) -> NodeHeader:
     """From what `eth_getBlockBy…` and `newHeads` give. Raises UnreadableBlock."""
     try:
         return NodeHeader(
-            number=int(block["number"], 16),
-            hash=block["hash"].lower(),
-            parent=block["parentHash"].lower(),
-            timestamp=int(block["timestamp"], 16),
-            base_fee=None if block.get("baseFeePerGas") is None else int(block["baseFeePerGas"], 16),
+            number=counter(block["number"]),
+            hash=hash_text(block["hash"]),
+            parent=hash_text(block["parentHash"]),
+            timestamp=counter(block["timestamp"]),
+            base_fee=None if block.get("baseFeePerGas") is None else quantity(block["baseFeePerGas"]),
             bloom=_bloom(block.get("logsBloom")),
             is_empty=block.get("gasUsed") == "0x0" and not block.get("transactions"),
         )
@@ -53,19 +53,23 @@ def decode_header(block: Mapping[str, Any]) -> NodeHeader:
 
 
 def decode_logs(items: Any, block_hash: str) -> list[Log]:
-    """Of one block, in log order. Raises UnreadableBlock, also for logs of another block."""
+    """Of one block, in log order. Raises UnreadableBlock, also for logs of another block, and for a log given twice."""
     try:
-        if any(item["blockHash"].lower() != block_hash.lower() for item in items):
+        wanted = block_hash.lower()
+        if any(item["blockHash"].lower() != wanted for item in _listed(items)):
             raise UnreadableBlock(f"logs of another block than {block_hash}")
-        return sorted(map(_log, items), key=attrgetter("log_index"))
+        logs = sorted(map(_log, items), key=attrgetter("log_index"))
     except UNREADABLE as error:
         raise UnreadableBlock(f"logs that cannot be read: {error!r}") from error
+    if len({(log.transaction_index, log.log_index) for log in logs}) < len(logs):
+        raise UnreadableBlock(f"a log of block {block_hash} twice")
+    return logs
 
 
 def decode_block_logs(items: Any) -> list[BlockLog]:
     """Of any blocks, in the node's order. Raises UnreadableBlock."""
     try:
-        return [BlockLog(int(item["blockNumber"], 16), _log(item)) for item in items]
+        return [BlockLog(counter(item["blockNumber"]), _log(item)) for item in _listed(items)]
     except UNREADABLE as error:
         raise UnreadableBlock(f"logs that cannot be read: {error!r}") from error
 
@@ -73,14 +77,20 @@ def decode_block_logs(items: Any) -> list[BlockLog]:
 def _bloom(given: Any) -> int | None:
     if not isinstance(given, str) or not given.startswith("0x") or len(given) != 2 + 2 * BLOOM_BYTES:
         return None
-    return int.from_bytes(bytes.fromhex(given[2:]))
+    return int.from_bytes(data(given))
+
+
+def _listed(items: Any) -> list[Any]:
+    if not isinstance(items, list):
+        raise TypeError(f"{str(items)[:100]!r} is no list")
+    return items
 
 
 def _log(raw: Mapping[str, Any]) -> Log:
     return Log(
-        raw["address"].lower(),
-        tuple([unhexlify(topic[2:]) for topic in raw["topics"]]),
-        unhexlify(raw["data"][2:]),
-        int(raw["transactionIndex"], 16),
-        int(raw["logIndex"], 16),
+        address_text(raw["address"]),
+        tuple([word(topic) for topic in _listed(raw["topics"])]),
+        data(raw["data"]),
+        counter(raw["transactionIndex"]),
+        counter(raw["logIndex"]),
     )

@@ -13,6 +13,7 @@ from streams.node.blocks import BlockLog, NodeHeader, UnreadableBlock, decode_bl
 from streams.node.blooms import may_have
 from streams.node.errors import RpcError, UnusableAnswer, rpc_error
 from streams.node.provider import NO_LIMITS, NodeLimits, NodeProvider, transport
+from streams.node.transport.hex_values import counter
 from streams.node.transport.json_rpc import Calls, Response, Transport
 from streams.secret_url import SecretUrl
 
@@ -49,13 +50,24 @@ class Node:
     async def chain_id(self) -> int:
         """Asked once. Raises NodeUnavailable, RpcError, WrongChain."""
         if self._chain_id is None:
-            self._chain_id = int(await self.call("eth_chainId", []), 16)
+            answer = await self.call("eth_chainId", [])
+            try:
+                self._chain_id = counter(answer)
+            except ValueError as error:
+                raise self._unusable(error) from error
         return self._chain_id
 
     async def header(self, at: int | str) -> NodeHeader | None:
         """At a number, a 0x hash or a tag (latest, safe, finalized); None if the node has no such block."""
         block = await self._block(at)
-        return None if block is None else self.read_header(block)
+        if block is None:
+            return None
+        header = self.read_header(block)
+        if (at if isinstance(at, int) else header.number) != header.number:
+            raise self._unusable(f"block {header.number} for block {at}")
+        if isinstance(at, str) and at.startswith("0x") and at.lower() != header.hash:
+            raise self._unusable(f"block {header.hash} for block {at}")
+        return header
 
     async def logs(self, block_hash: str, topics: Sequence[bytes] | None = None) -> list[Log]:
         """The logs of the block whose topic0 is one of these, or all; RpcError if the node does not know the block.
@@ -64,27 +76,30 @@ class Node:
         """
         of_topics = {} if topics is None else {"topics": [["0x" + topic.hex() for topic in topics]]}
         raw = await self.call("eth_getLogs", [{"blockHash": block_hash, **of_topics}])
-        if not raw and not await self._has_no_logs(block_hash, topics):
+        if raw == [] and not await self._has_no_logs(block_hash, topics):
             return await self.logs(block_hash)
         try:
             return decode_logs(raw, block_hash)
         except UnreadableBlock as error:
-            raise UnusableAnswer(f"{self.rpc} gave {error}") from error
+            raise self._unusable(error) from error
 
     async def logs_in_range(self, log_filter: Mapping[str, Any], first: int, last: int) -> list[BlockLog]:
         """In order. `log_filter`: address and topics as `eth_getLogs` takes them. RpcError for too wide a range."""
         raw = await self.call("eth_getLogs", [{**log_filter, "fromBlock": hex(first), "toBlock": hex(last)}])
         try:
-            return decode_block_logs(raw)
+            logs = decode_block_logs(raw)
         except UnreadableBlock as error:
-            raise UnusableAnswer(f"{self.rpc} gave {error}") from error
+            raise self._unusable(error) from error
+        if not all(first <= each.block <= last for each in logs):
+            raise self._unusable(f"logs of other blocks than {first} to {last}")
+        return logs
 
     def read_header(self, block: Any) -> NodeHeader:
         """What `eth_getBlockBy…` and `newHeads` give."""
         try:
             return decode_header(block)
         except UnreadableBlock as error:
-            raise UnusableAnswer(f"{self.rpc} gave {error}") from error
+            raise self._unusable(error) from error
 
     async def close(self) -> None:
         await self._provider.close()
@@ -94,6 +109,9 @@ class Node:
             return await self.call("eth_getBlockByNumber", [hex(at), False])
         by = "eth_getBlockByHash" if at.startswith("0x") and len(at) == 66 else "eth_getBlockByNumber"
         return await self.call(by, [at, False])
+
+    def _unusable(self, answer: object) -> UnusableAnswer:
+        return UnusableAnswer(f"{self.rpc} gave {self.rpc.scrub(str(answer))}")
 
     async def _has_no_logs(self, block_hash: str, topics: Sequence[bytes] | None) -> bool:
         """False where logs with the topics may be there all the same: a bloom filter can say so wrongly.

@@ -62,8 +62,8 @@ class NodeUnavailable(Exception):
 class WrongChain(Exception):
     """The node is of another chain than the settings say."""
 
-    def __init__(self, rpc: object, expected: int, answered: int) -> None:
-        super().__init__(f"the node at {rpc} is of chain {answered}, ARENA_CHAIN_ID says {expected}")
+    def __init__(self, rpc: object, answered: int, expected: int, expected_by: str) -> None:
+        super().__init__(f"the node at {rpc} is of chain {answered}, {expected_by} says {expected}")
 
 
 class RateLimited(NodeUnavailable):

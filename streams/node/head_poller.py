@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
+from streams.node.transport.hex_values import counter
 from streams.retry import Retries
 
 POLLS_PER_BLOCK = 20
@@ -56,6 +57,10 @@ class HeadPoller:
         head = await self.latest()
         return None if head is None or (last is not None and head.hash == last.hash) else head
 
+    async def chain_id(self) -> int:
+        """Raises NodeUnavailable, RpcError, WrongChain."""
+        return await self._node.chain_id()
+
     async def latest(self) -> NodeHeader | None:
         """Raises NodeUnavailable, RpcError."""
         head = await self._node.header("latest")
@@ -72,8 +77,8 @@ class HeadPoller:
     async def _number(self) -> int:
         answer = await self._node.call("eth_blockNumber", [])
         try:
-            return int(answer, 16)
-        except (TypeError, ValueError) as error:
+            return counter(answer)
+        except ValueError as error:
             raise NodeUnavailable(f"{self._node.rpc} gave a block number that cannot be read: {error}") from error
 
 

@@ -11,7 +11,7 @@ from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RpcError
 from streams.node.head_poller import HeadPoller
-from streams.node.provider import is_http
+from streams.node.provider import NodeLimits, is_http
 from streams.node.transport.socket import SocketTransport
 from streams.retry import Backoff
 from streams.secret_url import SecretUrl
@@ -31,7 +31,7 @@ async def heads(node: Node, ws: SecretUrl | None) -> AsyncGenerator[NodeHeader, 
     """The newest head whenever it changes, for ever; blocks in between are left out.
 
     Subscribes at `ws`, or at the node's own address if that is a WebSocket or IPC. Polls the node where there is no
-    subscription, and while the subscription fails or is stalled.
+    subscription, and while the subscription fails or is stalled. Raises WrongChain for a subscription of another chain.
     """
     source = ws or (None if is_http(node.rpc) else node.rpc)
     poller, backoff = HeadPoller(node), Backoff()
@@ -55,11 +55,12 @@ async def heads(node: Node, ws: SecretUrl | None) -> AsyncGenerator[NodeHeader, 
 async def _subscribed(
     poller: HeadPoller, source: SecretUrl, last: NodeHeader | None
 ) -> AsyncGenerator[NodeHeader, None]:
-    """Heads of a subscription. Raises NodeUnavailable, RpcError, ConnectionError, SubscriptionStalled."""
+    """Heads of a subscription. Raises NodeUnavailable, RpcError, ConnectionError, SubscriptionStalled, WrongChain."""
     socket = SocketTransport(source.get_secret_value(), timeout_s=TIMEOUT_S)
-    subscription = Node(source, socket)
     missed = 0
     try:
+        limits = NodeLimits(chain_id=await poller.chain_id(), chain_id_of="the node of ARENA_RPC")
+        subscription = Node(source, socket, limits)
         await subscription.call("eth_subscribe", ["newHeads"])
         head = await poller.newer_head(last)
         while True:
@@ -89,7 +90,7 @@ async def _next_notification(socket: SocketTransport, subscription: Node) -> Nod
     while not socket.notifications.empty():
         message = socket.notifications.get_nowait()
     if isinstance(message, ConnectionError):
-        raise message
+        raise ConnectionError(subscription.rpc.scrub(str(message))) from message
     return subscription.read_header(_result(message))
 
 

@@ -11,6 +11,7 @@ from settings import Settings
 from streams.node.client import Node
 from streams.node.errors import RpcError
 from streams.node.log_ranges import MAX_WIDTH, LogsRefused, RangeWidth, logs_in_ranges
+from streams.node.transport.hex_values import is_hex
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +60,10 @@ async def pool_manager(node: Node, pool: PoolMetadata, settings: Settings) -> st
 async def _well_known(node: Node) -> str | None:
     """None also where the node has not yet synced to the block that created it."""
     manager = WELL_KNOWN.get(await node.chain_id())
-    if manager is None or await node.call("eth_getCode", [manager, "latest"]) in ("0x", None):
+    if manager is None:
         return None
-    return manager
+    code = await node.call("eth_getCode", [manager, "latest"])
+    return manager if is_hex(code) and len(code) > 2 else None
 
 
 async def _emitter(node: Node, protocol: ProtocolName, pool: PoolId, cache: ManagerCache) -> str | None:

@@ -9,9 +9,10 @@ import msgspec
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from streams.node.errors import NodeUnavailable, RateLimited, WrongChain
+from streams.node.errors import NodeUnavailable, RateLimited, UnusableAnswer, WrongChain
 from streams.node.metrics import ANSWERED, CALLS, FAILED, RATE_LIMITED, REFUSED
 from streams.node.rate_limits import RequestCap, is_rate_limit, retry_after_s
+from streams.node.transport.hex_values import counter
 from streams.node.transport.http import HttpTransport
 from streams.node.transport.json_rpc import Calls, Response, TooManyRequests, Transport
 from streams.node.transport.socket import SocketTransport
@@ -22,6 +23,8 @@ sys.setrecursionlimit(1_000)
 """Python's own. py_ecc, which web3 imports, makes it 100,000, and msgspec then overflows the stack on nested JSON."""
 
 ATTEMPTS = 8
+LONGEST_TEXT = 500
+"""Characters that are kept of what a node says; it may go into a record and into the log."""
 WAIT_INITIAL_S = 0.5
 """After the first refusal by a rate limit; the later ones are twice as long each."""
 
@@ -31,6 +34,8 @@ class NodeLimits(msgspec.Struct, frozen=True):
     """Calls, each of a batch counted."""
     chain_id: int | None = None
     """The first request raises WrongChain for a node of another one."""
+    chain_id_of: str = "ARENA_CHAIN_ID"
+    """What says so."""
 
 
 NO_LIMITS = NodeLimits()
@@ -53,6 +58,7 @@ class NodeProvider(AsyncJSONBaseProvider):
         self._transport = transport
         self._cap = None if limits.requests_per_s is None else RequestCap(limits.requests_per_s)
         self._unchecked_chain_id = limits.chain_id
+        self._expected_by = limits.chain_id_of
         self._while_limited = asyncio.Lock()
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
@@ -89,11 +95,12 @@ class NodeProvider(AsyncJSONBaseProvider):
 
     async def _check_chain(self, expected: int) -> None:
         (answer,) = await self._below_rate_limit([("eth_chainId", [])])
-        result = answer.get("result")
-        if not isinstance(result, str):
-            raise NodeUnavailable(f"{self.rpc} does not say its chain id: {answer.get('error')}")
-        if int(result, 16) != expected:
-            raise WrongChain(self.rpc, expected, int(result, 16))
+        try:
+            chain_id = counter(answer.get("result"))
+        except ValueError as error:
+            raise UnusableAnswer(f"{self.rpc} does not give its chain id: {answer.get('error') or error}") from error
+        if chain_id != expected:
+            raise WrongChain(self.rpc, chain_id, expected, self._expected_by)
         self._unchecked_chain_id = None
 
     async def _below_rate_limit(self, calls: Calls) -> list[Response]:
@@ -155,10 +162,20 @@ class NodeProvider(AsyncJSONBaseProvider):
             FAILED.inc()
             raise NodeUnavailable(self._shown(error)) from error
         ANSWERED.inc()
-        return answers
+        return [self._public(answer) if answer.get("error") else answer for answer in answers]
 
     def _shown(self, error: object) -> str:
-        return f"{self.rpc}: {self.rpc.scrub(str(error))}"
+        return f"{self.rpc}: {self._public_text(error)}"
+
+    def _public(self, answer: Response) -> Response:
+        """The text of an error may quote the node's address with its key, and be of any length."""
+        error = answer["error"]
+        if not isinstance(error, dict):
+            return {**answer, "error": self._public_text(error)}
+        return {**answer, "error": {**error, "message": self._public_text(error.get("message", ""))}}
+
+    def _public_text(self, text: object) -> str:
+        return self.rpc.scrub(str(text)[: 2 * LONGEST_TEXT])[:LONGEST_TEXT]
 
 
 def is_http(rpc: SecretUrl) -> bool:

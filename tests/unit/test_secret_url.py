@@ -1,3 +1,4 @@
+import base64
 import json
 import logging
 
@@ -72,6 +73,30 @@ def test_messages_of_libraries_and_servers_are_scrubbed(message: str) -> None:
 
     assert KEY not in scrubbed
     assert "…" in scrubbed
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"invalid api key {KEY.upper()} for the plan",
+        f"unauthorized: {KEY[:12]} and more",
+        f"HTTP 401: b'unauthorized {KEY[:9]}'",
+        "user p@ss:word-1 is not allowed",
+        "user p%40ss%3Aword-1 is not allowed",
+        "Authorization: Basic " + base64.b64encode(b"someone:p@ss:word-1").decode(),
+        "unknown user someone",
+        "proxy http://peter:hidden-word@proxy:3128 isn't valid",
+        "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJoaWRkZW4td29yZCJ9.hidden-word has expired",
+    ],
+)
+def test_a_key_is_found_in_every_form(message: str) -> None:
+    url = SecretUrl(f"https://someone:p%40ss%3Aword-1@node.example/v2/{KEY}")
+
+    scrubbed = url.scrub(message)
+
+    assert "…" in scrubbed
+    for part in (KEY[:6], KEY[:6].upper(), "word-1", "someone", "hidden-word", base64.b64encode(b"someone").decode()):
+        assert part not in scrubbed
 
 
 def test_scrubbing_leaves_words_alone() -> None:

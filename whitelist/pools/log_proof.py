@@ -6,12 +6,13 @@ those of V2 do, so many must have been found too.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from protocols.abi import FunctionAbi
+from streams.node.blocks import NodeHeader
 from streams.node.client import Node
 from streams.node.errors import HistoryPruned, NodeUnavailable, RpcError
 from streams.node.state.pinned_state import BlockGone
+from streams.node.transport.hex_values import is_hex
 
 SAMPLED_BLOCKS = 32
 """Headers of a range to look for one with logs, where its first block has none."""
@@ -36,12 +37,12 @@ async def prove_logs(node: Node, first: int, last: int, head: int) -> None:
     step = max(1, (last - first + 1) // SAMPLED_BLOCKS)
     for numbers in ([first], range(first, last + 1, step)):
         for block in await _blocks(node, numbers):
-            if int(block.get("logsBloom") or "0x0", 16):
+            if block.bloom:
                 await _prove_block(node, block, head)
                 return
 
 
-async def _blocks(node: Node, numbers: Sequence[int]) -> list[dict[str, Any]]:
+async def _blocks(node: Node, numbers: Sequence[int]) -> list[NodeHeader]:
     answers = await node.batch([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
     blocks = []
     for number, answer in zip(numbers, answers, strict=True):
@@ -49,23 +50,22 @@ async def _blocks(node: Node, numbers: Sequence[int]) -> list[dict[str, Any]]:
             raise LogsPruned(number, str(answer)) from answer
         if isinstance(answer, RpcError):
             raise answer
-        if not isinstance(answer, dict):
+        if answer is None:
             raise BlockGone(f"block {number} is no longer on the node's chain")
-        blocks.append(answer)
+        blocks.append(node.read_header(answer))
     return blocks
 
 
-async def _prove_block(node: Node, block: dict[str, Any], head: int) -> None:
-    number = int(block["number"], 16)
+async def _prove_block(node: Node, block: NodeHeader, head: int) -> None:
     try:
-        logs = await node.call("eth_getLogs", [{"blockHash": block["hash"]}])
+        logs = await node.call("eth_getLogs", [{"blockHash": block.hash}])
     except HistoryPruned as error:
-        raise LogsPruned(number, str(error)) from error
-    if logs:
+        raise LogsPruned(block.number, str(error)) from error
+    if logs and isinstance(logs, list):
         return
-    if number > head - UNSETTLED_BLOCKS:
-        raise NodeUnavailable(f"the node has block {number} but not its logs yet")
-    raise LogsPruned(number, "it answers that there are none, and the header's bloom filter has some")
+    if block.number > head - UNSETTLED_BLOCKS:
+        raise NodeUnavailable(f"the node has block {block.number} but not its logs yet")
+    raise LogsPruned(block.number, "it answers that there are none, and the header's bloom filter has some")
 
 
 async def count_pools(node: Node, factory: str, counter: FunctionAbi, block: int) -> int | None:
@@ -75,4 +75,4 @@ async def count_pools(node: Node, factory: str, counter: FunctionAbi, block: int
         answer = await node.call("eth_call", [call, hex(block)])
     except RpcError:
         return None
-    return int(answer, 16) if isinstance(answer, str) and len(answer) == 66 else None
+    return int(answer, 16) if is_hex(answer) and len(answer) == 66 else None

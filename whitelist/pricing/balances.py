@@ -7,6 +7,7 @@ import msgspec
 from protocols.abi import call_data
 from protocols.types import NATIVE
 from streams.node.state.pinned_state import CallResult, PinnedState
+from streams.node.transport.hex_values import quantity
 from streams.snapshots.contract_checks import integers, is_contract_error
 from streams.snapshots.multicall import multicall
 from whitelist.contract_abis import BALANCE_OF
@@ -45,6 +46,13 @@ def _amount(holding: Holding, answer: CallResult) -> int:
             return 0
         raise BalanceReadFailed(f"the balance of {holding.token} of {holding.holder} cannot be read: {answer}")
     if holding.token == NATIVE:
-        return int(answer, 16)
+        return _coins(holding, answer)
     words = integers(answer)
     return words[0] if len(words) == 1 else 0
+
+
+def _coins(holding: Holding, answer: str) -> int:
+    try:
+        return quantity(answer)
+    except ValueError as error:
+        raise BalanceReadFailed(f"the coins of {holding.holder} cannot be read: {error}") from error

@@ -10,6 +10,7 @@ from protocols.types import Block
 from streams.node.client import Node
 from streams.node.errors import NodeUnavailable, RateLimited, RpcError, StateMissing
 from streams.node.state.capabilities import NodeCapabilities
+from streams.node.transport.hex_values import is_hex
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class PinnedState:
                     log.info("%d calls are too much for the node (%s), trying %d", len(chunk), error, len(chunk) // 2)
             else:
                 self.capabilities.batch_worked(len(chunk))
-                results += [_hex_result(result) for result in answered]
+                results += [self._hex_result(result) for result in answered]
         return results
 
     async def has_shifted(self) -> bool:
@@ -114,8 +115,9 @@ class PinnedState:
         expected = call[1][0]["data"] if self.capabilities.overrides else "0x"
         return None if answer == expected else answer
 
-
-def _hex_result(result: object) -> CallResult:
-    if isinstance(result, str | RpcError):
-        return result
-    return RpcError(0, f"the node's answer is no hex string: {str(result)[:100]}")
+    def _hex_result(self, result: object) -> CallResult:
+        if isinstance(result, RpcError):
+            return result
+        if isinstance(result, str) and is_hex(result):
+            return result
+        return RpcError(0, f"the node's answer is no hex string: {self._node.rpc.scrub(str(result)[:100])}")

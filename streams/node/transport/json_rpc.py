@@ -55,12 +55,15 @@ def decode(body: bytes | str) -> list[Response]:
 
 
 def in_order(ids: Sequence[int], answers: Sequence[Response]) -> list[Response]:
-    """Raises UnreadableAnswer where an answer is missing."""
+    """Raises UnreadableAnswer where an answer is missing, or given twice."""
     if len(answers) == 1 and answers[0].get("id") is None:
         return list(answers)
     if len(ids) == len(answers) == 1 and answers[0].get("id") == ids[0]:
         return list(answers)
-    by_id = {answer_id: answer for answer in answers if (answer_id := id_of(answer)) is not None}
+    given = [answer_id for answer in answers if (answer_id := id_of(answer)) is not None]
+    if len(set(given)) < len(given):
+        raise UnreadableAnswer(f"the node answered {len(given) - len(set(given))} of {len(ids)} requests twice")
+    by_id = {id_of(answer): answer for answer in answers}
     missing = [request_id for request_id in ids if request_id not in by_id]
     if missing:
         raise UnreadableAnswer(f"the node left {len(missing)} of {len(ids)} requests unanswered")

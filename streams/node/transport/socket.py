@@ -10,7 +10,16 @@ from websockets.exceptions import WebSocketException
 
 from streams.node.metrics import SENT
 from streams.node.transport.connections import Connection, connect
-from streams.node.transport.json_rpc import Calls, Response, decode, encode, error_text, id_of
+from streams.node.transport.json_rpc import (
+    Calls,
+    Response,
+    UnreadableAnswer,
+    decode,
+    encode,
+    error_text,
+    id_of,
+    is_answer,
+)
 
 MAX_NOTIFICATIONS = 256
 """Those that nobody reads are dropped, the oldest first."""
@@ -31,6 +40,12 @@ class SocketTransport:
         """Of subscriptions; an error where the connection broke."""
 
     async def exchange(self, calls: Calls) -> list[Response]:
+        answers = await self._exchange(calls)
+        if not all(map(is_answer, answers)):
+            raise UnreadableAnswer("an answer has neither result nor error")
+        return answers
+
+    async def _exchange(self, calls: Calls) -> list[Response]:
         connection = await self._open()
         ids = [next(self._ids) for _ in calls]
         futures = [asyncio.get_running_loop().create_future() for _ in calls]

@@ -12,6 +12,7 @@ from aiohttp import web
 from lab.devnet.servers.anvil import Anvil
 from streams.node.blocks import NodeHeader
 from streams.node.client import Node, connect
+from streams.node.errors import WrongChain
 from streams.node.heads import heads
 from streams.secret_url import SecretUrl
 from tests.integration.node.test_client import serving
@@ -67,6 +68,16 @@ async def websocket_proxy(url: str, notification: str | None) -> AsyncIterator[s
 
     async with serving(web.get("/", handle)) as address:
         yield address.replace("http", "ws")
+
+
+async def test_a_subscription_of_another_chain_is_refused(anvil: Callable[..., str]) -> None:
+    ours, other = anvil("--chain-id", "8453"), anvil("--chain-id", "10")
+
+    async with connect(ours) as node:
+        with pytest.raises(WrongChain, match=r"of chain 10, the node of ARENA_RPC says 8453$"):
+            async with aclosing(heads(node, SecretUrl(other.replace("http", "ws")))) as stream:
+                async for _ in stream:
+                    pass
 
 
 @pytest.mark.parametrize("over", ["http", "ws", "ipc", "http and ws"])
