@@ -21,7 +21,7 @@ TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 NO_NODE = "http://127.0.0.1:1"
 
 
-def logs(*tokens: str) -> dict[str, Any]:
+def logs(*tokens: str, block: str = "0x64") -> dict[str, Any]:
     """What a node answers to its first request: one transfer of each; those of NFT have the number as a topic."""
     word = "0x" + "00" * 32
     entries = [
@@ -29,7 +29,7 @@ def logs(*tokens: str) -> dict[str, Any]:
             "address": token.upper().replace("0X", "0x"),
             "topics": [TRANSFER, word, word, *([word] if token == NFT else [])],
             "data": "0x" if token == NFT else word,
-            "blockNumber": "0x5",
+            "blockNumber": block,
             "transactionIndex": "0x0",
             "logIndex": hex(index),
         }
@@ -121,7 +121,7 @@ async def test_a_long_range_is_read_block_by_block(tmp_path: Path) -> None:
 
     def answer(call: Call) -> Call:
         asked.append((call["params"][0]["fromBlock"], call["params"][0]["toBlock"]))
-        return {"result": logs(B, A, B)["result"]}
+        return {"result": logs(B, A, B, block=asked[-1][0])["result"]}
 
     async with proxied(NO_NODE, answer) as proxy:
         found = await collected(tmp_path, proxy.url, blocks=1000, last_block=5000)
