@@ -166,6 +166,8 @@ def rewind(pool: Pool, ancestor: Block) -> Pool:
     except InvariantViolation as violation:
         detail = f"blocks up to {ancestor.number} do not follow from the base: {violation}"
         return invalidate(pool, ancestor.number, Reason(WaitingKind.INVARIANT, detail))
+    if not folding.is_initialized(life.price):
+        return invalidate(pool, ancestor.number, Reason(WaitingKind.UNINITIALIZED))
     return with_story(with_life(pool, life), rewinds=pool.story.rewinds + 1, last_event_block=life.last_event_block)
 
 

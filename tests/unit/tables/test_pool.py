@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from lab.fuzz.chain_model import metadata
-from protocols.concentrated import Initialize, ProtocolFeeUpdate, Swap
+from protocols.concentrated import Initialize, Price, ProtocolFeeUpdate, Swap
 from protocols.dex import Fees
 from protocols.registry import Event, State
 from protocols.ticks import LiquidityChange, Tick, sqrt_ratio_at_tick
@@ -374,6 +374,19 @@ def test_a_pool_without_a_price_waits_until_it_has_one() -> None:
     assert before.life == Waiting(Reason(WaitingKind.UNINITIALIZED), 1)
     assert isinstance(after.life, Live)
     assert tuple(after.life.ticks) == (Tick(-60, 5, 5), Tick(60, 5, -5))
+
+
+def test_a_pool_whose_first_price_is_reorganised_away_waits_for_the_next_one() -> None:
+    none_yet = Snapshot(V3.id, block(1), V3State(0, 0, 0, ()))
+    pool = take(apply(waiting(V3), block(2), (Initialize(1 << 96, 0),), MEMORY), none_yet, chain(2))
+    assert isinstance(pool.life, Live)
+
+    rewound = rewind(pool, block(1))
+    again = take(apply(rewound, block(2), (Initialize(1 << 95, -13864),), MEMORY), none_yet, chain(2))
+
+    assert rewound.life == Waiting(Reason(WaitingKind.UNINITIALIZED), 2)
+    assert isinstance(again.life, Live)
+    assert again.life.price == Price(1 << 95, -13864, 0)
 
 
 def test_ticks_deleted_and_made_again_come_back_as_they_were() -> None:
