@@ -2,7 +2,9 @@
 
 import re
 from functools import partial
+from typing import TypeVar
 
+import msgspec
 from aiohttp import web
 
 from protocols.registry import NAMES
@@ -31,6 +33,17 @@ def parse_pool(_: str, text: str) -> PoolId:
     if pool := pool_id(text):
         return pool
     raise HttpError(404, f"{_quoted(text)} is not a pool's id: 0x and 40 hex digits for V2 and V3, 64 for V4")
+
+
+T = TypeVar("T")
+
+
+async def decoded_body(request: web.Request, type_: type[T]) -> T:
+    """Raises HttpError where it is not the JSON of such a value."""
+    try:
+        return msgspec.json.decode(await request.read(), type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise HttpError(400, f"the body cannot be read: {error}") from error
 
 
 def parse_block(name: str, text: str) -> BlockRef | None:

@@ -15,7 +15,10 @@ from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions, Owners
 from web.pools.handlers import PoolHandlers
 from web.pools.lookup import PoolLookup
+from web.pools.one_block import OneBlock
 from web.pools.pages import PageHandlers
+from web.pools.pools_at_block import PoolsReader
+from web.pools.query import QueryHandlers
 from web.quotes.batch import BatchHandlers
 from web.quotes.handlers import QuoteHandlers
 from web.quotes.parts import LocalPart
@@ -51,6 +54,7 @@ class HttpApi:
             PoolHandlers(lookup),
             QuoteHandlers(lookup),
             BatchHandlers(LocalPart(owned, served, partitions), self._forwarding, partitions),
+            QueryHandlers(OneBlock(PoolsReader(owned, served, partitions), self._forwarding, partitions)),
             StatusHandler(owned, owners, self._forwarding, served),
             HealthHandlers(owned, owners, options.waiting_share),
         )

@@ -1,6 +1,6 @@
 """A pool's state at a block in memory, asked for by number, hash, `safe` or `finalized`. Pure."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -59,7 +59,7 @@ def number_of(chain: CanonicalChain, ref: BlockRef, first: int | None = None) ->
     if isinstance(ref, int):
         return ref
     last = chain.head.number if chain.head else None
-    if ref in ("safe", "finalized"):
+    if is_named(ref):
         number = chain.finality.safe if ref == "safe" else chain.finality.finalized
         if number is None:
             raise NotInMemory(ref, first, last, f"the node does not say which block is {ref}")
@@ -68,6 +68,11 @@ def number_of(chain: CanonicalChain, ref: BlockRef, first: int | None = None) ->
     if number is None:
         raise _not_in_memory(ref, first, last)
     return number
+
+
+def is_named(ref: BlockRef) -> bool:
+    """By a BlockTag."""
+    return ref in get_args(BlockTag)
 
 
 def number_in_memory(chain: CanonicalChain, ref: BlockRef | None) -> int | None:

@@ -59,6 +59,11 @@ class PoolView(msgspec.Struct, frozen=True):
     """None while the pool waits."""
 
 
+class PoolWithTicks(PoolView, frozen=True):
+    ticks: list[TickView] | None
+    """Ascending; None while the pool waits."""
+
+
 class TicksView(msgspec.Struct, frozen=True):
     id: str
     status: Status
@@ -73,12 +78,17 @@ def pool_view(partition: Partition, pool: Pool, ref: BlockRef | None = None) -> 
 
 
 def view_as_of(partition: Partition, pool: Pool, number: int | None) -> PoolView:
+    return as_of(partition, pool, number)[0]
+
+
+def as_of(partition: Partition, pool: Pool, number: int | None) -> tuple[PoolView, At | None]:
     """Beside other pools of that block: one that has no state in memory as of it is answered as waiting."""
     try:
-        return view_at(partition, pool, at(partition, pool, number))
+        found = at(partition, pool, number)
     except NotInMemory as unknown:
         why = reason_view(reason(partition, pool)) or ReasonView(NOT_IN_MEMORY, str(unknown))
-        return view_at(partition, pool, None, why)
+        return view_at(partition, pool, None, why), None
+    return view_at(partition, pool, found), found
 
 
 def view_at(partition: Partition, pool: Pool, found: At | None, why: ReasonView | None = None) -> PoolView:
@@ -102,6 +112,11 @@ def view_at(partition: Partition, pool: Pool, found: At | None, why: ReasonView 
         price=_price(metadata, found) if found else NO_PRICE,
         state=state_view(metadata, found.state.price, fees_at(found.live.fees, found.block.number)) if found else None,
     )
+
+
+def with_ticks(view: PoolView, found: At | None) -> PoolWithTicks:
+    """Reads immutable values only, so it may run in a thread."""
+    return PoolWithTicks(**msgspec.structs.asdict(view), ticks=ticks_view(found.state.ticks) if found else None)
 
 
 def ticks_view_at(partition: Partition, pool: Pool, found: At | None) -> TicksView:
