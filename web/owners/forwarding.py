@@ -73,7 +73,8 @@ class Forwarding:
 
     async def _part_of(self, url: str, request: web.Request) -> bytes:
         body = await request.read() if request.can_read_body else None
-        async with self._sent(url, request.method, request.path_qs, body, UNCOMPRESSED) as answer:
+        method = "GET" if request.method == "HEAD" else request.method
+        async with self._sent(url, method, request.path_qs, body, UNCOMPRESSED) as answer:
             return await _body(answer)
 
     @asynccontextmanager

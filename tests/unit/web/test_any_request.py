@@ -71,6 +71,8 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @example(target=f"/pools/?limit={'9' * 5000}", method="GET", body=b"")
+@example(target="/pools/", method="HEAD", body=b"")
+@example(target="/status/", method="HEAD", body=b"")
 @example(target=f"/pools/{POOLS[0]}/?at={'9' * 5000}", method="GET", body=b"")
 @given(target=targets(), method=st.sampled_from(["GET"] * 30 + METHODS), body=st.binary(max_size=50))
 async def test_every_request_has_an_answer_in_json(cluster: Cluster, target: str, method: str, body: bytes) -> None:
