@@ -22,10 +22,11 @@ lint: setup
 test: setup ## All tests, on real servers: ARGS="tests/integration/lab/test_demo.py -k reorg" runs some, one at a time
 	$(PYTHON) -m pytest $(if $(strip $(ARGS)),$(ARGS),$(PARALLEL))
 
-demo: ## The system on a chain of its own: BLOCKS=60 RATE=4 SEED=1 WORKERS=1 PARTITIONS=4 WEB_PORT=6066 KEEP=1
+demo: ## The system on a chain of its own: BLOCKS=60 RATE=4 SEED=1 WORKERS=1 PARTITIONS=4 WEB_PORT=6066 KEEP=1 LOGS=dir
 	./arena demo $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) \
-		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(filter-out 0 no false,$(KEEP)),--keep)
+		$(if $(WEB_PORT),--web-port $(WEB_PORT)) $(if $(filter-out 0 no false,$(KEEP)),--keep) \
+		$(if $(LOGS),--logs $(LOGS))
 
 chaos: setup ## Random faults on the whole system: ROUNDS=50 SEED=1
 	$(PYTHON) -m lab.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,8 +18,14 @@ from commands.output import json_option
 @click.option("--partitions", default=4, show_default=True)
 @click.option("--web-port", type=int, help="Of the first worker; a free one unless given.")
 @click.option("--keep", is_flag=True, help="Leave it running, with traffic, until Ctrl-C.")
+@click.option("--logs", type=click.Path(path_type=Path), help="Where to keep the processes' logs.")
 @json_option
 def demo(**options: Any) -> None:
     """Run everything on a chain of its own, then compare every field of every pool with that chain."""
-    run = importlib.import_module("lab.demo.run")  # needs the development packages, which --help must not
+    try:
+        run = importlib.import_module("lab.demo.run")
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"the demo needs the development packages ({error.name} is missing): run ./arena demo in a clone"
+        ) from error
     sys.exit(run.run(run.DemoOptions(**options)))

@@ -48,6 +48,8 @@ class DemoOptions(msgspec.Struct, frozen=True):
     partitions: int = 4
     web_port: int | None = None
     keep: bool = False
+    logs: Path | None = None
+    """Where the processes' logs stay; None: only while it runs, or where something goes wrong."""
     as_json: bool = False
     """The comparison goes to stdout, everything else to stderr."""
 
@@ -102,11 +104,13 @@ def _running_system(options: DemoOptions) -> Iterator[tuple[World, System]]:
             web_port=options.web_port or free_port(),
             whitelist_config=whitelisting.configuration(world.contracts, directory),
         )
-        ours = stack.enter_context(system(settings, options.workers, directory))
+        logs = options.logs or directory
+        logs.mkdir(parents=True, exist_ok=True)
+        ours = stack.enter_context(system(settings, options.workers, logs))
         for name in ours.names:
             ours.start(name)
         _list(world, ours)
-        console.print(f"logs are in {directory}; HTTP is at {', '.join(ours.urls)}")
+        console.print(f"logs are in {logs}; HTTP is at {', '.join(ours.urls)}")
         yield world, ours
 
 
