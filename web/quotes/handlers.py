@@ -51,15 +51,14 @@ async def _quote(request: web.Request, found: Found) -> web.StreamResponse:
     if known := not_modified(request, etag):
         return known
 
-    of = _market(found)
-
     def answer() -> bytes:
         return joined(found.envelope, quote_view(of.pool, quote(of, swap), of.fees))
 
     try:
+        of = _market(found)
         return await answer_from_thread(answer, etag)
     except QuoteRefused as refused:
-        raise unprocessable(refused) from refused
+        return unprocessable(found.envelope, refused)
 
 
 async def _depth(request: web.Request, found: Found) -> web.StreamResponse:
@@ -68,12 +67,14 @@ async def _depth(request: web.Request, found: Found) -> web.StreamResponse:
     if known := not_modified(request, etag):
         return known
 
-    of = _market(found)
-
     def answer() -> bytes:
         return joined(found.envelope, depth_view(of.pool, of.state.price, of.market, of.fees, points))
 
-    return await answer_from_thread(answer, etag)
+    try:
+        of = _market(found)
+        return await answer_from_thread(answer, etag)
+    except QuoteRefused as refused:
+        return unprocessable(found.envelope, refused)
 
 
 def requested_swap(request: web.Request) -> Swap:
@@ -85,7 +86,5 @@ def requested_swap(request: web.Request) -> Swap:
 
 
 def _market(found: Found) -> PoolMarket:
-    try:
-        return market_at(found.pool, found.at, reason(found.partition, found.pool))
-    except QuoteRefused as refused:
-        raise unprocessable(refused) from refused
+    """Raises QuoteRefused."""
+    return market_at(found.pool, found.at, reason(found.partition, found.pool))

@@ -1,11 +1,18 @@
 """A refused quote as an HTTP error, or as one of many answers."""
 
+from aiohttp import web
+
 from protocols.quotes.order import LiquidityEnds, QuoteRefused
-from web.errors import ErrorAnswer, HttpError
+from tables.views.envelope import Envelope
+from web.answers import encoded_answer, joined
+from web.errors import ErrorAnswer
 
 
-def unprocessable(refused: QuoteRefused) -> HttpError:
-    return HttpError(422, str(refused), refusal_answer(refused))
+def unprocessable(envelope: Envelope, refused: QuoteRefused) -> web.Response:
+    """With the envelope: at another block it may be known."""
+    response = encoded_answer(joined(envelope, refusal_answer(refused)))
+    response.set_status(422)
+    return response
 
 
 def refusal_answer(refused: QuoteRefused) -> ErrorAnswer:

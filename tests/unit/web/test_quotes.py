@@ -148,6 +148,7 @@ async def test_what_cannot_be_known_is_refused_with_the_reason(
 
     assert (status, body["reason"]) == (422, reason)
     assert " " in str(body["error"])
+    assert body["block"] == {"number": 3, "hash": block(3).hash, "parent_hash": block(2).hash, "timestamp": 3_000}
 
 
 async def test_liquidity_that_ends_is_refused_with_what_can_be_had(workers: Cluster) -> None:
