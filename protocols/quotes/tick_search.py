@@ -23,25 +23,23 @@ class TickSearch:
     def below(self, tick: int) -> Step:
         """At or below the tick, in its word."""
         word = tick // self._spacing >> 8
-        ticks = self._sorted.get(word)
-        if ticks is None:
-            ticks = self._sort(word)
-        index = bisect_right(ticks, tick)
-        if index:
-            found = ticks[index - 1]
-            return found, self._parts[word][found].net
+        if word in self._parts:
+            ticks = self._sorted.get(word) or self._sort(word)
+            index = bisect_right(ticks, tick)
+            if index:
+                found = ticks[index - 1]
+                return found, self._parts[word][found].net
         return max(MIN_TICK, (word << 8) * self._spacing), None
 
     def above(self, tick: int) -> Step:
         """Above the tick, in the word of the next one."""
         word = tick // self._spacing + 1 >> 8
-        ticks = self._sorted.get(word)
-        if ticks is None:
-            ticks = self._sort(word)
-        index = bisect_right(ticks, tick)
-        if index < len(ticks):
-            found = ticks[index]
-            return found, self._parts[word][found].net
+        if word in self._parts:
+            ticks = self._sorted.get(word) or self._sort(word)
+            index = bisect_right(ticks, tick)
+            if index < len(ticks):
+                found = ticks[index]
+                return found, self._parts[word][found].net
         return min(MAX_TICK, ((word << 8) + 255) * self._spacing), None
 
     def next_below(self, tick: int) -> Step:
@@ -73,7 +71,7 @@ class TickSearch:
     def _sort(self, word: int) -> list[int]:
         found = self._sorted.get(word)
         if found is None:
-            found = self._sorted[word] = sorted(self._parts.get(word, ()))
+            found = self._sorted[word] = sorted(self._parts[word])
         return found
 
     def _all_words(self) -> list[int]:
