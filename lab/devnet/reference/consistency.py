@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 from lab.devnet.chain.contracts import Pool
 from lab.devnet.chain.evm import CallFailed, Rpc
 from lab.devnet.chain.world import World
+from lab.devnet.reference.quote_check import QuoteChecker
 from lab.devnet.reference.reader import ReferenceReader, field_differences, tick_differences
 from lab.devnet.reference.worker_client import Answer, WorkerClient
 
@@ -28,6 +29,7 @@ class ConsistencyChecker(threading.Thread):
         self._world = world
         self._reference = ReferenceReader(Rpc(world.chain.rpc.url), world.contracts.multicall)
         self._pools = list(world.pools)
+        self._quotes = QuoteChecker(world, random.Random(len(world.pools)))
         self._random = random.Random(len(world.pools))
         self._stopping = threading.Event()
         self._completed = False
@@ -36,9 +38,12 @@ class ConsistencyChecker(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._check_pool(self._random.choice(self._pools))
+                self._check_quotes()
             except HTTPError as error:
                 self.wrong.append(f"{error.url} answers with {error.code} {error.reason}")
         self._completed = True
+        self.counts += self._quotes.counts
+        self.wrong += self._quotes.wrong
 
     def stop(self) -> None:
         self._stopping.set()
@@ -59,6 +64,13 @@ class ConsistencyChecker(threading.Thread):
             answer = served.get(path)
             if answer is not None and (answer.get("state") or answer.get("ticks")):
                 self._check_answer(pool, answer)
+
+    def _check_quotes(self) -> None:
+        served = self._random.choice(self._served)
+        if self._random.random() < 0.2:
+            self._quotes.check_many(served, self._random.sample(self._pools, 5))
+        else:
+            self._quotes.check_one(served, self._random.choice(self._pools))
 
     def _check_answer(self, pool: Pool, answer: Answer) -> None:
         block_hash = answer["block"]["hash"]

@@ -38,12 +38,15 @@ class Quoters:
         )
         return cls(chain.rpc, *chain.create(v3, v4 + manager))
 
-    def quote(self, pool: Pool, order: Order, block_hash: str) -> QuoterAnswer | None:
-        """None where the quoter reverts. V4Quoter knows no price limit; the pool is one of Uniswap's."""
+    def quote(self, pool: Pool, order: Order, block: str) -> QuoterAnswer | None:
+        """`block`: a hash or `latest`; the pool is one of Uniswap's. None where the quoter reverts.
+
+        V4Quoter knows no price limit.
+        """
         to, data = self.request(pool, order)
         try:
             call = {"to": to, "data": data, "gas": hex(GAS)}
-            answer = words(self._rpc.call("eth_call", call, {"blockHash": block_hash}))
+            answer = words(self._rpc.call("eth_call", call, {"blockHash": block} if block.startswith("0x") else block))
         except CallFailed:
             return None
         return QuoterAnswer(answer[0]) if pool.protocol == "v4" else QuoterAnswer(*answer[:2])

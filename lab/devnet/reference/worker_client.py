@@ -3,9 +3,10 @@
 import json
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 Answer = dict[str, Any]
+UNPROCESSABLE = 422
 
 
 class WorkerClient:
@@ -15,12 +16,21 @@ class WorkerClient:
         self.url = url
 
     def get(self, path: str) -> Answer | None:
-        """None where no worker answers, or none can answer now."""
+        """None where no worker answers, or none can answer now; a refused quote is an answer."""
+        return self._asked(Request(self.url + path))
+
+    def post(self, path: str, body: object) -> Answer | None:
+        """Likewise."""
+        return self._asked(Request(self.url + path, data=json.dumps(body).encode()))
+
+    def _asked(self, request: Request) -> Answer | None:
         try:
-            with urlopen(self.url + path, timeout=10) as answer:
+            with urlopen(request, timeout=10) as answer:
                 return dict(json.load(answer))
         except HTTPError as error:
             with error:
+                if error.code == UNPROCESSABLE:
+                    return dict(json.load(error))
                 if error.code not in (404, 503):
                     raise
             return None
