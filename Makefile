@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo chaos chaos-durable fuzz quotes bench-scrape bench-cold-start clean
+.PHONY: help setup check lint test demo chaos chaos-durable fuzz quotes bench-scrape bench-quotes bench-cold-start clean
 
 PYTHON := .venv/bin/python
 PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
@@ -42,6 +42,9 @@ quotes: setup ## Quotes compared with swaps that are mined, and with Uniswap's q
 
 bench-scrape: setup ## How fast snapshots are read, beside other ways: ROUNDS=5 SEED=1
 	$(PYTHON) -m lab.bench.scrape $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+bench-quotes: setup ## How fast quotes are, beside degenbot, Uniswap's SDKs and the quoter contracts: ROUNDS=5 SEED=1 PYTHON312=python3.12
+	$(PYTHON) -m lab.bench.quotes $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(PYTHON312),--python $(PYTHON312))
 
 bench-cold-start: setup ## From an empty machine to thousands of live pools: SEED=1
 	$(PYTHON) -m lab.bench.cold_start $(if $(SEED),--seed $(SEED))
