@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from streams.feed import log_filter
 from streams.feed import process as feed
 from streams.nats.subscriber import RESEED_SUBJECT
 from streams.nats.whitelist_encoder import Envelope, OutgoingMessage, encode_full
+from tests.support.waiting import until
 
 Place = tuple[int, int, PoolId, Event]
 """(tx_index, log_index within the receipt, pool, event)."""
@@ -91,13 +92,8 @@ class Client:
                 return message.final_tip_block
         return None
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
-        async with asyncio.timeout(timeout_s):
-            while not condition():
-                await asyncio.sleep(0.005)
-
     async def until_tip(self, number: int) -> None:
-        await self.until(lambda: self.tip == number and isinstance(self.messages[-1], EndBlock | ReorgComplete))
+        await until(lambda: self.tip == number and isinstance(self.messages[-1], EndBlock | ReorgComplete))
 
 
 def _block(begin: BeginBlock, messages: Any) -> ChainBlock:

@@ -1,37 +1,14 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
 from protocols.v2 import Sync
-from settings import Settings
 from streams.exex.control_messages import EndBlock
-from tests.support.bridge.bridge_harness import BridgeSystem, bridge_system
+from tests.support.bridge.bridge_harness import BridgeSystem
 from tests.support.bridge.emitting_chain import V2_POOLS
 from tests.support.bridge.scripted_feed import block_messages, reorg_messages
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture
-def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
-    return Settings(
-        chain=chain_name,
-        kafka=kafka,
-        nats=nats,
-        rpc=anvil(),
-        exex_socket=tmp_path / "exex.sock",
-        partitions=3,
-        bridge_patience_s=2,
-        bridge_silence_s=60,
-    )
-
-
-@pytest.fixture
-async def system(settings: Settings) -> AsyncIterator[BridgeSystem]:
-    async with bridge_system(settings, str(settings.rpc)) as unlisted_system:
-        yield unlisted_system
 
 
 async def test_blocks_of_the_feed_are_on_the_topic_whole_and_in_order(system: BridgeSystem) -> None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -27,11 +26,6 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def rpc(anvil: Callable[..., str]) -> str:
-    return anvil()
-
-
-@pytest.fixture
 async def node_link(rpc: str) -> AsyncIterator[NodeLink]:
     link = NodeLink(rpc)
     await link.open()
@@ -40,17 +34,8 @@ async def node_link(rpc: str) -> AsyncIterator[NodeLink]:
 
 
 @pytest.fixture
-def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, node_link: NodeLink) -> Settings:
-    return Settings(
-        chain=chain_name,
-        kafka=kafka,
-        nats=nats,
-        rpc=node_link.rpc,
-        exex_socket=tmp_path / "exex.sock",
-        partitions=3,
-        bridge_patience_s=2,
-        bridge_silence_s=60,
-    )
+def settings(settings: Settings, node_link: NodeLink) -> Settings:
+    return settings.model_copy(update={"rpc": SecretUrl(node_link.rpc)})
 
 
 async def test_a_node_that_is_away_for_a_moment_costs_nothing(

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import nats as nats_client
@@ -11,6 +10,7 @@ import pytest
 
 from settings import Settings
 from streams.feed import process as feed
+from streams.secret_url import SecretUrl
 from tests.support.bridge.bridge_harness import list_pools, running_bridge
 from tests.support.bridge.chain_topic import chain_topic
 from tests.support.bridge.emitting_chain import METADATA, POOLS, emitting_chain
@@ -19,18 +19,9 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
-    rpc = anvil()
-    return Settings(
-        chain=chain_name,
-        kafka=kafka,
-        nats=nats,
-        rpc=rpc,
-        rpc_ws=rpc.replace("http", "ws"),
-        exex_socket=tmp_path / "exex.sock",
-        data=tmp_path,
-        partitions=3,
-        bridge_silence_s=5,
+def settings(settings: Settings, rpc: str, tmp_path: Path) -> Settings:
+    return settings.model_copy(
+        update={"rpc_ws": SecretUrl(rpc.replace("http", "ws")), "data": tmp_path, "bridge_silence_s": 5}
     )
 
 

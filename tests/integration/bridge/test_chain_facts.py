@@ -1,8 +1,7 @@
 """Heads say which blocks the node holds for safe and finalized, and of which chain they are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -10,28 +9,9 @@ from settings import Settings
 from streams.node.client import connect
 from streams.node.errors import NodeUnavailable
 from streams.node.state.chain_facts import ASK_EVERY_S, ChainFacts, ChainFactsReader
-from tests.support.bridge.bridge_harness import BridgeSystem, bridge_system
+from tests.support.bridge.bridge_harness import BridgeSystem
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture
-def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
-    return Settings(
-        chain=chain_name,
-        kafka=kafka,
-        nats=nats,
-        rpc=anvil(),
-        exex_socket=tmp_path / "exex.sock",
-        partitions=3,
-        bridge_silence_s=60,
-    )
-
-
-@pytest.fixture
-async def system(settings: Settings) -> AsyncIterator[BridgeSystem]:
-    async with bridge_system(settings, str(settings.rpc)) as running:
-        yield running
 
 
 async def test_heads_carry_what_the_node_says_of_the_chain(system: BridgeSystem, settings: Settings) -> None:

@@ -4,8 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka.client import AIOKafkaClient
@@ -14,38 +13,17 @@ from aiokafka.errors import KafkaError
 from settings import Settings
 from streams.bridge.leader_election import elected
 from streams.kafka.topic_setup import ensure_topics
-from tests.support.bridge.bridge_harness import bridge_process, list_pools
-from tests.support.bridge.chain_topic import ChainTopic, chain_topic
-from tests.support.bridge.emitting_chain import EmittingChain, emitting_chain
+from tests.support.bridge.bridge_harness import bridge_process
+from tests.support.bridge.chain_topic import ChainTopic
+from tests.support.bridge.emitting_chain import EmittingChain
 from tests.support.bridge.scripted_feed import ScriptedFeed
 
 pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
-    return Settings(
-        chain=chain_name,
-        kafka=kafka,
-        nats=nats,
-        rpc=anvil(),
-        exex_socket=tmp_path / "exex.sock",
-        partitions=3,
-        bridge_session_s=2,
-    )
-
-
-@pytest.fixture
-async def chain(settings: Settings) -> AsyncIterator[EmittingChain]:
-    await list_pools(settings)
-    async with emitting_chain(str(settings.rpc)) as chain_:
-        yield chain_
-
-
-@pytest.fixture
-async def topic(settings: Settings, chain: EmittingChain) -> AsyncIterator[ChainTopic]:
-    async with chain_topic(settings) as topic_:
-        yield topic_
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"bridge_session_s": 2, "bridge_silence_s": 15})
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import nats as nats_client
 import pytest
@@ -21,20 +20,6 @@ pytestmark = pytest.mark.servers
 
 NEW = PoolId(f"0x{0xA100:040x}")
 SINGLETON_POOL = PoolId(f"0x{0xD1:064x}")
-
-
-@pytest.fixture
-def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
-    return Settings(
-        chain=chain_name,
-        kafka=kafka,
-        nats=nats,
-        rpc=anvil(),
-        exex_socket=tmp_path / "exex.sock",
-        partitions=3,
-        bridge_patience_s=2,
-        bridge_silence_s=60,
-    )
 
 
 def nested(pool: PoolId, protocol: str = "v2", **more: object) -> dict[str, object]:

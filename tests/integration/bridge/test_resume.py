@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,40 +16,17 @@ from streams.kafka.clients import producer
 from streams.kafka.publisher import Entry, Publisher
 from streams.kafka.records import Gap, Head, Header, Reorg, encode_record
 from streams.kafka.topics import topics
-from tests.support.bridge.bridge_harness import bridge_process, list_pools, running_bridge
-from tests.support.bridge.chain_topic import ChainTopic, chain_topic
-from tests.support.bridge.emitting_chain import V2_POOLS, EmittingChain, emitting_chain
+from tests.support.bridge.bridge_harness import bridge_process, running_bridge
+from tests.support.bridge.chain_topic import ChainTopic
+from tests.support.bridge.emitting_chain import V2_POOLS, EmittingChain
 from tests.support.bridge.scripted_feed import ScriptedFeed
 
 pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
-    return Settings(
-        chain=chain_name,
-        kafka=kafka,
-        nats=nats,
-        rpc=anvil(),
-        exex_socket=tmp_path / "exex.sock",
-        partitions=3,
-        bridge_patience_s=2,
-        bridge_silence_s=60,
-        bridge_session_s=1.5,
-    )
-
-
-@pytest.fixture
-async def chain(settings: Settings) -> AsyncIterator[EmittingChain]:
-    await list_pools(settings)
-    async with emitting_chain(str(settings.rpc)) as chain_:
-        yield chain_
-
-
-@pytest.fixture
-async def topic(settings: Settings, chain: EmittingChain) -> AsyncIterator[ChainTopic]:
-    async with chain_topic(settings) as topic_:
-        yield topic_
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"bridge_session_s": 1.5})
 
 
 async def published(settings: Settings, entries: Sequence[Entry]) -> None:

@@ -1,8 +1,6 @@
 """A bridge on a feed that speaks the seed wire."""
 
 import struct
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -38,18 +36,8 @@ def wire_reorg(number: int) -> bytes:
 
 
 @pytest.fixture
-def settings(kafka: str, nats: str, chain_name: str, tmp_path: Path, anvil: Callable[..., str]) -> Settings:
-    return Settings(
-        chain=chain_name,
-        kafka=kafka,
-        nats=nats,
-        rpc=anvil(),
-        exex_socket=tmp_path / "exex.sock",
-        exex_wire="seed",
-        partitions=3,
-        bridge_patience_s=2,
-        bridge_silence_s=1,
-    )
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"exex_wire": "seed", "bridge_silence_s": 1})
 
 
 async def test_over_the_seed_wire_the_topic_is_the_chain(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,7 @@
 """Two tasks on one changelog, as an owner and a worker that does not know yet that it is not the owner any more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from tables.durable.database import POSITION, Database, Stamped, read_position
 from tables.durable.partition_task import MissingRange, PartitionTask, ReservedKey
 from tables.durable.seeking import TRIES, MissingRecords, Seeking
 from tests.support.kafka_records import record
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -182,12 +183,6 @@ def fetched(*values: tuple[int, bytes, bytes]) -> Fetched:
     """A chunk of SOURCE from before the last seek."""
     records = records_of(SOURCE, values)
     return Fetched(Chunk(SOURCE, 0, records), records[0].offset, 0)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def sought(context: Context, times: int) -> None:

@@ -18,6 +18,7 @@ from streams.nats.whitelist_encoder import OutgoingMessage, encode_add, encode_r
 from streams.secret_url import SecretUrl
 from tests.support.feed_harness import blocks_on_chain, client, envelope, feeding, mined, publisher
 from tests.support.rpc_proxy import Call, error, proxied
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -217,7 +218,7 @@ async def test_a_reorg_below_the_kept_blocks_ends_every_connection_and_the_feed_
             for _ in range(8):  # one by one: more blocks at once than the feed remembers would end the connection too
                 await before.until_tip(await mined(world, 1))
             await asyncio.to_thread(world.reorg, 6, longer_by=-5)  # one new block: see above
-            await before.until(lambda: before.ended)
+            await until(lambda: before.ended)
         async with client(settings.exex_socket) as after:
             await after.until_tip(await mined(world, 2))
 

@@ -14,6 +14,7 @@ from settings import Settings
 from streams.nats.whitelist_encoder import encode_add
 from streams.secret_url import SecretUrl
 from tests.support.feed_harness import Client, blocks_on_chain, client, envelope, feeding, mined, publisher
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -129,7 +130,7 @@ async def test_after_more_blocks_than_it_keeps_it_starts_at_the_head(
 
     async with feeding(settings):
         async with client(settings.exex_socket) as returning:
-            await returning.until(lambda: returning.ended)
+            await until(lambda: returning.ended)
         async with client(settings.exex_socket) as listener:
             await listener.until_tip(await mined(world, 1))
 

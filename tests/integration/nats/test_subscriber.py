@@ -12,6 +12,7 @@ from nats.js.api import StreamConfig
 from lab.devnet.servers.nats import Nats
 from settings import Settings
 from streams.nats.subscriber import RESEED_SUBJECT, Received, subscribe
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -39,12 +40,6 @@ async def subscribed(url: str, chain: str) -> AsyncIterator[list[Received]]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

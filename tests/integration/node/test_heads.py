@@ -17,6 +17,7 @@ from streams.node.heads import heads
 from streams.secret_url import SecretUrl
 from tests.integration.node.test_client import serving
 from tests.support.rpc_proxy import Call, proxied
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -36,12 +37,6 @@ async def heads_of(node: Node, ws: str | None) -> AsyncIterator[list[NodeHeader]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from streams.nats.jetstream import NotStored, publish
 from streams.nats.subscriber import subscribe
 from streams.nats.whitelist_encoder import Envelope, OutgoingMessage
 from streams.nats.whitelist_state import FullList, MinimalList, apply_full, apply_minimal
+from tests.support.waiting import until
 from whitelist import service
 from whitelist.publication.messages import (
     TooManyRemoved,
@@ -364,9 +365,3 @@ async def answered(connection: Client, subscription: Subscription) -> bytes:
             await connection.publish("whitelist.reseed", b"")
             with suppress(NatsTimeout):
                 return bytes((await subscription.next_msg(timeout=1)).data)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.05)
