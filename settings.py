@@ -1,5 +1,6 @@
 """Configuration, read once from the environment and from `.env`; every name is ARENA_ and the field in capitals."""
 
+import socket
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -80,7 +81,8 @@ class Settings(BaseSettings):
     web_bind: str | None = None
     """The address that a worker listens at."""
     web_advertised: str | None = None
-    """The host name or address at which the other workers reach this one."""
+    """The host name or address at which the other workers reach this one; unset, ARENA_WEB_HOST, or this machine's
+    host name where ARENA_WEB_BIND is 0.0.0.0 or ::."""
     web_token: SecretStr | None = None
     """Set, every HTTP request but /healthz and /readyz must carry it: `Authorization: Bearer …`."""
     web_port: int = 6066
@@ -130,6 +132,12 @@ class Settings(BaseSettings):
     """How many other workers keep a copy of each partition, to take over at once."""
     session_timeout_s: float = 10.0
     """After so long without a heartbeat a worker's partitions go to the others."""
+
+    @property
+    def advertised_host(self) -> str:
+        if self.web_advertised is not None:
+            return self.web_advertised
+        return socket.gethostname() if self.web_bind in ("0.0.0.0", "::") else self.web_host
 
     @field_validator("memory_blocks", mode="after")
     @classmethod
