@@ -1,11 +1,12 @@
 """POST /quote: many quotes as of one block, gathered from the workers that own the pools.
 
-All workers concerned say which block they have; then each hop of the paths is one round of swaps at that block.
+All workers concerned say which block they have; then each hop of the paths is one round of swaps at the hash of the
+lowest.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
@@ -15,17 +16,17 @@ from streams.kafka.topics import partition_of
 from tables.views.envelope import Envelope
 from tables.views.memory import BlockRef
 from tables.views.quote import PathQuoteView
-from web.answers import encode, encoded_answer, joined
+from web.answers import answer_from_thread, encode, joined
 from web.errors import HttpError
 from web.freshness import check_age
 from web.owners.forwarding import FORWARDED, Forwarding
-from web.parameters import MAX_AGE_S, parse_block
+from web.parameters import MAX_AGE_S, decoded_body, parse_block
+from web.pools.one_block import ATTEMPTS, RETRY_S
+from web.pools.pools_at_block import Disagreement
 from web.quotes.orders import Path, QuotesRequest, QuotesView, read_order
 from web.quotes.parts import Hop, HopResult, LocalPart, PartAnswer, PartRequest
 from web.quotes.progress import PathProgress
 from web.route_table import Route
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class BatchHandlers:
@@ -51,18 +52,31 @@ class BatchHandlers:
         ]
 
     async def _quotes(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
         if FORWARDED in request.headers:
-            return encoded_answer(encode(await self._local.answer(_decoded(body, PartRequest))))
-        wanted = _decoded(body, QuotesRequest)
+            part = await self._local.answer(await decoded_body(request, PartRequest))
+            return await answer_from_thread(lambda: encode(part))
+        wanted = await decoded_body(request, QuotesRequest)
         paths = [read_order(order) for order in wanted.quotes]
         at = None if wanted.at is None else parse_block("at", str(wanted.at))
-        pools = list(dict.fromkeys(pool for path in paths for pool in path.pools))
-        of_block, tokens = await self._agreed(pools, at)
+        of_block, answers = await self._answers(paths, at)
         check_age(request, of_block)
-        assert of_block.block is not None
-        answers = await self._walked(paths, tokens, of_block.block.hash)
-        return encoded_answer(joined(of_block, QuotesView([msgspec.Raw(encode(answer)) for answer in answers])))
+        return await answer_from_thread(
+            lambda: joined(of_block, QuotesView([msgspec.Raw(encode(answer)) for answer in answers]))
+        )
+
+    async def _answers(self, paths: Sequence[Path], at: BlockRef | None) -> tuple[Envelope, list[object]]:
+        """Starts anew where a reorg takes the block away meanwhile. Raises HttpError."""
+        pools = list(dict.fromkeys(pool for path in paths for pool in path.pools))
+        error = ""
+        for _ in range(ATTEMPTS):
+            of_block, tokens = await self._agreed(pools, at)
+            assert of_block.block is not None
+            try:
+                return of_block, await self._walked(paths, tokens, of_block.block.hash)
+            except Disagreement as disagreement:
+                error = str(disagreement)
+                await asyncio.sleep(RETRY_S)
+        raise HttpError(503, f"there is no block that all of these pools can be quoted at: {error}")
 
     async def _agreed(
         self, pools: Sequence[PoolId], at: BlockRef | None
@@ -88,14 +102,20 @@ class BatchHandlers:
         return [walk.answer for walk in walks]
 
     async def _swapped(self, hops: Sequence[Hop], block_hash: str) -> list[HopResult]:
-        """In the order of the hops."""
+        """In the order of the hops. Raises Disagreement where the block is gone."""
         by_worker = self._by_worker([hop.pool for hop in hops])
         requests = {
             worker: PartRequest(block_hash, [], [hops[number] for number in numbers])
             for worker, numbers in by_worker.items()
         }
         results: dict[int, HopResult] = {}
-        for worker, part in (await self._ask(requests)).items():
+        try:
+            parts = await self._ask(requests)
+        except HttpError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                raise Disagreement(str(error)) from error
+            raise
+        for worker, part in parts.items():
             results |= zip(by_worker[worker], part.results, strict=True)
         return [results[number] for number in range(len(hops))]
 
@@ -121,10 +141,3 @@ class BatchHandlers:
 def _number(envelope: Envelope) -> int:
     assert envelope.block is not None
     return envelope.block.number
-
-
-def _decoded(body: bytes, as_type: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=as_type)
-    except msgspec.DecodeError as error:
-        raise HttpError(400, f"the body cannot be read: {error}") from error

@@ -10,6 +10,7 @@ import msgspec
 from protocols.quotes.order import QuoteRefused, RefusalKind
 from protocols.types import PoolId
 from streams.kafka.topics import partition_of
+from tables.chain import CanonicalChain
 from tables.partition import Partition
 from tables.pool import Pool, Reason
 from tables.views.envelope import Envelope, ServedChain, envelope
@@ -94,31 +95,28 @@ class LocalPart:
 
 
 def _block(partitions: Iterable[Partition], ref: BlockRef | None) -> tuple[Partition, int]:
-    """One of the partitions, and the block's number. Raises HttpError."""
+    """The partition that is furthest behind, and the block's number. Raises HttpError."""
     homes = list(partitions)
     if any(home.chain.head is None for home in homes):
         raise HttpError(503, "no block has come yet for one of the partitions concerned; ask again")
     try:
-        numbers = [
-            _head(home) if ref is None else number_of(home.chain, ref, home.chain.heads[0].number) for home in homes
-        ]
+        numbered = [(_number(home.chain, ref), home) for home in homes]
+        number, lowest = min(numbered, key=lambda each: each[0])
+        for home in homes:
+            _check_memory(home.chain, number)
     except NotInMemory as unknown:
         raise not_in_memory(unknown) from unknown
-    number = min(numbers)
-    hashes = {home.chain.hash_at(number) for home in homes}
-    if None in hashes:
-        chain = next(home.chain for home in homes if home.chain.hash_at(number) is None)
+    return lowest, number
+
+
+def _number(chain: CanonicalChain, ref: BlockRef | None) -> int:
+    return chain.heads[-1].number if ref is None else number_of(chain, ref, chain.heads[0].number)
+
+
+def _check_memory(chain: CanonicalChain, number: int) -> None:
+    if chain.hash_at(number) is None:
         first, last = chain.heads[0].number, chain.heads[-1].number
-        asked = number if ref is None else ref
-        raise not_in_memory(NotInMemory(asked, first, last, f"in memory are blocks {first} to {last}"))
-    if len(hashes) > 1:
-        raise HttpError(503, f"partitions are on different forks at block {number}; ask again")
-    return homes[0], number
-
-
-def _head(partition: Partition) -> int:
-    assert partition.chain.head is not None
-    return partition.chain.head.number
+        raise NotInMemory(number, first, last, f"in memory are blocks {first} to {last}")
 
 
 def _tokens(pool: Pool) -> tuple[str, str]:

@@ -22,3 +22,16 @@ def test_all_ways_to_read_agree() -> None:
     assert len(rows) == 5
     assert [row["pools"] for row in rows.values()] == [11, 11, 11, 11, 1]
     assert rows["ours"]["ours_is_faster"] == {"median": 1.0, "from": 1.0, "to": 1.0}
+
+
+def test_quotes_equal_those_of_the_quoter_contracts() -> None:
+    few = ["--rounds", "1", "--per-pool", "5", "--no-peers", "--json"]
+    command = [sys.executable, "-m", "lab.bench.quotes", *few]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
+    assert [row["quoted by"] for row in measured["quotes"]] == ["ours", "the quoter contracts"]
+    assert measured["quotes"][0]["quotes"] == 45
+    assert measured["quotes"][1]["quotes"] > 10

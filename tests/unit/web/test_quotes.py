@@ -12,7 +12,10 @@ from protocols.quotes.quoting import quote
 from protocols.ticks import from_ticks, sqrt_ratio_at_tick
 from protocols.types import NATIVE, PoolMetadata
 from protocols.v2 import V2State
+from streams.kafka.records import Head, Header, Reorg
 from streams.kafka.topics import partition_of
+from tables.fold import fold_chain
+from tables.partition import Changes
 from tests.support.quotes.cluster import (
     COIN,
     DAI,
@@ -311,3 +314,32 @@ async def test_an_answer_that_is_too_old_is_refused(workers: Cluster) -> None:
 
     assert (await workers.post("/quote?max_age_s=5", {"quotes": quotes}))[0] == 503
     assert (await workers.get(asked(V2, NATIVE, amount_in=1, max_age_s=5)))[0] == 503
+
+
+def reorganised(workers: Cluster, last: int) -> None:
+    """The second worker's partitions have another block 3, and more, up to `last`."""
+    for index in workers.owners[1].mine:
+        changes = Changes(workers.processors[1].partitions[index])
+        fold_chain(changes, Reorg(block(2)), 3)
+        parent = block(2).hash
+        for number in range(3, last + 1):
+            header = Header(number, f"0x{'f' * 60}{number:04x}", parent, 1_000 * number)
+            fold_chain(changes, Head(header, 0), number + 1)
+            parent = header.hash
+        workers.processors[1].partitions[index] = changes.partition
+
+
+async def test_workers_that_share_no_block_are_asked_again_and_then_answered_with_503(
+    workers: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.quotes.batch.ATTEMPTS", 2)
+    quotes = [{"pool": pool.id, "token_in": NATIVE, "amount_in": 10**15} for pool in (V2, V4)]
+    assert len({partition_of(each.id.encode(), PARTITIONS) // 2 for each in (V2, V4)}) == 2
+
+    reorganised(workers, last=4)
+    apart, body = await workers.post("/quote", {"quotes": quotes})
+    shared, at_two = await workers.post("/quote", {"quotes": quotes, "at": 2})
+
+    assert apart == 503
+    assert "no block" in body["error"]
+    assert (shared, at_two["block"]["hash"]) == (200, block(2).hash)
