@@ -90,7 +90,7 @@ def _parameter(parameter: Parameter[object]) -> Document:
     return {
         "name": parameter.name,
         "in": parameter.location,
-        "required": parameter.location == "path",
+        "required": parameter.is_required or parameter.location == "path",
         "description": parameter.description,
         "schema": schema,
     }
@@ -110,6 +110,8 @@ def _answer_schema(route: Route) -> Schema:
     if not answers:
         return {"type": "object"}
     answer: Schema = answers[0] if len(answers) == 1 else {"anyOf": answers}
+    if route.is_list:
+        return {"type": "array", "items": answer}
     also = ([_reference(Envelope)] if route.has_envelope else []) + [_reference(each) for each in route.extensions]
     return {"allOf": [*also, answer]} if also else answer
 

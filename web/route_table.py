@@ -34,6 +34,7 @@ class Parameter(msgspec.Struct, Generic[T_co], frozen=True):
     """Of the name and the text. Raises HttpError."""
     repeatable: bool = False
     location: Literal["query", "path"] = "query"
+    is_required: bool = False
 
     def read(self, request: web.Request) -> T_co | None:
         """The first value; None where it is not given. Raises HttpError."""
@@ -58,6 +59,8 @@ class Route(msgspec.Struct, frozen=True):
     """What the answers name by `all_of` and `any_of`, where no route answers with it."""
     parameters: Sequence[Parameter[object]] = ()
     body: type[msgspec.Struct] | None = None
+    is_list: bool = False
+    """The answer is a JSON list of them."""
     has_envelope: bool = False
     """The answer has the fields of an Envelope too."""
     errors: Sequence[int] = ()

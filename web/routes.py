@@ -19,6 +19,7 @@ from web.pools.one_block import OneBlock
 from web.pools.pages import PageHandlers
 from web.pools.pools_at_block import PoolsReader
 from web.pools.query import QueryHandlers
+from web.pools.subgraph import SubgraphHandlers
 from web.quotes.batch import BatchHandlers
 from web.quotes.handlers import QuoteHandlers
 from web.quotes.parts import LocalPart
@@ -55,6 +56,7 @@ class HttpApi:
             QuoteHandlers(lookup),
             BatchHandlers(LocalPart(owned, served, partitions), self._forwarding, partitions),
             QueryHandlers(OneBlock(PoolsReader(owned, served, partitions), self._forwarding, partitions)),
+            SubgraphHandlers(owned, self._forwarding),
             StatusHandler(owned, owners, self._forwarding, served),
             HealthHandlers(owned, owners, options.waiting_share),
         )

@@ -58,7 +58,7 @@ class Filters(NamedTuple):
         )
 
 
-class _Id(msgspec.Struct, frozen=True):
+class Identified(msgspec.Struct, frozen=True):
     id: str
 
 
@@ -131,6 +131,8 @@ class PageHandlers:
 def _merged(own: list[PoolInPage], others: Iterable[bytes], limit: int) -> bytes:
     pools = [(each.pool.id, msgspec.Raw(joined(*each))) for each in own]
     for body in others:
-        pools += [(msgspec.json.decode(raw, type=_Id).id, raw) for raw in msgspec.json.decode(body, type=Page).pools]
+        pools += [
+            (msgspec.json.decode(raw, type=Identified).id, raw) for raw in msgspec.json.decode(body, type=Page).pools
+        ]
     pools.sort(key=lambda each: each[0])
     return encode(Page([raw for _, raw in pools[:limit]], pools[limit - 1][0] if len(pools) > limit else None))

@@ -28,8 +28,9 @@ def _parse_points(name: str, text: str) -> int:
 TOKEN_IN = Parameter(
     "token_in",
     {"type": "string", "pattern": ADDRESS},
-    "The token that goes in: one of the pool's two. The native coin is 0x00…00 or 0xee…ee. Required.",
+    "The token that goes in: one of the pool's two. The native coin is 0x00…00 or 0xee…ee.",
     parse_token,
+    is_required=True,
 )
 AMOUNT_IN = Parameter(
     "amount_in",
