@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from protocols.concentrated import Price
-from protocols.registry import dex_of
+from protocols.registry import DEXES, dex_of
 from protocols.types import NATIVE, PoolId, Token
 from tables.partition import Partition
 from tables.views.memory import at
@@ -56,14 +56,15 @@ class SubgraphHandlers:
         return [
             Route(
                 "GET",
-                f"/subgraph/{protocol}.json",
-                self._handler(protocol),
-                f"All live {protocol.upper()} pools as Uniswap's smart-order-router reads them",
-                [pool_type],
+                f"/subgraph/{dex.name}.json",
+                self._handler(dex.name),
+                f"All live {dex.name.upper()} pools as Uniswap's smart-order-router reads them",
+                [SubgraphSingletonPool if dex.is_singleton else SubgraphPool],
                 is_list=True,
                 errors=[503],
             )
-            for protocol, pool_type in (("v3", SubgraphPool), ("v4", SubgraphSingletonPool))
+            for dex in DEXES
+            if dex.model.price is Price
         ]
 
     def _handler(self, protocol: str) -> Handler:
