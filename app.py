@@ -91,6 +91,10 @@ pool_table = app.durable_table("pools", processor, {names.chain, names.snapshots
 ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
 served = ServedChain(configured.chain, configured.chain_id)
 http_api = HttpApi(
-    processor, ownership, served, configured.partitions, HttpOptions(token, configured.ready_waiting_share)
+    processor,
+    ownership,
+    served,
+    configured.partitions,
+    HttpOptions(token, configured.ready_waiting_share, configured),
 )
 app.web.web_app.add_routes(http_api.routes())

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from settings import Settings
 from tables.processing.processor import PartitionProcessor
 from tables.views.envelope import ServedChain
 from web.answers import compress_where_asked
@@ -25,6 +26,9 @@ from web.quotes.handlers import QuoteHandlers
 from web.quotes.parts import LocalPart
 from web.route_table import Route
 from web.status import StatusHandler
+from web.stream.handler import StreamHandler
+from web.stream.partitions import PartitionHandlers
+from web.stream.service import StreamService
 from web.token import authorization
 
 
@@ -33,6 +37,8 @@ class HttpOptions(NamedTuple):
     """Sent to other workers."""
     waiting_share: float = 0.0
     """Of its pools: where more wait, the worker is not ready."""
+    settings: Settings | None = None
+    """None where there is no Kafka to read, and so no stream."""
 
 
 DEFAULTS = HttpOptions()
@@ -50,6 +56,10 @@ class HttpApi:
         owned = OwnedPartitions(processor, owners)
         self._forwarding = Forwarding(owners, partitions, authorization(options.token))
         lookup = PoolLookup(owned, self._forwarding, served, partitions)
+        sources = PartitionHandlers(owned, self._forwarding)
+        self._stream = StreamService(options.settings, sources, served) if options.settings is not None else None
+        self._internal = sources.routes()
+        streams = () if self._stream is None else (StreamHandler(self._stream),)
         handlers = (
             PageHandlers(owned, self._forwarding, served),
             PoolHandlers(lookup),
@@ -60,13 +70,15 @@ class HttpApi:
             StatusHandler(owned, owners, self._forwarding, served),
             HealthHandlers(owned, owners, options.waiting_share),
         )
-        table = [route for each in handlers for route in each.routes()]
+        table = [route for each in (*handlers, *streams) for route in each.routes()]
         self._table: Sequence[Route] = [*table, OpenApiHandler(table, options.token is not None).route()]
 
     def routes(self) -> list[web.RouteDef]:
-        return [_definition(route) for route in self._table]
+        return [*map(_definition, self._table), *self._internal]
 
     async def close(self) -> None:
+        if self._stream is not None:
+            await self._stream.close()
         await self._forwarding.close()
 
 

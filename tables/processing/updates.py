@@ -40,6 +40,8 @@ class UpdatesRecorder:
         self._ahead = {pool_id for pool_id in partition.ahead if partition.is_ahead(pool_id)}
         self._repeated = {pool_id for pool_id, pool in partition.pools.items() if not isinstance(pool.life, Live)}
         """The owner before may have written that one of these is live, and ended before it kept that."""
+        self._without_ticks: set[PoolId] = set()
+        """Pools that were last written as waiting: their next ticks are all of them."""
         self._records: list[tuple[bytes | None, UpdatesRecord]] = []
 
     @property
@@ -85,14 +87,17 @@ class UpdatesRecorder:
     ) -> Iterator[tuple[bytes, UpdatesRecord]]:
         key, after = pool_id.encode(), self._partition.pools.get(pool_id)
         if after is None:
+            self._without_ticks.discard(pool_id)
             yield key, PoolRemoved(block, self._epoch, pool_id)
             return
         view = pool_view(self._partition, after)
         raw = msgspec.Raw(encode(view))
         if view.status == "waiting":
+            self._without_ticks.add(pool_id)
             yield key, PoolChanged(block, self._epoch, raw)
             return
-        changed = changed_ticks(_ticks(before), _ticks(after))
+        changed = changed_ticks(None if pool_id in self._without_ticks else _ticks(before), _ticks(after))
+        self._without_ticks.discard(pool_id)
         for start in range(0, max(len(changed), 1), TICKS_PER_RECORD):
             part = changed[start : start + TICKS_PER_RECORD]
             yield key, PoolChanged(block, self._epoch, raw, msgspec.Raw(b"[" + b",".join(part) + b"]"))

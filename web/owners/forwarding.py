@@ -56,6 +56,11 @@ class Forwarding:
             raise HttpError(503, f"partition {index} is between two workers; ask again")
         return url
 
+    async def get(self, worker: str, path: str) -> bytes:
+        """What another worker answers for itself. Raises HttpError, its own where it answers with one."""
+        async with self._sent(worker, "GET", path, None, UNCOMPRESSED) as answer:
+            return await _body(answer)
+
     async def post(self, worker: str, path: str, body: bytes) -> bytes:
         """What another worker answers for itself. Raises HttpError, its own where it answers with one."""
         async with self._sent(worker, "POST", path, body, UNCOMPRESSED) as answer:
