@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import stamina
 
@@ -18,6 +19,7 @@ from lab.fuzz import mutation
 from lab.fuzz.chain_model import World
 from lab.fuzz.seed_wire import seed_frames
 from lab.fuzz.world import Topic, WorldNode, below, control_frames, follower, random_world
+from streams.bridge import chain_follower
 from streams.bridge.chain_follower import ChainFollower
 from streams.bridge.chain_publisher import ChainPublisher
 from streams.bridge.feed_reader import ControlWire, FeedStep, SeedWire, StepLost, Wire
@@ -71,7 +73,10 @@ async def stream(
     topic, node = Topic(), WorldNode(world)
     following, publisher = follower(world, node, topic)
     node.absence, node.refusal = absence, refusal = random.choice(NODE_FAULTS)
-    with stamina.set_testing(True, attempts=MOST_ATTEMPTS):  # no delays
+    with (
+        stamina.set_testing(True, attempts=MOST_ATTEMPTS),
+        patch.multiple(chain_follower, LONGEST_DELAY_S=0.0, REORG_POLL_S=0.0),
+    ):
         async with asyncio.timeout(TIMEOUT_S):
             for step in _steps(random, wire, data, counts):
                 await _follow(world, following, publisher, step)
