@@ -1,6 +1,6 @@
 """What a feed sends of DEXes that are not followed: any protocol, any tag, updates of any length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class OtherFinal(NamedTuple):
 Sendable = FeedMessage | OtherUpdate | OtherFinal
 
 
-def among(random: Random, messages: Sequence[FeedMessage]) -> Iterator[Sendable]:
+def among(random: Random, messages: Iterable[FeedMessage]) -> Iterator[Sendable]:
     """The messages of a step with updates of other DEXes before, between and after its own, and their finals."""
     share = random.choice((0.0, 0.0, 0.3, 0.8))
     begin, others = None, 0

@@ -1,6 +1,6 @@
 """The forking chain of lab/fuzz/chain_model.py as a node serves it, as a feed sends it, and as a topic holds it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -105,7 +105,7 @@ def control_frames(world: World) -> list[bytes]:
     return [other_dexes.frame(world.random, message, seq) for seq, message in enumerate(messages, 1)]
 
 
-def _steps(world: World) -> Iterator[Sequence[FeedMessage]]:
+def _steps(world: World) -> Iterator[Iterable[FeedMessage]]:
     path: list[Mined] = []
     for head in (record for record in world.chain if isinstance(record, Head)):
         mined = world.nodes[head.block.hash]

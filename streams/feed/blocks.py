@@ -3,7 +3,7 @@
 The updates of reverted blocks are sent as they were, newest first, with is_revert set and nothing inverted.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -86,16 +86,17 @@ def block_messages(block: FeedBlock, *, is_revert: bool = False) -> list[FeedMes
 
 def reorg_messages(
     ancestor: NodeHeader, old: Sequence[FeedBlock], new: Sequence[FeedBlock], finals: Iterable[PoolFinal]
-) -> list[FeedMessage]:
+) -> Iterator[FeedMessage]:
     """`old` and `new` ascend from the ancestor; `new` is empty where the chain got shorter."""
     tip = new[-1].header if new else ancestor
-    return [
-        ReorgStart(0, _range(old), _range(new)),
-        *(message for block in reversed(old) for message in block_messages(block, is_revert=True)),
-        *(message for block in new for message in block_messages(block)),
-        *(ReorgEpilogue(0, tip.number, tip.timestamp, final) for final in finals),
-        ReorgComplete(0, tip.number),
-    ]
+    yield ReorgStart(0, _range(old), _range(new))
+    for block in reversed(old):
+        yield from block_messages(block, is_revert=True)
+    for block in new:
+        yield from block_messages(block)
+    for final in finals:
+        yield ReorgEpilogue(0, tip.number, tip.timestamp, final)
+    yield ReorgComplete(0, tip.number)
 
 
 def _range(blocks: Sequence[FeedBlock]) -> ReorgRange:

@@ -72,7 +72,7 @@ class EmittedChain:
         else:
             for header in path:
                 filters = self._log_filter.filters
-                self._emit(await self._read_block(header, filters), filters)
+                await self._emit(await self._read_block(header, filters), filters)
 
     async def _restore(self, head: NodeHeader) -> None:
         """Loads what the process before emitted, and lets its clients connect again before more is emitted."""
@@ -123,7 +123,7 @@ class EmittedChain:
         if await self._node.header(tip.hash) is None:
             raise BlockReplaced(f"the node does not know block {tip.hash} any more")
         log.info("reorg: %d blocks after block %d are replaced by %d", len(old), kept[-1].header.number, len(new))
-        self._server.send(reorg_messages(kept[-1].header, old, new, last))
+        await self._server.send(reorg_messages(kept[-1].header, old, new, last))
         self._emitted = (kept + new)[-self._memory_blocks :]
         self._journal.add(new, self._emitted, ancestor=kept[-1].header.hash)
         if new:
@@ -136,8 +136,8 @@ class EmittedChain:
             raise BlockReplaced(f"the logs of block {header.number} ({header.hash}) cannot be read: {error}") from error
         return feed_block(header, logs, _relevant_logs(logs, filters))
 
-    def _emit(self, block: FeedBlock, filters: FilterSet) -> None:
-        self._server.send(block_messages(block))
+    async def _emit(self, block: FeedBlock, filters: FilterSet) -> None:
+        await self._server.send(block_messages(block))
         self._emitted = [*self._emitted, block][-self._memory_blocks :]
         self._journal.add([block], self._emitted)
         self._save_filter(filters, block.header.number)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from streams.feed.blocks import FeedMessage
 log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 12
+PART_BYTES = 1 << 16
+STALLED_S = 5.0
+"""In the middle of a step a client must have read a quarter of what waits for it after so long."""
 
 
 class SocketTaken(Exception):
@@ -39,14 +42,34 @@ class FeedServer:
             async with asyncio.timeout(timeout_s):
                 await self._has_connected.wait()
 
-    def send(self, messages: Sequence[FeedMessage]) -> None:
-        """One step: a client gets all of it, or is disconnected if it is too far behind. Never waits."""
+    async def send(self, messages: Iterable[FeedMessage]) -> None:
+        """One step: a client gets all of it, or is disconnected if it is too far behind.
+
+        A step of more than one part, such as a deep reorg, is encoded as fast as the clients read it, so that it never
+        lies in memory as a whole; a client that does not read meanwhile is disconnected after STALLED_S.
+        """
+        clients = [client for client in self._clients if self._has_room(client)]
+        for client in self._clients.difference(clients):
+            self._disconnect(client)
+        parts = self._parts(messages)
+        for part in parts:
+            for client in clients:
+                if not client.is_closing():
+                    client.write(part)
+            if len(part) >= PART_BYTES:
+                await asyncio.sleep(0)
+                await self._wait_for_room([client for client in clients if not self._has_room(client)])
+
+    def _parts(self, messages: Iterable[FeedMessage]) -> Iterator[bytes]:
         frames = bytearray()
         for message in messages:
             self._stream_seq += 1
             frames += encode(msgspec.structs.replace(message, stream_seq=self._stream_seq))
-        for client in list(self._clients):
-            self._write(client, bytes(frames))
+            if len(frames) >= PART_BYTES:
+                yield bytes(frames)
+                frames.clear()
+        if frames:
+            yield bytes(frames)
 
     def disconnect_all(self) -> None:
         for client in list(self._clients):
@@ -54,6 +77,7 @@ class FeedServer:
         self._clients.clear()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(high=self._buffer_bytes, low=self._buffer_bytes * 3 // 4)
         self._clients.add(writer)
         self._has_connected.set()
         log.info("a client connected, now %d", len(self._clients))
@@ -65,14 +89,29 @@ class FeedServer:
             log.info("a client disconnected, now %d", len(self._clients))
         writer.close()
 
-    def _write(self, client: asyncio.StreamWriter, frames: bytes) -> None:
+    def _has_room(self, client: asyncio.StreamWriter) -> bool:
+        return client.is_closing() or client.transport.get_write_buffer_size() <= self._buffer_bytes
+
+    async def _wait_for_room(self, clients: Sequence[asyncio.StreamWriter]) -> None:
+        """Disconnects those that do not read."""
+        if not clients:
+            return
+        drains = {asyncio.create_task(_drain(client)): client for client in clients}
+        _, stalled = await asyncio.wait(drains, timeout=STALLED_S)
+        for task in stalled:
+            task.cancel()
+            self._disconnect(drains[task])
+
+    def _disconnect(self, client: asyncio.StreamWriter) -> None:
         waiting = client.transport.get_write_buffer_size()
-        if waiting > self._buffer_bytes:
-            log.warning("a client is disconnected: %d bytes wait for it, the limit is %d", waiting, self._buffer_bytes)
-            self._clients.discard(client)
-            client.transport.abort()
-        elif not client.is_closing():
-            client.write(frames)
+        log.warning("a client is disconnected: %d bytes wait for it, the limit is %d", waiting, self._buffer_bytes)
+        self._clients.discard(client)
+        client.transport.abort()
+
+
+async def _drain(client: asyncio.StreamWriter) -> None:
+    with suppress(OSError):  # a client that is gone has room
+        await client.drain()
 
 
 @asynccontextmanager
