@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.web.drivers import aiohttp as aiohttp_driver
 
 from settings import Settings, settings
 from streams.kafka.clients import LARGEST_RECORD_BYTES, InsecureKafka, compression_type, tls_context
@@ -18,6 +19,7 @@ from tables.views.envelope import ServedChain
 from web.errors import errors_as_json
 from web.owners.ownership import Ownership
 from web.routes import HttpApi, HttpOptions
+from web.server import Runner
 from web.token import require_token
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,18 @@ names = topics(configured.chain)
 token = configured.web_token.get_secret_value() if configured.web_token else None
 
 
+class Web(aiohttp_driver.Web):  # type: ignore[misc] # faust is not typed
+    """Faust's web server, on a runner that answers in JSON what never reaches a route too."""
+
+    def __init__(self, app: faust.App, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._runner = Runner(self.web_app, access_log=None)
+
+
 class Arena(DurableApp):
+    def _new_web(self) -> Web:
+        return Web(self)
+
     async def on_first_start(self) -> None:
         Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
         try:

@@ -1,6 +1,6 @@
 """Errors of HTTP requests: each is answered as JSON with a sentence."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from aiohttp import web
@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
+NO_HEADERS: Mapping[str, str] = {}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -43,14 +44,17 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except HttpError as error:
-        return _error_response(error.status, error.answer, HEADERS.get(error.status, {}))
+        return error_response(error.status, error.answer, HEADERS.get(error.status, {}))
+    except web.RequestPayloadError as error:
+        sentence = f"the body of {request.method} {request.path} cannot be read: {error.__cause__ or error}"
+        return error_response(400, ErrorAnswer(" ".join(sentence.split())))
     except web.HTTPException as error:
         if error.status < 400:
             raise
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return _error_response(error.status, ErrorAnswer(f"{request.method} {request.path}: {error.reason}"), allowed)
+        return error_response(error.status, ErrorAnswer(f"{request.method} {request.path}: {error.reason}"), allowed)
 
 
-def _error_response(status: int, answer: ErrorAnswer, headers: dict[str, str]) -> web.Response:
+def error_response(status: int, answer: ErrorAnswer, headers: Mapping[str, str] = NO_HEADERS) -> web.Response:
     body = msgspec.json.encode(answer)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json", charset="utf-8")

@@ -19,6 +19,7 @@ from tables.processing.processor import PartitionProcessor
 from tables.views.envelope import ServedChain
 from web.errors import errors_as_json
 from web.routes import HttpApi, HttpOptions
+from web.server import Runner
 from web.token import require_token
 
 PARTITIONS = 4
@@ -98,7 +99,7 @@ class Cluster:
         self._fill = fill
         self.owners = [Owners({0, 1}), Owners({2, 3})]
         self.processors = [PartitionProcessor(topics("test"), 64), PartitionProcessor(topics("test"), 64)]
-        self.runners: list[web.AppRunner] = []
+        self.runners: list[Runner] = []
         self.apis: list[HttpApi] = []
 
     async def start(self) -> None:
@@ -108,7 +109,7 @@ class Cluster:
             application = web.Application(middlewares=[errors_as_json, require_token(self.token)])
             self.apis.append(HttpApi(processor, owners, ServedChain("test", CHAIN_ID), PARTITIONS, options))
             application.add_routes(self.apis[-1].routes())
-            runner = web.AppRunner(application)
+            runner = Runner(application)
             await runner.setup()
             host = f"127.0.0.{len(self.runners) + 1}"
             await web.TCPSite(runner, host, 0).start()

@@ -20,6 +20,7 @@ from streams.kafka.clients import producer
 from streams.kafka.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, encode_record
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import partition_of, topics
+from tests.support.raw_http import HANDLED, REFUSED, answers, assert_answered
 from web.token import authorization
 
 PARTITIONS = 4
@@ -222,6 +223,21 @@ async def test_a_worker_killed_or_wiped_comes_back_with_the_same_state(
     await until_right(only, chain)
     status, body = await only.get(f"/pools/{POOLS[0]}/explain/")
     assert (status, body["snapshots"]) == (200, 1)  # by its rows, not by a new snapshot
+
+
+async def test_bytes_that_are_no_request_are_answered_by_a_worker_in_json_and_not_logged(
+    worker: Callable[[], Worker], chain: Chain
+) -> None:
+    only = worker()
+    await chain.mine(1)
+    await until_at(only, chain)
+
+    for data in [*REFUSED, *HANDLED]:
+        for answer in await answers((only.host, only.port), data):
+            assert_answered(answer)
+
+    assert "Traceback" not in only.said()
+    assert (await only.get("/status/"))[0] == 200
 
 
 async def test_workers_on_two_addresses_answer_for_each_other_with_a_token(

@@ -1,7 +1,7 @@
-"""What the durable layer needs of the insides of Faust and aiokafka: the list, and whether a release changed any of it.
+"""What the durable layer and the web server need of the insides of Faust, aiokafka and aiohttp.
 
-A fingerprint that differs means: read what changed, see that tables/durable still does what it must, then write the new
-one here.
+A fingerprint that differs means: read what changed in that release, see that tables/durable and web/server.py still do
+what they must, then write the new one here.
 """
 
 import ast
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp.web
 import aiokafka
 import aiokafka.consumer.fetcher
 import aiokafka.consumer.group_coordinator
@@ -21,6 +22,7 @@ import faust.tables.base
 import faust.tables.recovery
 import faust.transport.consumer
 import faust.types.stores
+import faust.web.drivers.aiohttp
 import mode.services
 import pytest
 from faust.transport.drivers import aiokafka as driver
@@ -39,7 +41,13 @@ CLASSES = (
 )
 
 FUNCTIONS: dict[tuple[Any, str], str] = {
+    (aiohttp.web.AppRunner, "_make_server"): "2d5358865abd",
+    (aiohttp.web.RequestHandler, "handle_error"): "94962ffef500",
+    (aiohttp.web.Server, "__call__"): "c5700549e688",
+    (aiohttp.web.Server, "__init__"): "ceb06418afb9",
     (faust.app.base.App, "_new_transport"): "42db531312dd",
+    (faust.app.base.App, "_new_web"): "9558ffdcacfa",
+    (faust.web.drivers.aiohttp.Web, "__init__"): "52b00c1bd653",
     (faust.app.base.App, "on_rebalance_end"): "b7ff69e1e377",
     (faust.app.base.App, "on_stop"): "bfe5a933defb",
     (faust.stores.base.Store, "need_active_standby_for"): "fc7a27e8d0a8",
