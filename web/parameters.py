@@ -9,6 +9,7 @@ from aiohttp import web
 
 from protocols.registry import NAMES
 from protocols.types import NATIVE, PoolId, pool_id
+from streams.json_input import InvalidJson, decode_json
 from tables.views.memory import BlockRef
 from web.errors import HttpError
 from web.route_table import Parameter
@@ -41,8 +42,8 @@ T = TypeVar("T")
 async def decoded_body(request: web.Request, type_: type[T]) -> T:
     """Raises HttpError where it is not the JSON of such a value."""
     try:
-        return msgspec.json.decode(await request.read(), type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(msgspec.json.Decoder(type_), await request.read())
+    except InvalidJson as error:
         raise HttpError(400, f"the body cannot be read: {error}") from error
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
@@ -39,6 +40,13 @@ class Connection(web.RequestHandler):
         response = error_response(status, ErrorAnswer(sentence))
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """A body that cannot be read is the client's fault too, and its answer says so."""
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            self.log_debug(*args, **kw)
+        else:
+            super().log_exception(*args, **kw)
 
 
 class Server(web.Server):

@@ -1,6 +1,5 @@
 """Asks a worker over HTTP."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -8,10 +7,13 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import click
+import msgspec
 
 from settings import Settings
+from streams.json_input import InvalidJson, decode_json
 
 TIMEOUT_S = 10
+_answers: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
 
 class Unanswered(click.ClickException):
@@ -23,9 +25,11 @@ def ask(settings: Settings, path: str, query: Mapping[str, str]) -> dict[str, An
     url = f"http://{settings.web_host}:{settings.web_port}{path}" + (f"?{urlencode(query)}" if query else "")
     try:
         with urlopen(Request(url, headers=_authorization(settings)), timeout=TIMEOUT_S) as answer:
-            return dict(json.load(answer))
+            return decode_json(_answers, answer.read())
     except HTTPError as error:
         raise Unanswered(_sentence(error)) from error
+    except InvalidJson as error:
+        raise Unanswered(f"what answers at {settings.web_host}:{settings.web_port} is no worker: {error}") from error
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise Unanswered(
@@ -41,6 +45,6 @@ def _authorization(settings: Settings) -> dict[str, str]:
 
 def _sentence(error: HTTPError) -> str:
     try:
-        return str(json.load(error)["error"])
-    except (ValueError, KeyError):
+        return str(decode_json(_answers, error.read())["error"])
+    except (InvalidJson, KeyError):
         return f"the worker answers {error.code} {error.reason}"

@@ -18,6 +18,7 @@ from streams.exex.control import Decoder
 from streams.exex.control_encoder import encode
 from streams.exex.control_messages import PoolUpdate
 from streams.feed.blocks import FeedBlock
+from streams.json_input import decode_json
 from streams.node.blocks import NodeHeader
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Journal:
 
     def load_filter(self) -> ActiveFilter | None:
         try:
-            return _filter_decoder.decode(self._filter_path.read_bytes())
+            return decode_json(_filter_decoder, self._filter_path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -117,7 +118,7 @@ class Journal:
     def _read_valid_blocks(self) -> list[FeedBlock]:
         try:
             first, *lines = self._path.read_bytes().splitlines()
-            header = _line_decoder.decode(first)
+            header = decode_json(_line_decoder, first)
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
@@ -129,7 +130,7 @@ class Journal:
         blocks: list[FeedBlock] = []
         for line in lines:
             try:
-                blocks = _apply_line(blocks, _line_decoder.decode(line))
+                blocks = _apply_line(blocks, decode_json(_line_decoder, line))
             except (ValueError, BadFrame) as error:
                 last = blocks[-1].header.number if blocks else None
                 log.warning("%s is valid up to block %s: %s", self._path, last, error)

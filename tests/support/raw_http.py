@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import NamedTuple
+
+SILENCE_S = 0.5
 
 POOL = "0x" + "00" * 20
 GET = f"GET /pools/{POOL}/ HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n".encode()
@@ -73,17 +76,25 @@ class Answer(NamedTuple):
 
 
 async def answers(address: tuple[str, int], data: bytes) -> list[Answer]:
-    """All that the worker sends before it closes; the client has closed its side."""
+    """All that the worker sends before it closes; what waits for more bytes is ended by the client."""
     reader, writer = await asyncio.open_connection(*address)
     writer.write(data)
-    writer.write_eof()
-    async with asyncio.timeout(10):
-        try:
-            received = await reader.read()
-        except ConnectionResetError:
-            received = b""
+    received = await _read(reader)
     writer.close()
     return list(_split(received))
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """Until the worker closes, or is silent: a request that is not whole has no answer."""
+    received = b""
+    with suppress(TimeoutError, ConnectionResetError):
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                data = await reader.read(1 << 16)
+            if not data:
+                break
+            received += data
+    return received
 
 
 def _split(received: bytes) -> list[Answer]:

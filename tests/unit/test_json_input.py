@@ -1,11 +1,16 @@
 """JSON of any kind is decoded, or refused with InvalidJson."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from streams.json_input import LONGEST_REASON, InvalidJson, decode_json
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("agents", "commands", "protocols", "replay", "streams", "tables", "web", "whitelist")
 
 
 class Kind(msgspec.Struct, tag="kind"):
@@ -59,3 +64,26 @@ def test_the_last_of_duplicate_keys_counts() -> None:
     found: Any = decode_json(TYPED, b'{"type":"kind","number":1,"number":"2"}')
 
     assert found == Kind(number=2)
+
+
+ON_THEIR_OWN = {
+    "streams/json_input.py",
+    "streams/node/transport/json_rpc.py",  # has an error of its own
+    "tables/rows.py",  # rows that this worker wrote
+    "tables/durable/database.py",
+    "web/owners/forwarding.py",  # answers of workers of the same version
+    "web/pools/one_block.py",
+    "web/pools/pages.py",
+    "web/quotes/batch.py",
+    "web/status.py",
+}
+DECODES = re.compile(r"json\.decode\b|json\.Decoder\(|json\.loads?\(|raw_decode\(")
+
+
+def test_json_of_other_programs_is_decoded_in_one_place() -> None:
+    sources = [path for name in PRODUCT for path in (ROOT / name).rglob("*.py")]
+
+    decoding = {path for path in sources if DECODES.search(path.read_text())}
+    elsewhere = {str(path.relative_to(ROOT)) for path in decoding if "decode_json(" not in path.read_text()}
+
+    assert elsewhere - ON_THEIR_OWN == set()

@@ -11,6 +11,7 @@ import msgspec
 
 from protocols.types import Block, PoolId, PoolMetadata
 from settings import Settings
+from streams.json_input import InvalidJson, decode_json
 from whitelist.pools.selection import Listed, Rejected
 from whitelist.sources.results import SourceReport
 from whitelist.tokens.chosen import ListedToken
@@ -101,10 +102,10 @@ def listed_ids(published: Published | None) -> frozenset[PoolId]:
 
 def _read(path: Path, record: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=record)
+        return decode_json(msgspec.json.Decoder(record), path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, InvalidJson) as error:
         raise StoreUnreadable(f"{path} cannot be read: {error}; move it away, and every pool counts as new") from error
 
 

@@ -1,4 +1,4 @@
-"""Bytes that are no HTTP request: each answer is JSON with a sentence, none is a 5xx, and no traceback is logged."""
+"""Bytes that are no HTTP, and bodies that cannot be read: a sentence in JSON, never a 5xx, no traceback in the log."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -8,7 +8,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.raw_http import CHUNKED, GET, HANDLED, POST, REFUSED, answers, assert_answered
-from tests.support.web_cluster import Cluster
+from tests.support.web_cluster import POOLS, Cluster
+
+ROUTES = ["/pools/query", "/quote"]
+BODIES = [
+    b"",
+    b"[" * 1_100,
+    b"[" * 100_000 + b"]" * 100_000,
+    b'{"ids":' * 1_100,
+    b'{"ids": [' + b"[" * 2_000,
+    b'{"ids": ["\xff\xfe"]}',
+    b'{"ids": ["\\ud800"]}',
+    b'{"at": ' + b"9" * 5_000 + b"}",
+    b'{"ids": ' + b"9" * 5_000 + b"}",
+    b'{"ids": ["%s"], "at": %s}' % (POOLS[0].encode(), b"9" * 5_000),
+    b'{"quotes": [{"pool": "%s", "amount_in": %s}]}' % (POOLS[0].encode(), b"9" * 5_000),
+    b'{"ids": 1e400}',
+    b"\0" * 100,
+]
 
 
 @pytest.fixture
@@ -66,3 +83,14 @@ async def test_a_request_with_mutated_bytes_is_answered_in_json_or_not_at_all(
     for each in await answers(cluster.address(), data):
         assert_answered(each)
     assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:20]))
+@pytest.mark.parametrize("route", ROUTES)
+async def test_a_body_that_cannot_be_read_is_refused(cluster: Cluster, route: str, body: bytes) -> None:
+    head = f"POST {route} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    (answer,) = await answers(cluster.address(), head.encode() + body)
+
+    assert answer.status == 400
+    assert_answered(answer)
