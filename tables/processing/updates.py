@@ -1,11 +1,12 @@
 """What a chunk changes in a partition, as records of topic `updates`: written before the position moves past it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from protocols.ticks import Liquidity, Ticks
 from protocols.types import Block, PoolId
+from streams.kafka.records import Header
 from streams.updates import (
     BlockClosed,
     PoolChanged,
@@ -105,17 +106,17 @@ class UpdatesRecorder:
 
 def _closing(before: CanonicalChain, after: CanonicalChain, pools: int, epoch: int) -> BlockClosed | ReorgClosed:
     head = after.head
-    dropped = () if head is None or head == before.head else _after(before, head.hash)
-    if head is not None and dropped:
+    if head is not None and (dropped := _dropped(before, head)):
         return ReorgClosed(head, dropped, pools, epoch)
     return BlockClosed(head, pools, epoch, after.finality.safe, after.finality.finalized, after.chain_id)
 
 
-def _after(chain: CanonicalChain, ancestor: str) -> tuple[Block, ...]:
-    """The blocks of the chain after that one; none where it is not on it."""
-    heads: Sequence[Block] = [Block(header.number, header.hash) for header in chain.heads]
-    at = next((at for at, head in enumerate(heads) if head.hash == ancestor), len(heads))
-    return tuple(heads[at + 1 :])
+def _dropped(chain: CanonicalChain, head: Header) -> tuple[Block, ...]:
+    """The blocks of the chain after the new head; none where the head is not on it, as a next block is not."""
+    number = head.number - chain.heads[0].number if chain.heads else -1
+    if not 0 <= number < len(chain.heads) or chain.heads[number].hash != head.hash:
+        return ()
+    return tuple(Block(header.number, header.hash) for header in chain.heads[number + 1 :])
 
 
 def _ticks(pool: Pool | None) -> Ticks | None:
@@ -124,6 +125,8 @@ def _ticks(pool: Pool | None) -> Ticks | None:
 
 def changed_ticks(before: Ticks | None, after: Ticks | None) -> list[bytes]:
     """As JSON, ascending within a bitmap word; only words that the two do not share are compared."""
+    if before is after:
+        return []
     old, new = before.parts if before else NO_PARTS, after.parts if after else NO_PARTS
     changed: list[bytes] = []
     for word in sorted(old.keys() | new.keys()):
