@@ -1,5 +1,6 @@
 """The worker's Faust application: one table that the three source topics are folded into, and its HTTP server."""
 
+import gc
 import logging
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from web.token import require_token
 log = logging.getLogger(__name__)
 
 HEARTBEATS_PER_SESSION = 5
+GARBAGE_THRESHOLDS = 50_000, 20, 100
+"""States stay for long and are in no cycle: the collector of cycles looks at them in vain, and holds up the loop."""
 
 configured = settings()
 names = topics(configured.chain)
@@ -44,6 +47,7 @@ class Arena(DurableApp):
         return Web(self)
 
     async def on_first_start(self) -> None:
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
         Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
         try:
             await ensure_topics(configured)

@@ -108,10 +108,14 @@ def bounds_of(record: type[msgspec.Struct]) -> Mapping[str, range]:
 def check_amounts(*records: msgspec.Struct) -> None:
     """Raises AmountOutOfBounds for the first field that no contract can hold; fields without bounds pass."""
     for record in records:
-        for field, bounds in bounds_of(type(record)).items():
-            value = getattr(record, field)
-            if value not in bounds:
-                raise AmountOutOfBounds(field, value, bounds)
+        for field, low, end in _limits(type(record)):
+            if not low <= getattr(record, field) < end:
+                raise AmountOutOfBounds(field, getattr(record, field), range(low, end))
+
+
+@cache
+def _limits(record: type[msgspec.Struct]) -> tuple[tuple[str, int, int], ...]:
+    return tuple((field, bounds.start, bounds.stop) for field, bounds in bounds_of(record).items())
 
 
 class PriceState(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from settings import settings
 def worker(arguments: tuple[str, ...]) -> None:
     """Fold the topics into tables and answer HTTP; ARGUMENTS go to `faust -A worker worker`."""
     level = {"warning": "warn"}.get(os.environ["ARENA_LOG_LEVEL"], os.environ["ARENA_LOG_LEVEL"])
-    command = [sys.executable, "-m", "faust", "-A", "worker", "worker", "--loglevel", level, *arguments]
+    faust = [sys.executable, "-m", "faust", "--loop", "uvloop", "-A", "worker"]
+    command = [*faust, "worker", "--loglevel", level, *arguments]
     settings()
     os.execv(sys.executable, command)

@@ -1,6 +1,7 @@
 """The processor of the worker's table: chunks of the three topics in; rows, snapshot requests and dead letters out."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections import deque
@@ -65,6 +66,7 @@ class PartitionProcessor:
         """One partition is loaded at a time, in a thread, so that the loop turns on."""
         async with self._loading:
             loaded = await asyncio.to_thread(load, self._memory_blocks, rows.get, rows.scan)
+            gc.freeze()  # what is loaded stays: no collection has to look at it
             self._add(partition, loaded)
             if self._has_updates:
                 self._recorders[partition] = UpdatesRecorder(self._topics.updates, self.partitions[partition], epoch)

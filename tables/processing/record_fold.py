@@ -1,6 +1,7 @@
 """Decodes one record of a source topic and folds it into a partition; handles what cannot be decoded."""
 
 import asyncio
+from functools import lru_cache
 
 from aiokafka import ConsumerRecord
 
@@ -81,9 +82,14 @@ def _fold(changes: Changes, source: Source, record: ConsumerRecord) -> None:
 
 
 def _checked_key(key: bytes | None, expected: PoolId | None) -> PoolId:
-    pool = pool_id(to_text(key))
+    pool = _pool_of_key(key)
     if pool is None:
         raise Undecodable(f"the key {to_text(key)!r} is not a pool's id")
     if expected is not None and pool != expected:
         raise Misdirected(pool, expected)
     return pool
+
+
+@lru_cache(maxsize=1 << 16)
+def _pool_of_key(key: bytes | None) -> PoolId | None:
+    return pool_id(to_text(key))
