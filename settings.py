@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     kafka_replication: int = 1
     kafka_max_message_bytes: int = 32 * 2**20
     """max.message.bytes of the topics: the largest record, compressed. Managed Kafkas often allow 8 MiB or 1 MiB."""
-    kafka_compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    kafka_compression: Literal["none", "gzip", "lz4", "zstd"] = "zstd"
     """Of snapshots and of the worker's changelog."""
     kafka_patience_s: float = 60.0
     """A process that starts waits so long for Kafka to answer, then ends."""

@@ -61,7 +61,7 @@ class Bench:
     def start(self, *wrapper: str) -> Process:
         command = [*wrapper, sys.executable, "-m", "commands", "worker"]
         log = self._directory / f"worker-{time.time_ns()}.log"
-        self._process = Process("worker", command, log, environment_of(self.settings) | {"ARENA_LOG_LEVEL": "warning"})
+        self._process = Process("worker", command, log, environment_of(self.settings) | {"ARENA_LOG_LEVEL": "info"})
         return self._process
 
     def stop(self) -> None:
