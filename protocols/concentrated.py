@@ -31,6 +31,10 @@ class ProtocolFeeUpdate(Event, frozen=True, tag="protocol_fee"):
     """Two 12-bit halves: one for each direction."""
 
 
+_ABSOLUTE = (Swap, ProtocolFeeUpdate)
+"""Events after which nothing of one of the same kind just before them matters."""
+
+
 class Price(PriceState, frozen=True, tag="price"):
     sqrt_price_x96: Uint160
     """0 before Initialize."""
@@ -126,11 +130,13 @@ def compact(events: Sequence[Event]) -> tuple[Event, ...]:
     """The events without pokes, and without swaps and changes of the fee that another follows immediately."""
     kept: list[Event] = []
     for event in events:
-        if isinstance(event, LiquidityChange) and not event.delta:
-            continue
-        if kept and isinstance(event, Swap | ProtocolFeeUpdate) and type(kept[-1]) is type(event):
-            kept.pop()
-        kept.append(event)
+        if isinstance(event, LiquidityChange):
+            if event.delta:
+                kept.append(event)
+        elif kept and type(kept[-1]) is type(event) and isinstance(event, _ABSOLUTE):
+            kept[-1] = event
+        else:
+            kept.append(event)
     return tuple(kept)
 
 

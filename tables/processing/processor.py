@@ -114,7 +114,8 @@ class PartitionProcessor:
             error = await fold_large_snapshot(changes, record) if large else fold_record(changes, source, record)
             if error:
                 sends.append(self._undecodable(record, error))
-            await turn.pause()
+            if turn.is_over:
+                await turn.pause()
             if recorder and recorder.is_block_closed:
                 await turn.pauses(recorder.close(changes))
         if recorder:
@@ -127,7 +128,8 @@ class PartitionProcessor:
             self._time_waiting(change)
             if request := self._requests.change(change, changes.partition):
                 sends.append(self._send_request(request))
-            await turn.pause()
+            if turn.is_over:
+                await turn.pause()
         self._changes[partition] = Changes(changes.partition)
         encode = partial(_encode, changes, source, chunk.records[-1].offset, recorder)
         rows_written, appends = await asyncio.to_thread(encode) if _is_large(changes) else encode()
@@ -186,15 +188,19 @@ class Turn:
     def __init__(self) -> None:
         self._began_s = time.perf_counter()
 
+    @property
+    def is_over(self) -> bool:
+        return time.perf_counter() - self._began_s > TURN_S
+
     async def pause(self) -> None:
-        if time.perf_counter() - self._began_s > TURN_S:
-            await asyncio.sleep(0)
-            self._began_s = time.perf_counter()
+        await asyncio.sleep(0)
+        self._began_s = time.perf_counter()
 
     async def pauses(self, steps: Iterator[None]) -> None:
         """Takes all the steps."""
         for _ in steps:
-            await self.pause()
+            if self.is_over:
+                await self.pause()
 
 
 def _encode(
