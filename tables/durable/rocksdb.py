@@ -2,13 +2,15 @@
 
 import logging
 import time
+from functools import cache
 from pathlib import Path
 
 import rocksdict
 
 log = logging.getLogger(__name__)
 
-CACHE_BYTES = 32 * 2**20
+CACHE_BYTES = 64 * 2**20
+"""Of blocks that were read, of all partitions together."""
 MEMTABLE_BYTES = 16 * 2**20
 OPEN_FILES = 256
 LOG_BYTES = 2**20
@@ -58,6 +60,11 @@ def _set_aside(path: Path, cause: str) -> None:
     path.rename(aside)
 
 
+@cache
+def _shared_cache() -> rocksdict.Cache:
+    return rocksdict.Cache(CACHE_BYTES)
+
+
 def _options() -> rocksdict.Options:
     """Bounded: Faust's own take 2 GiB of cache for each partition."""
     options = rocksdict.Options(raw_mode=True)
@@ -72,6 +79,6 @@ def _options() -> rocksdict.Options:
     options.set_keep_log_file_num(2)
     blocks = rocksdict.BlockBasedOptions()
     blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, False)
-    blocks.set_block_cache(rocksdict.Cache(CACHE_BYTES))
+    blocks.set_block_cache(_shared_cache())
     options.set_block_based_table_factory(blocks)
     return options
