@@ -15,6 +15,7 @@ from streams.kafka.topic_checks import TopicMismatch
 from streams.kafka.topic_setup import KafkaUnreachable, TopicRefused, ensure_topics
 from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
+from tables.processing.loop_lag import observe_loop_lag
 from tables.processing.processor import PartitionProcessor
 from tables.views.envelope import ServedChain
 from web.errors import errors_as_json
@@ -59,6 +60,7 @@ class Arena(DurableApp):
     async def on_start(self) -> None:
         await super().on_start()
         self.add_future(ownership.observe_progress())
+        self.add_future(observe_loop_lag())
 
     async def on_stop(self) -> None:
         await http_api.close()

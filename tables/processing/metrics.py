@@ -1,8 +1,12 @@
 """A worker's Prometheus metrics."""
 
+from collections.abc import Iterable
+from operator import attrgetter
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from tables.live import Live
+from tables.partition import PoolChange
 from tables.pool import Pool
 
 RECORDS = Counter("arena_records_total", "Records folded, by topic", ["topic"])
@@ -27,23 +31,22 @@ WAITING = Gauge("arena_waiting_pools", "Waiting pools of the partitions owned, b
 HEAD = Gauge("arena_head_block", "Last complete block, by partition", ["partition"])
 LAG = Gauge("arena_head_lag_seconds", "Age of the last complete block's timestamp, by partition", ["partition"])
 
-_COUNTED = {
-    "applied": BLOCKS_APPLIED,
-    "rewinds": REWINDS,
-    "audits": AUDITS,
-    "divergences": DIVERGENCES,
-    "snapshots": SNAPSHOTS,
-    "rejected": REJECTED,
-}
+_COUNTERS = (BLOCKS_APPLIED, REWINDS, AUDITS, DIVERGENCES, SNAPSHOTS, REJECTED)
+_counts = attrgetter("applied", "rewinds", "audits", "divergences", "snapshots", "rejected")
+"""Of a story, in the order of the counters."""
 
 
-def count_pool(before: Pool | None, after: Pool | None) -> None:
-    """Adds the growth of a pool's story."""
-    if before is None or after is None:
-        return
-    for field, counter in _COUNTED.items():
-        more = getattr(after.story, field) - getattr(before.story, field)
-        if more > 0:
+def count_changes(changes: Iterable[PoolChange]) -> None:
+    """Adds the growth of the pools' stories."""
+    grown = [0] * len(_COUNTERS)
+    for _, before, after in changes:
+        if before is None or after is None or before.story is after.story:
+            continue
+        for at, (old, new) in enumerate(zip(_counts(before.story), _counts(after.story), strict=True)):
+            if new > old:
+                grown[at] += new - old
+    for counter, more in zip(_COUNTERS, grown, strict=True):
+        if more:
             counter.inc(more)
 
 

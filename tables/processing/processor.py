@@ -21,7 +21,7 @@ from tables.healing import Loaded, load
 from tables.live import Live
 from tables.partition import Changes, Partition, PoolChange, Rejected, Source
 from tables.pool import Pool, Reason, Waiting, WaitingKind
-from tables.processing.metrics import DEAD_LETTERS, LOST, RECORDS, WAITED, count_pool
+from tables.processing.metrics import DEAD_LETTERS, LOST, RECORDS, WAITED, count_changes
 from tables.processing.record_fold import fold_large_snapshot, fold_record
 from tables.processing.requests import SnapshotRequests
 from tables.processing.updates import UpdatesRecorder
@@ -122,9 +122,9 @@ class PartitionProcessor:
             await turn.pauses(recorder.close(changes))
         RECORDS.labels(source).inc(len(chunk.records))
         sends += [self._rejected(chunk, each) for each in changes.rejected]
+        count_changes(changes.pools())
         for change in list(changes.pools()):
             _log_change(change, changes.partition.head)
-            count_pool(change.before, change.after)
             self._time_waiting(change)
             if request := self._requests.change(change, changes.partition):
                 sends.append(self._send_request(request))

@@ -19,6 +19,7 @@ MODULES = (
     "streams.retry",
     "streams.scraper.metrics",
     "tables.durable.changelog",
+    "tables.processing.loop_lag",
     "tables.processing.metrics",
     "whitelist.metrics",
 )
