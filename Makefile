@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo chaos chaos-durable fuzz quotes bench-scrape bench-quotes bench-cold-start clean
+.PHONY: help setup check lint test demo chaos chaos-durable fuzz quotes bench-scrape bench-quotes bench-cold-start bench-worker clean
 
 PYTHON := .venv/bin/python
 PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
@@ -48,6 +48,9 @@ bench-quotes: setup ## How fast quotes are, beside degenbot, Uniswap's SDKs and 
 
 bench-cold-start: setup ## From an empty machine to thousands of live pools: SEED=1
 	$(PYTHON) -m lab.bench.cold_start $(if $(SEED),--seed $(SEED))
+
+bench-worker: setup ## How fast one worker is on a real Kafka: POOLS=1000 TICKS=200 BLOCKS=1000
+	$(PYTHON) -m lab.bench.worker $(if $(POOLS),--pools $(POOLS)) $(if $(TICKS),--ticks $(TICKS)) $(if $(BLOCKS),--blocks $(BLOCKS))
 
 clean: ## Remove what setup installed, and the data
 	rm -rf .venv .stack lab/devnet/servers/node_modules data

@@ -1,10 +1,14 @@
 """A real worker on a real Kafka for benchmarks: topics filled from a made-up chain, and what the worker has done."""
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Self
 
 from lab.bench.made_chain import MadeChain
 from lab.devnet.reference.worker_client import WorkerClient
@@ -27,7 +31,7 @@ class NotDone(Exception):
 
 
 class Bench:
-    """Topics and, once started, one worker."""
+    """Topics and, once started, one worker. An async context manager: it stops the worker."""
 
     def __init__(self, settings: Settings, chain: MadeChain, directory: Path) -> None:
         self.settings, self.chain = settings, chain
@@ -35,20 +39,28 @@ class Bench:
         self.names = topics(settings.chain)
         self._directory = directory
         self._process: Process | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await ensure_topics(self.settings)
+        self._producer = await self._stack.enter_async_context(producing(self.settings))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop()
+        await self._stack.aclose()
 
     # topics
 
     async def fill(self) -> None:
         """The list, a first block, and a snapshot of every pool."""
-        await ensure_topics(self.settings)
         await self._publish(self.names.whitelist, [(each.pool.id, each) for each in self.chain.listings()])
         await self.publish_chain(self.chain.heads())
         await self._publish(self.names.snapshots, [(each.pool, each) for each in self.chain.snapshots()])
 
     async def publish_chain(self, records: Iterable[tuple[int, Record]]) -> None:
         entries = [Entry(partition, _key(record), encode_record(record)) for partition, record in records]
-        async with producing(self.settings) as producer:
-            await Publisher(producer, self.settings.partitions).send(self.names.chain, entries)
+        await Publisher(self._producer, self.settings.partitions).send(self.names.chain, entries)
 
     async def _publish(self, topic: str, records: Iterable[tuple[str, Record]]) -> None:
         count = self.settings.partitions
@@ -75,6 +87,18 @@ class Bench:
     def wait_for_head(self, block_hash: str) -> float:
         """When all partitions are there, by the clock of time.perf_counter."""
         self._wait(lambda: self.client.heads() == {block_hash})
+        return time.perf_counter()
+
+    def wait_for_block(self, number: int) -> float:
+        """When HTTP answers a pool of each partition as of the block, by the clock of time.perf_counter."""
+        left = {partition_of(each.metadata.id.encode(), self.settings.partitions): each for each in self.chain.pools}
+        connection = HTTPConnection(self.settings.web_host, self.settings.web_port)
+        for pool in left.values():
+            answered = -1
+            while answered < number:
+                connection.request("GET", f"/pools/{pool.metadata.id}/")
+                answered = json.load(connection.getresponse())["block"]["number"]
+        connection.close()
         return time.perf_counter()
 
     def cpu_s(self) -> float:
