@@ -82,6 +82,14 @@ class Ticks(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))
 
+    def get(self, tick: int) -> Liquidity | None:
+        """None for a tick that is not initialised."""
+        return self.parts.get(word_of(tick, self.spacing), _NO_PART).get(tick)
+
+
+_NO_PART: Mapping[int, Liquidity] = {}
+_NO_PARTS: Mapping[int, Mapping[int, Liquidity]] = {}
+
 
 def word_of(tick: int, spacing: int) -> int:
     return (tick // spacing) >> 8
@@ -124,6 +132,20 @@ def change_end(parts: dict[int, Mapping[int, Liquidity]], word: int, tick: int, 
         parts[word] = part
     else:
         parts.pop(word, None)
+
+
+def differing(old: Ticks | None, new: Ticks | None) -> list[int]:
+    """The ticks that are not as they were, ascending; fast where one comes of the other. None: without ticks."""
+    if old is new:
+        return []
+    before, after = old.parts if old else _NO_PARTS, new.parts if new else _NO_PARTS
+    found: list[int] = []
+    for word in before.keys() | after.keys():
+        was, now = before.get(word, _NO_PART), after.get(word, _NO_PART)
+        if was is not now:
+            found += (tick for tick, each in now.items() if (held := was.get(tick)) is not each and held != each)
+            found += (tick for tick in was if tick not in now)
+    return sorted(found)
 
 
 def net_up_to(ticks: Ticks, tick: int) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from aiokafka import ConsumerRecord
 
-from protocols.ticks import Tick, Ticks
+from protocols.ticks import Tick, Ticks, differing
 from protocols.types import Block, Event, PoolId, PriceState
 from streams.kafka.records import Header, Undecodable, Update, decode_chain
 from tables.live import Live
@@ -113,14 +113,4 @@ def _live(pool: Pool | None) -> Live | None:
 
 
 def _changed(before: Ticks | None, after: Ticks) -> list[Tick]:
-    """Parts that are the same object have the same ticks."""
-    old = before.parts if before else {}
-    changed: list[Tick] = []
-    for word in old.keys() | after.parts.keys():
-        was, now = old.get(word, {}), after.parts.get(word, {})
-        if was is now:
-            continue
-        for tick in sorted(was.keys() | now.keys()):
-            if was.get(tick) != now.get(tick):
-                changed.append(Tick(tick, *now[tick]) if tick in now else Tick(tick, 0, 0))
-    return changed
+    return [Tick(tick, *(after.get(tick) or (0, 0))) for tick in differing(before, after)]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from protocols.ticks import Tick, Ticks
+from protocols.ticks import Tick, Ticks, differing
 from protocols.types import Block, PoolId
 from tables.chain import CanonicalChain
 from tables.live import AppliedBlock, Base, Live
@@ -126,7 +126,9 @@ def _add_ticks(written: Rows, deleted: Rows, pool_id: PoolId, before: Pool | Non
     old, new = _base(before), _base(after)
     if old and new and _same_snapshot(before, after):
         if old.state.ticks is not new.state.ticks:
-            _rewrite_ticks(written, pool_id, after, _changed_rows(old.state.ticks, new.state.ticks))
+            changed = differing(old.state.ticks, new.state.ticks)
+            numbers = {ticks_row_of(tick, new.state.ticks.spacing) for tick in changed}
+            _rewrite_ticks(written, pool_id, after, numbers)
         return
     if old:
         deleted |= {_ticks_key(pool_id, before, number): None for number in _numbers(old.state.ticks)}
@@ -144,17 +146,6 @@ def _rewrite_ticks(written: Rows, pool_id: PoolId, pool: Pool, numbers: Iterable
 
 def _numbers(ticks: Ticks) -> set[int]:
     return {ticks_row_of(tick, ticks.spacing) for part in ticks.parts.values() for tick in part}
-
-
-def _changed_rows(old: Ticks, new: Ticks) -> set[int]:
-    """Parts that are the same object have the same ticks."""
-    numbers = set()
-    for word in old.parts.keys() | new.parts.keys():
-        was, now = old.parts.get(word, {}), new.parts.get(word, {})
-        if was is not now:
-            changed = (tick for tick in was.keys() | now.keys() if was.get(tick) != now.get(tick))
-            numbers |= {ticks_row_of(tick, new.spacing) for tick in changed}
-    return numbers
 
 
 def _ticks_of_row(ticks: Ticks, number: int) -> Iterator[Tick]:

@@ -1,10 +1,10 @@
 """What a chunk changes in a partition, as records of topic `updates`: written before the position moves past it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 
-from protocols.ticks import Liquidity, Ticks
+from protocols.ticks import Liquidity, Ticks, differing
 from protocols.types import Block, PoolId
 from streams.kafka.records import Header
 from streams.updates import (
@@ -26,7 +26,7 @@ TICKS_PER_RECORD = 4000
 """Some 400 kB; a pool with more changed ticks has several records, so that none is too large for the topic."""
 
 encode = msgspec.json.encode
-NO_PARTS: Mapping[int, Mapping[int, Liquidity]] = {}
+GONE = Liquidity(0, 0)
 
 
 class UpdatesRecorder:
@@ -124,19 +124,8 @@ def _ticks(pool: Pool | None) -> Ticks | None:
 
 
 def changed_ticks(before: Ticks | None, after: Ticks | None) -> list[bytes]:
-    """As JSON, ascending within a bitmap word; only words that the two do not share are compared."""
-    if before is after:
-        return []
-    old, new = before.parts if before else NO_PARTS, after.parts if after else NO_PARTS
-    changed: list[bytes] = []
-    for word in sorted(old.keys() | new.keys()):
-        was, is_ = old.get(word, {}), new.get(word, {})
-        if was is is_:
-            continue
-        for tick in sorted(was.keys() | is_.keys()):
-            if was.get(tick) != is_.get(tick):
-                changed.append(_tick(tick, is_.get(tick, Liquidity(0, 0))))
-    return changed
+    """As JSON, ascending."""
+    return [_tick(tick, (after.get(tick) if after else None) or GONE) for tick in differing(before, after)]
 
 
 def _tick(tick: int, liquidity: Liquidity) -> bytes:

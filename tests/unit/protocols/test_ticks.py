@@ -1,6 +1,7 @@
 """Tick arithmetic against known values of TickMath and against a dict that knows nothing of parts."""
 
 from collections import Counter
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -11,11 +12,13 @@ from protocols.ticks import (
     MIN_TICK,
     UINT128,
     InvariantViolation,
+    Liquidity,
     LiquidityChange,
     Tick,
     Ticks,
     changed,
     check_fits,
+    differing,
     from_ticks,
     net_between,
     net_up_to,
@@ -211,3 +214,27 @@ def test_any_positions_give_the_ticks_and_sums_of_a_naive_count(
         active = sum(amount for (lower, upper), amount in held.items() if lower <= at < upper)
         assert net_up_to(ticks, at) == active
     assert net_between(ticks, low, high) == net_up_to(ticks, high) - net_up_to(ticks, low)
+
+
+@given(positions())
+def test_the_ticks_in_which_two_versions_differ_are_those_of_a_naive_comparison(
+    made: tuple[int, Counter[tuple[int, int]], list[LiquidityChange]],
+) -> None:
+    spacing, _, changes = made
+    versions: list[Ticks | None] = [None, Ticks(spacing, {})]
+    for change in changes:
+        versions.append(changed(versions[-1] or Ticks(spacing, {}), change))
+    versions.append(from_ticks(spacing, versions[-1] or ()))
+
+    for before, after in product(versions[-4:], repeat=2):
+        held = {each.tick: each for each in before or ()}
+        left = {each.tick: each for each in after or ()}
+        assert differing(before, after) == sorted(
+            tick for tick in held.keys() | left.keys() if held.get(tick) != left.get(tick)
+        )
+
+
+def test_one_tick_is_looked_up() -> None:
+    ticks = changed(EMPTY, LiquidityChange(-60, 600_000, 7))
+
+    assert (ticks.get(-60), ticks.get(600_000), ticks.get(0)) == (Liquidity(7, 7), Liquidity(7, -7), None)
