@@ -49,24 +49,27 @@ class PartitionReplay:
         for record in records:
             if fold_record(self._changes, "whitelist", record):
                 self.undecodable += 1
+        self._changes = Changes(self.partition)
 
     def fold(self, record: ConsumerRecord) -> Changes | None:
         """Folds a record of `chain`. Returns the changes of the block that it completed, if any."""
         before = self.head
-        self._changes = Changes(self.partition)
         if fold_record(self._changes, "chain", record):
             self.undecodable += 1
+        if record.key is not None:
+            return None
+        changes, self._changes = self._changes, Changes(self.partition)
         head = self.head
         if head is None or head is before or (before and head.number < before.number):
             return None
-        self._fold_snapshots(head)
+        self._fold_snapshots(changes, head)
         self.snapshots.forget_before(head.number - self.partition.memory_blocks)
-        return self._changes
+        return changes
 
-    def _fold_snapshots(self, head: Header) -> None:
+    def _fold_snapshots(self, changes: Changes, head: Header) -> None:
         for block_hash in (head.parent, head.hash):
             for snapshot, offset in self.snapshots.of(block_hash):
-                fold_snapshot(self._changes, snapshot, offset)
+                fold_snapshot(changes, snapshot, offset)
 
 
 def is_at(replay: PartitionReplay, block: Block) -> bool:

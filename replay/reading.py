@@ -1,6 +1,7 @@
 """Reads one partition of the topics and replays it up to a block."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from typing import NamedTuple, Protocol
 
@@ -16,6 +17,11 @@ from tables.partition import Changes
 
 LOOK_AHEAD_MS = 10 * 60_000
 """Before a block is folded, snapshots are read up to so long after it: they may have been taken at that block."""
+
+
+SLICE = 500
+"""Records that are folded until the next batch may come in."""
+Batch = list[ConsumerRecord]
 
 
 class BlockNotReached(Exception):
@@ -54,13 +60,29 @@ async def replay_partition(
         snapshots = SnapshotReader(await stack.enter_async_context(reading_consumer(settings)), topics, number, replay)
         await snapshots.open()
         start, end = await _range(consumer, chain)
-        async with aclosing(read_batches(consumer, chain, start, end)) as batches:
+        async with aclosing(_read_ahead(read_batches(consumer, chain, start, end))) as batches:
             async for records in batches:
-                progress.records(len(records))
                 await snapshots.read_until(records[-1].timestamp + LOOK_AHEAD_MS)
-                if _fold(replay, records, target, progress.sink):
-                    return replay
+                for at in range(0, len(records), SLICE):
+                    some = records[at : at + SLICE]
+                    progress.records(len(some))
+                    if _fold(replay, some, target, progress.sink):
+                        return replay
+                    await asyncio.sleep(0)
     raise BlockNotReached(topics.chain, number, target, replay.head)
+
+
+async def _read_ahead(batches: AsyncGenerator[Batch]) -> AsyncGenerator[Batch]:
+    """The next batch is fetched while one is folded."""
+    async with aclosing(batches):
+        following = asyncio.ensure_future(anext(batches, None))
+        try:
+            while (batch := await following) is not None:
+                following = asyncio.ensure_future(anext(batches, None))
+                yield batch
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
 
 
 def _fold(replay: PartitionReplay, records: list[ConsumerRecord], target: Block, sink: Sink | None) -> bool:

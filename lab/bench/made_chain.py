@@ -38,6 +38,7 @@ class SavedPool(NamedTuple):
     price: Price
     ticks: Ticks
     minted: list[LiquidityChange]
+    reserves: V2State
 
 
 class PoolModel:
@@ -49,6 +50,7 @@ class PoolModel:
         self._price = Price(sqrt_ratio_at_tick(0), 0, 0)
         self._ticks = Ticks(SPACING, {})
         self._minted: list[LiquidityChange] = []
+        self._reserves = V2State(10**21, 10**21)
         steps = source.sample(range(1, FARTHEST_TICK // SPACING), ticks // 2) if metadata.protocol != "v2" else []
         if steps:
             ends = sorted(steps)
@@ -60,21 +62,23 @@ class PoolModel:
     def state(self) -> State:
         price = self._price
         if self.metadata.protocol == "v2":
-            return V2State(10**21, 10**21)
+            return self._reserves
         if self.metadata.protocol == "v3":
             return V3State(price.sqrt_price_x96, price.tick, price.liquidity, tuple(self._ticks))
         return V4State(price.sqrt_price_x96, price.tick, price.liquidity, tuple(self._ticks), 3000, 0)
 
     def event(self) -> Event:
         if self.metadata.protocol == "v2":
-            return Sync(self._random.randrange(10**20, 10**23), self._random.randrange(10**20, 10**23))
+            self._reserves = V2State(self._random.randrange(10**20, 10**23), self._random.randrange(10**20, 10**23))
+            return Sync(self._reserves.reserve0, self._reserves.reserve1)
         return self._change() if self._random.random() < LIQUIDITY_SHARE else self._swap()
 
     def saved(self) -> SavedPool:
-        return SavedPool(self._price, self._ticks, list(self._minted))
+        return SavedPool(self._price, self._ticks, list(self._minted), self._reserves)
 
     def restore(self, saved: SavedPool) -> None:
         self._price, self._ticks, self._minted = saved.price, saved.ticks, list(saved.minted)
+        self._reserves = saved.reserves
 
     def _swap(self) -> Swap:
         old = self._price.tick

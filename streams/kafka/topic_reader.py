@@ -11,6 +11,8 @@ from streams.kafka.clients import client_options, fetch_limits
 from streams.kafka.connection import start_client
 
 STALL_S = 10.0
+FETCH_WAIT_MS = 20
+"""A broker holds a fetch for so long where there is nothing to read, and with it what is asked for behind it."""
 
 
 class Stalled(Exception):
@@ -35,6 +37,7 @@ async def reading_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer
     consumer = AIOKafkaConsumer(
         **client_options(settings),
         **fetch_limits(),
+        fetch_max_wait_ms=FETCH_WAIT_MS,
         enable_auto_commit=False,
         auto_offset_reset="earliest",  # retention may delete the start of the range meanwhile
     )
