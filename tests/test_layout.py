@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def tracked(*patterns: str) -> list[Path]:
     return [path for name in listed.stdout.splitlines() if (path := ROOT / name).exists()]
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(tree(path)))
+
+
 def code() -> list[Path]:
     return [path for path in tracked("*.py") if path.name != "__init__.py"]
 
@@ -80,7 +91,7 @@ def test_no_function_of_the_product_is_too_long() -> None:
     lengths = {
         f"{name(path)}:{node.name}": node.end_lineno - node.lineno + 1
         for path in product()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
     }
 
@@ -89,9 +100,7 @@ def test_no_function_of_the_product_is_too_long() -> None:
 
 def test_every_file_says_its_role() -> None:
     silent = [
-        name(path)
-        for path in code()
-        if not name(path).startswith("tests/") and ast.get_docstring(ast.parse(path.read_text())) is None
+        name(path) for path in code() if not name(path).startswith("tests/") and ast.get_docstring(tree(path)) is None
     ]
 
     assert silent == []
@@ -102,7 +111,7 @@ def test_only_protocols_names_a_dex() -> None:
         name(path)
         for path in product()
         if not name(path).startswith("protocols/")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if DEX.search(_names(node))
     }
 
@@ -142,17 +151,16 @@ def test_no_archaic_words() -> None:
 
 
 def test_errors_that_docstrings_name_exist() -> None:
-    trees = {name(path): ast.parse(path.read_text()) for path in code()}
     known = {
         getattr(each, "asname", None) or getattr(each, "id", None) or getattr(each, "name", None)
-        for tree in trees.values()
-        for each in ast.walk(tree)
+        for path in code()
+        for each in nodes(path)
         if isinstance(each, ast.ClassDef | ast.Name | ast.alias)
     }
     named = {
-        (path, error)
-        for path, tree in trees.items()
-        for each in ast.walk(tree)
+        (name(path), error)
+        for path in code()
+        for each in nodes(path)
         if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         for listed in re.findall(r"[Rr]aises? ([^.]*)", ast.get_docstring(each) or "")
         for error in re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", listed)

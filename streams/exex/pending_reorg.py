@@ -1,4 +1,4 @@
-"""The reorg in hand: which blocks it still has to take back and to bring, and whether it is whole at its end. PURE."""
+"""The reorg in hand: which blocks it still has to take back and to bring, and whether it is whole at its end. Pure."""
 
 from streams.exex.control_messages import BeginBlock, ReorgRange, ReorgStart
 from streams.exex.steps import AssembledBlock, AssembledReorg

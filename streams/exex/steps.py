@@ -1,4 +1,4 @@
-"""What the messages of either wire are assembled to: a whole block, or a reorg. PURE."""
+"""What the messages of either wire are assembled to: a whole block, or a reorg. Pure."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""The bloom filter of a block's header: which addresses and topics the logs of the block cannot have. PURE.
+"""The bloom filter of a block's header: which addresses and topics the logs of the block cannot have. Pure.
 
 Yellow Paper, section 4.4.3: each address and each topic of a log sets three of 2,048 bits, numbered by the low 11 bits
 of the first three pairs of bytes of its Keccak-256. A bit that is not set proves absence; bits that are set prove
