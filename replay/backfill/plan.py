@@ -1,4 +1,4 @@
-"""What a backfill is to hold: its name, its blocks, the block of its snapshots, and its pools."""
+"""The plan of a backfill: its name, its blocks, the block of its snapshots, and its pools."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ def make_plan(first: int, last: int, snapshots_at: int | None, name: str | None)
     if not NAME.fullmatch(name):
         raise InvalidPlan(f"{name!r} is no name of a backfill: letters, digits, - and _, 80 at most")
     if not 1 <= first <= last:
-        raise InvalidPlan(f"blocks {first} to {last} are no range; it begins at block 1 or later")
+        raise InvalidPlan(f"blocks {first} to {last} are not a range; a range begins at block 1 or later")
     at = first - 1 if snapshots_at is None else snapshots_at
     if at > last:
         raise InvalidPlan(f"snapshots of block {at} come after block {last}, the last of the range")

@@ -1,4 +1,4 @@
-"""Which pools a backfill is of: those of a whitelist file, or of the live topic `whitelist`."""
+"""Which pools a backfill covers: those of a whitelist file, or of the live topic `whitelist`."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How far an earlier run of the backfill got, by its topics, and how its blocks go on without a hole or a double."""
+"""How far an earlier run of the backfill got, by its topics, and how it goes on without a missing or doubled block."""
 
 import logging
 from collections.abc import Sequence

@@ -62,6 +62,6 @@ class BlockLogs:
         elif not self._is_contradicted:
             self._is_contradicted = True
             log.warning(
-                "Block %d has logs that its bloom filter does not have; from now on the logs of every block are read",
+                "block %d has logs that its bloom filter does not have; from now on the logs of every block are read",
                 header.number,
             )

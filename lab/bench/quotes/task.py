@@ -1,4 +1,4 @@
-"""What all are given: pools of a chain of ours, and orders that they fill; peers read it as JSON."""
+"""The task of every peer: pools of a chain of ours, and orders that they can fill; peers read it as JSON."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Reads the hexadecimal values of JSON-RPC: a node that answers something else is not believed. Pure.
+"""Reads the hexadecimal values of JSON-RPC: anything else is an error. Pure.
 
 Python's own `int` takes signs, spaces and underlines too, and `bytes.fromhex` takes spaces.
 """

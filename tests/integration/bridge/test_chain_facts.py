@@ -31,7 +31,7 @@ async def test_heads_carry_what_the_node_says_of_the_chain(system: BridgeSystem,
         assert (head.safe, head.finalized, head.chain_id) == (safe.number - 1, finalized.number - 1, 31337)
 
 
-async def test_a_node_that_is_away_leaves_what_it_said_before(anvil: Callable[..., str]) -> None:
+async def test_facts_of_an_unreachable_node_stay_as_they_were(anvil: Callable[..., str]) -> None:
     async with connect(anvil()) as node, asyncio.TaskGroup() as group:
         reader = ChainFactsReader(node)
         reading = group.create_task(reader.run())

@@ -1,4 +1,4 @@
-"""Each alert fires on series of its fault, alone, and none fires on series of a system that is well: by promtool."""
+"""Each alert fires on series of its fault, alone, and none on series of a healthy system; promtool evaluates them."""
 
 import subprocess
 from collections.abc import Mapping
@@ -97,7 +97,7 @@ def test_the_rules_and_the_scrape_configuration_are_valid() -> None:
     check("check", "config", "--syntax-only", str(RULES.with_name("prometheus.yml")))
 
 
-def test_no_alert_fires_on_a_system_that_is_well(tmp_path: Path) -> None:
+def test_no_alert_fires_on_a_healthy_system(tmp_path: Path) -> None:
     expect_firing(tmp_path, WELL, [])
 
 

@@ -1,4 +1,4 @@
-"""Only the logs that can change a pool are read, and no block is taken for one without logs on a node's bare word."""
+"""Only logs that can change a pool are read, and an empty answer counts only if the header's bloom filter agrees."""
 
 import asyncio
 import random
@@ -162,7 +162,7 @@ async def test_logs_are_found_on_a_chain_whose_blooms_say_nothing(chain: Emittin
             assert await logs.read(header) == []
 
 
-async def test_zeros_are_not_believed_of_a_block_that_used_gas_even_where_blooms_were_right(
+async def test_an_empty_bloom_of_a_block_that_used_gas_is_checked_even_where_blooms_were_right(
     chain: EmittingChain,
 ) -> None:
     zeros = with_bloom("0x" + "00" * 256)

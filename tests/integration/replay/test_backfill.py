@@ -209,7 +209,7 @@ async def assert_every_block_once(settings: Settings, name: str, first: int, las
     assert len(set(updates)) == len(updates) > 0
 
 
-async def test_a_backfill_that_is_killed_goes_on_without_a_double_or_a_hole(
+async def test_a_backfill_that_is_killed_continues_without_a_missing_or_repeated_block(
     kafka: str, anvil: Callable[..., str], chain_name: str, tmp_path: Path, seed: int
 ) -> None:
     rpc = anvil()

@@ -57,7 +57,7 @@ def test_a_query_names_metrics_that_exist(query: str, names: set[str]) -> None:
     assert asked or re.search(r"\bup\b", query)
 
 
-def test_every_metrics_module_is_among_those_looked_at() -> None:
+def test_every_metrics_module_is_checked() -> None:
     defining = {
         path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
         for folder in ("streams", "tables", "web", "whitelist", "agents", "replay", "commands")

@@ -49,5 +49,5 @@ def test_a_state_that_is_gone_is_another_error(method: str, code: int, message: 
 
 @pytest.mark.parametrize(("code", "message"), NEITHER)
 @pytest.mark.parametrize("method", ["eth_getLogs", "eth_call"])
-def test_a_block_that_is_unknown_and_a_contracts_own_text_are_neither(method: str, code: int, message: str) -> None:
+def test_other_errors_are_neither_pruned_history_nor_missing_state(method: str, code: int, message: str) -> None:
     assert type(rpc_error(method, code, message)) is RpcError

@@ -13,7 +13,7 @@ SERVER = "http://localhost:6066"
 REQUESTS = re.findall(r"```sh\n(curl [^\n]*)\n```\n```json\n(.*?)```", DOCUMENT, re.DOTALL)
 
 
-async def test_every_request_is_answered_as_it_says() -> None:
+async def test_every_request_gets_its_expected_answer() -> None:
     workers = cluster()
     await workers.start()
     try:

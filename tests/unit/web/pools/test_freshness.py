@@ -58,7 +58,7 @@ async def test_an_age_that_is_no_number_of_seconds_is_refused(cluster: Cluster, 
 
 @pytest.mark.parametrize("worker", WORKERS)
 @pytest.mark.parametrize("pool", [POOLS[0], POOLS[1], V4])
-async def test_a_client_that_has_the_answer_gets_none(cluster: Cluster, pool: PoolId, worker: int) -> None:
+async def test_a_client_that_has_the_answer_gets_304(cluster: Cluster, pool: PoolId, worker: int) -> None:
     for path in (f"/pools/{pool}/", f"/pools/{pool}/ticks/"):
         _, headers, _ = await fetch(cluster, path, {}, worker)
         again = await fetch(cluster, path, {"If-None-Match": headers["ETag"]}, worker)
@@ -130,7 +130,7 @@ async def test_a_block_that_is_not_in_memory_is_refused_with_the_range(cluster: 
             assert (status, body["first"], body["last"]) == (404, 1, 3)
 
 
-async def test_without_word_from_the_node_no_block_is_final(cluster: Cluster) -> None:
+async def test_where_the_node_names_no_final_block_none_is(cluster: Cluster) -> None:
     for processor in cluster.processors:
         for partition in processor.partitions.values():
             partition.chain = msgspec.structs.replace(partition.chain, finality=Finality())
