@@ -46,11 +46,14 @@ class StreamStatus(msgspec.Struct, frozen=True):
     lag_blocks: int | None = None
 
 
+KINDS = {"snapshot", "block", "reorg", "status", "closed"}
 Event = Snapshot | BlockApplied | Reorganised | StreamStatus
 
 
 def read_event(kind: str, data: str) -> Event | None:
     """None for a kind that this version does not know. Raises StreamClosed, Unreachable."""
+    if kind not in KINDS:
+        return None
     fields = decode(data, Json)
     match kind:
         case "snapshot":
@@ -69,10 +72,8 @@ def read_event(kind: str, data: str) -> Event | None:
         case "status":
             counts = convert(fields.get("pools"), PoolCounts)
             return StreamStatus(decoding.envelope(fields), counts, fields.get("lag_blocks"))
-        case "closed":
-            raise StreamClosed(str(fields.get("error", "the server gives no reason")))
         case _:
-            return None
+            raise StreamClosed(str(fields.get("error", "the server gives no reason")))
 
 
 def _pools(fields: Json) -> tuple[Pool, ...]:

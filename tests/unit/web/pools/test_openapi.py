@@ -1,7 +1,5 @@
 """The OpenAPI document is valid, covers what is answered, and holds against two workers whatever is asked."""
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from tests.support.openapi import schemathesis
 from tests.support.web_cluster import NEVER_READ, POOLS, V4, Cluster
 from web.stream import partitions
-
-CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 
 @pytest.fixture(params=[None, "a token"])
@@ -95,20 +92,3 @@ async def test_whatever_the_document_allows_is_answered_as_it_says(
 
     assert code == 0, report
     assert "passed" in report
-
-
-async def schemathesis(url: str, token: str | None, pool: str | None, directory: Path) -> tuple[int, str]:
-    """Its exit code, and what it prints."""
-    config = directory / "schemathesis.toml"
-    config.write_text((f'[parameters]\n"path.id" = "{pool}"\n' if pool else "") + CONFIG.read_text())
-    authorized = ["--header", f"Authorization: Bearer {token}"] if token else []
-    run = await asyncio.create_subprocess_exec(
-        *(Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run", f"{url}/openapi.json"),
-        *("--max-examples", "40", "--phases", "examples,coverage,fuzzing", "--continue-on-failure"),
-        *("--seed", "1", "--generation-database", "none", "--no-color", *authorized),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=directory,
-    )
-    output, _ = await run.communicate()
-    return await run.wait(), output.decode()
