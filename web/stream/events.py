@@ -63,7 +63,9 @@ def status_event(facts: EnvelopeFacts, found: PoolsAt, newest: int | None) -> by
 
 
 def closed_event(facts: EnvelopeFacts, head: Header, sentence: str) -> bytes:
-    return _event("closed", facts, head, b'"error":' + encode(sentence))
+    """Without an id: events up to the head may have been dropped, so that it is no place to resume from."""
+    _, _, event = _event("closed", facts, head, b'"error":' + encode(sentence)).partition(b"data: ")
+    return b"event: closed\ndata: " + event
 
 
 def _event(name: str, facts: EnvelopeFacts, head: Header, fields: bytes) -> bytes:
