@@ -14,6 +14,7 @@ async def schemathesis(url: str, token: str | None, pool: str | None, directory:
     authorized = ["--header", f"Authorization: Bearer {token}"] if token else []
     run = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run", f"{url}/openapi.json"),
+        *("--exclude-path", "/stream"),  # an answer without an end
         *("--max-examples", "40", "--phases", "examples,coverage,fuzzing", "--continue-on-failure"),
         *("--seed", "1", "--generation-database", "none", "--no-color", *authorized),
         stdout=asyncio.subprocess.PIPE,
