@@ -1,6 +1,7 @@
 """What a chunk changes in a partition, as records of topic `updates`: written before the position moves past it."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,13 +21,49 @@ from tables.durable.chunks import Append
 from tables.live import Live
 from tables.partition import Changes, Partition
 from tables.pool import Pool
-from tables.views.pool import pool_view
+from tables.views.pool import PoolView, pool_view
 
 TICKS_PER_RECORD = 4000
 """Some 400 kB; a pool with more changed ticks has several records, so that none is too large for the topic."""
 
-encode = msgspec.json.encode
 GONE = Liquidity(0, 0)
+
+
+class ChangedPool(NamedTuple):
+    """A pool as of the end of a block; from immutable values, so that a thread can encode it."""
+
+    id: PoolId
+    view: PoolView | None
+    """None: off the list."""
+    before: Ticks | None
+    after: Ticks | None
+
+    def records(self, block: Block | None, epoch: int) -> list[UpdatesRecord]:
+        if self.view is None:
+            return [PoolRemoved(block, epoch, self.id)]
+        raw = msgspec.Raw(msgspec.json.encode(self.view))
+        if self.view.status == "waiting":
+            return [PoolChanged(block, epoch, raw)]
+        changed = changed_ticks(self.before, self.after)
+        parts = (changed[at : at + TICKS_PER_RECORD] for at in range(0, max(len(changed), 1), TICKS_PER_RECORD))
+        return [PoolChanged(block, epoch, raw, msgspec.Raw(b"[" + b",".join(part) + b"]")) for part in parts]
+
+
+class Closed(NamedTuple):
+    """A block or a reorg: the changed pools, and the chain before and after."""
+
+    pools: list[ChangedPool]
+    before: CanonicalChain
+    after: CanonicalChain
+
+    def records(self, epoch: int) -> Iterator[tuple[bytes | None, UpdatesRecord]]:
+        block = head_of(self.after)
+        count = 0
+        for pool in self.pools:
+            for record in pool.records(block, epoch):
+                count += 1
+                yield pool.id.encode(), record
+        yield None, _closing(self.before, self.after, count, epoch)
 
 
 class UpdatesRecorder:
@@ -43,7 +80,7 @@ class UpdatesRecorder:
         """The owner before may have written that one of these is live, and ended before it kept that."""
         self._without_ticks: set[PoolId] = set()
         """Pools that were last written as waiting: their next ticks are all of them."""
-        self._records: list[tuple[bytes | None, UpdatesRecord]] = []
+        self._closed: list[Closed] = []
 
     @property
     def is_block_closed(self) -> bool:
@@ -59,17 +96,17 @@ class UpdatesRecorder:
         chain, before = self._partition.chain, self._chain
         if not touched and not self.is_block_closed:
             return
-        block = Block(chain.head.number, chain.head.hash) if chain.head else None
-        opened = len(self._records)
+        pools: list[ChangedPool] = []
         for pool_id, old in touched.items():
-            self._records += self._pool_records(pool_id, old, block)
+            pools.append(self._changed(pool_id, old))
             yield
-        self._records.append((None, _closing(before, chain, len(self._records) - opened, self._epoch)))
+        self._closed.append(Closed(pools, before, chain))
         self._chain = chain
 
     def appends(self) -> list[Append]:
-        """The records since the last call, encoded; of many ticks that takes a while."""
-        records, self._records = self._records, []
+        """The records since the last call; of many ticks that takes a while."""
+        closed, self._closed = self._closed, []
+        records = (record for each in closed for record in each.records(self._epoch))
         return [Append(self._topic, key, encode_updates_record(record)) for key, record in records]
 
     def _take(self, changes: Changes) -> dict[PoolId, Pool | None]:
@@ -83,25 +120,19 @@ class UpdatesRecorder:
         changes.touched = {}
         return touched
 
-    def _pool_records(
-        self, pool_id: PoolId, before: Pool | None, block: Block | None
-    ) -> Iterator[tuple[bytes, UpdatesRecord]]:
-        key, after = pool_id.encode(), self._partition.pools.get(pool_id)
-        if after is None:
-            self._without_ticks.discard(pool_id)
-            yield key, PoolRemoved(block, self._epoch, pool_id)
-            return
-        view = pool_view(self._partition, after)
-        raw = msgspec.Raw(encode(view))
-        if view.status == "waiting":
+    def _changed(self, pool_id: PoolId, before: Pool | None) -> ChangedPool:
+        after = self._partition.pools.get(pool_id)
+        view = pool_view(self._partition, after) if after else None
+        known = None if pool_id in self._without_ticks else _ticks(before)
+        if view and view.status == "waiting":
             self._without_ticks.add(pool_id)
-            yield key, PoolChanged(block, self._epoch, raw)
-            return
-        changed = changed_ticks(None if pool_id in self._without_ticks else _ticks(before), _ticks(after))
-        self._without_ticks.discard(pool_id)
-        for start in range(0, max(len(changed), 1), TICKS_PER_RECORD):
-            part = changed[start : start + TICKS_PER_RECORD]
-            yield key, PoolChanged(block, self._epoch, raw, msgspec.Raw(b"[" + b",".join(part) + b"]"))
+        else:
+            self._without_ticks.discard(pool_id)
+        return ChangedPool(pool_id, view, known, _ticks(after))
+
+
+def head_of(chain: CanonicalChain) -> Block | None:
+    return Block(chain.head.number, chain.head.hash) if chain.head else None
 
 
 def _closing(before: CanonicalChain, after: CanonicalChain, pools: int, epoch: int) -> BlockClosed | ReorgClosed:

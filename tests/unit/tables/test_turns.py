@@ -120,6 +120,24 @@ async def test_a_pool_of_20_000_ticks_is_adopted_audited_and_found_different_whi
         assert len(worker.life.ticks) == 20_000
 
 
+async def test_no_turn_is_long_while_20_000_ticks_become_rows_and_updates(tmp_path: Path) -> None:
+    """The garbage collector may lengthen a turn of one snapshot, but not of both."""
+    worker = await deep_worker(tmp_path / "rows")
+    longest = []
+    for gross in (5, 6):
+        await worker.load()
+        chunk = worker.chunk(TOPICS.snapshots, [deep_snapshot(gross, 1)])
+
+        async with turns() as took:
+            folded = await worker.processor.fold(0, worker.database, chunk)
+
+        worker.write(folded)
+        longest.append(max(took))
+        assert sum(len(each.value or b"") for each in folded.appends) > 1_000_000
+
+    assert min(longest) < LONGEST_TURN_S
+
+
 async def test_a_snapshot_of_20_000_ticks_ahead_of_the_head_is_adopted_while_the_loop_turns(tmp_path: Path) -> None:
     worker = await deep_worker(tmp_path / "rows")
     await worker.fold(worker.chunk(TOPICS.snapshots, [deep_snapshot(5, 2)]))
