@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from lab.fuzz.model_run import MemoryRows
 from protocols.ticks import LiquidityChange
+from streams.kafka.records import Listed
 from tables import rows
+from tables.fold import fold_listing
 from tables.live import Live, advance_base, append_block, drop_after
 from tables.pool import Waiting, WaitingKind
 from tables.ring import added
@@ -151,3 +153,25 @@ def test_a_smaller_memory_reads_what_a_larger_one_wrote(store: Store) -> None:
     loaded = store.load(memory=1)
 
     assert loaded.partition.pools == store.partition.pools
+
+
+@pytest.mark.parametrize("change", [{"fee": 500}, {"tick_spacing": 10}])
+def test_a_torn_write_of_another_listing_leaves_the_pool_under_one_of_the_two(
+    store: Store, change: dict[str, int]
+) -> None:
+    """Another description alone keeps the pool's state; another spacing makes it another pool."""
+    store.block(NEAR)
+    store.write()
+    before = store.partition.pools[V3.id]
+    kept_rows = MemoryRows(store.rows)
+    fold_listing(store.changes, V3.id, Listed(msgspec.structs.replace(V3, **change), 0), store.next_offset())
+    after = store.partition.pools[V3.id]
+    written = store.commit()
+
+    for only in range(len(written) + 1):
+        store.rows = MemoryRows(kept_rows)
+        store.rows.write(written, only)
+        assert store.load().partition.pools[V3.id] in (before, after)
+        assert store.invalidated == {}
+    assert isinstance(after.life, Live) == ("fee" in change)
+    assert len(store.keys(f"l/{V3.id}")) == 1
