@@ -67,6 +67,13 @@ class PoolModel:
             return V3State(price.sqrt_price_x96, price.tick, price.liquidity, tuple(self._ticks))
         return V4State(price.sqrt_price_x96, price.tick, price.liquidity, tuple(self._ticks), 3000, 0)
 
+    def served(self) -> dict[str, str | int]:
+        """Its state as HTTP answers it, without fees."""
+        if self.metadata.protocol == "v2":
+            return {"reserve0": str(self._reserves.reserve0), "reserve1": str(self._reserves.reserve1)}
+        price = self._price
+        return {"sqrt_price_x96": str(price.sqrt_price_x96), "tick": price.tick, "liquidity": str(price.liquidity)}
+
     def event(self) -> Event:
         if self.metadata.protocol == "v2":
             self._reserves = V2State(self._random.randrange(10**20, 10**23), self._random.randrange(10**20, 10**23))

@@ -1,5 +1,7 @@
 """How fast one worker is on a real Kafka: catching up, live blocks, a reorg, restarts, and what it writes meanwhile.
 
+The states that it answers are compared with the made-up chain after each of them.
+
 make bench-worker
 """
 
@@ -95,6 +97,7 @@ async def _measured(bench: Bench, kafka_data: Path, blocks: int, live: int) -> R
     reading_s = await _reading_s(bench.settings, bench.names.chain, bench.settings.partitions)
     bench.start()
     catch_up_s, catch_up_cpu_s, share = _caught_up(bench)
+    bench.check_states()
     console.print(f"caught up: {events * share / catch_up_s:,.0f} events/s")
     for _ in range(bench.settings.memory_blocks):
         await bench.publish_chain(bench.chain.block())
@@ -104,11 +107,13 @@ async def _measured(bench: Bench, kafka_data: Path, blocks: int, live: int) -> R
     size, cpu_s = changelog_bytes(kafka_data, bench.settings.chain) - size, bench.cpu_s() - cpu_s
     turns = {bound: late - turns[bound] for bound, late in _turns(bench).items()}
     reorg_s = await _reorg_s(bench)
+    bench.check_states()
     bench.stop()
     restart_s = _restarted_s(bench)
     bench.stop()
     shutil.rmtree(bench.settings.data)
     recovery_s = _restarted_s(bench)
+    bench.check_states()
     return Result(
         events=events,
         reading_events_per_s=round(events / reading_s),
@@ -117,7 +122,7 @@ async def _measured(bench: Bench, kafka_data: Path, blocks: int, live: int) -> R
         live_block_p50_ms=round(1e3 * statistics.median(latencies), 1),
         live_block_p99_ms=round(1e3 * statistics.quantiles(latencies, n=100)[98], 1),
         live_cpu_ms=round(1e3 * cpu_s / live, 1),
-        changelog_bytes=round(size / (live * bench.chain.shape.touched)),
+        changelog_bytes=round(size / (live * min(count, bench.chain.shape.touched))),
         reorg_ms=round(1e3 * reorg_s, 1),
         restart_s=round(restart_s, 2),
         recovery_s=round(recovery_s, 2),

@@ -30,6 +30,11 @@ class NotDone(Exception):
     """A worker did not get there in time."""
 
 
+class WrongState(Exception):
+    def __init__(self, pool: str, served: object, expected: object) -> None:
+        super().__init__(f"{pool} is answered as {served}, and it is {expected}")
+
+
 class Bench:
     """Topics and, once started, one worker. An async context manager: it stops the worker."""
 
@@ -100,6 +105,14 @@ class Bench:
                 answered = json.load(connection.getresponse())["block"]["number"]
         connection.close()
         return time.perf_counter()
+
+    def check_states(self) -> None:
+        """Every pool is answered as the chain has it at its tip. Raises WrongState."""
+        for pool in self.chain.pools:
+            answer = self.client.get(f"/pools/{pool.metadata.id}/") or {}
+            state, expected = answer.get("state") or {}, pool.served()
+            if {name: state.get(name) for name in expected} != expected:
+                raise WrongState(pool.metadata.id, answer, expected)
 
     def cpu_s(self) -> float:
         """Of the worker so far."""

@@ -35,3 +35,15 @@ def test_quotes_equal_those_of_the_quoter_contracts() -> None:
     assert [row["quoted by"] for row in measured["quotes"]] == ["ours", "the quoter contracts"]
     assert measured["quotes"][0]["quotes"] == 45
     assert measured["quotes"][1]["quotes"] > 10
+
+
+def test_a_worker_is_measured_and_answers_every_state_of_the_chain() -> None:
+    command = [sys.executable, "-m", "lab.bench.worker", "--pools", "30", "--blocks", "20", "--live", "3", "--json"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
+    assert measured["events"] == 20 * 400
+    assert 0 < measured["changelog_bytes"] < 1_000
+    assert measured["longest_turns"]["+Inf"] > 0
