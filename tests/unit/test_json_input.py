@@ -74,8 +74,11 @@ ON_THEIR_OWN = {
     "web/owners/forwarding.py",  # answers of workers of the same version
     "web/pools/one_block.py",
     "web/pools/pages.py",
+    "web/pools/subgraph.py",
     "web/quotes/batch.py",
     "web/status.py",
+    "web/stream/chain/changes.py",  # records that workers of the same version wrote
+    "web/stream/partitions.py",
 }
 DECODES = re.compile(r"json\.decode\b|json\.Decoder\(|json\.loads?\(|raw_decode\(")
 
