@@ -43,13 +43,20 @@ class HistoryRows(NamedTuple):
     events: list[EventRow]
 
 
+class KeptBlock(NamedTuple):
+    header: Header
+    rows: HistoryRows
+    started: list[PoolId]
+    """Pools that are live from this block on: their rows are all of their ticks."""
+
+
 class History:
     """Rows of the blocks from `first` on; a reorg takes back those of the blocks that it drops."""
 
     def __init__(self, first: int, pools: frozenset[PoolId] | None) -> None:
         self._first = first
         self._pools = pools
-        self._blocks: list[tuple[Header, HistoryRows]] = []
+        self._blocks: list[KeptBlock] = []
         self._updates: list[Update] = []
         """Since the last head."""
 
@@ -62,28 +69,47 @@ class History:
             self._updates.append(update)
 
     def block(self, header: Header, changes: Changes) -> None:
-        while self._blocks and self._blocks[-1][0].number >= header.number:
+        while self._blocks and self._blocks[-1].header.number >= header.number:
             self._blocks.pop()
         if header.number < self._first:
             return
         block, rows = Block(header.number, header.hash), HistoryRows([], [], [])
+        started = []
         for change in changes.pools():
             if self._is_kept(change.pool_id):
                 _add(rows, block, change)
+                if _live(change.before) is None and _live(change.after) is not None:
+                    started.append(change.pool_id)
         rows.events.extend(_events(self._updates, block))
         self._updates.clear()
-        self._blocks.append((header, rows))
+        self._blocks.append(KeptBlock(header, rows, started))
 
     def _is_kept(self, pool: PoolId) -> bool:
         return self._pools is None or pool in self._pools
 
     def rows(self) -> HistoryRows:
-        blocks = [rows for _, rows in self._blocks]
         return HistoryRows(
-            [row for rows in blocks for row in rows.states],
-            [row for rows in blocks for row in rows.ticks],
-            [row for rows in blocks for row in rows.events],
+            [row for kept in self._blocks for row in kept.rows.states],
+            list(_complete_ticks(self._blocks)),
+            [row for kept in self._blocks for row in kept.rows.events],
         )
+
+
+def _complete_ticks(blocks: Iterable[KeptBlock]) -> Iterator[TickRow]:
+    """With a row for each tick that went while its pool waited."""
+    held: dict[PoolId, set[int]] = {}
+    for header, rows, started in blocks:
+        present: dict[PoolId, set[int]] = {pool: set() for pool in started}
+        for row in rows.ticks:
+            if row.pool in present:
+                present[row.pool].add(row.tick.tick)
+        for pool, ticks in present.items():
+            for gone in sorted(held.pop(pool, set()) - ticks):
+                yield TickRow(Block(header.number, header.hash), pool, Tick(gone, 0, 0))
+        for row in rows.ticks:
+            ticks = held.setdefault(row.pool, set())
+            (ticks.add if row.tick.liquidity_gross else ticks.discard)(row.tick.tick)
+            yield row
 
 
 def _add(rows: HistoryRows, block: Block, change: PoolChange) -> None:

@@ -28,6 +28,8 @@ class Options(NamedTuple):
     chain: str
     chain_id: int | None
     version: str
+    first_block: int
+    """The first whose changes are in the files."""
     hex_strings: bool
     """Ids, hashes and addresses as 0x strings instead of bytes."""
 
@@ -198,6 +200,7 @@ def _metadata(replayed: Replayed, options: Options) -> dict[str, str]:
     return {
         "chain": options.chain,
         "chain_id": str(options.chain_id or ""),
+        "first_block_number": str(options.first_block),
         "block_number": str(replayed.block.number),
         "block_hash": replayed.block.hash,
         "digest": replayed.digest,

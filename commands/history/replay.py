@@ -118,7 +118,8 @@ def _write(configured: Settings, options: Options, files: dict[str, Path], repla
             with path.open("wb") as file:
                 _write_lines(replayed, file.write)
         return
-    written = parquet.Options(configured.chain, configured.chain_id, version(), options.hex_strings)
+    first = replayed.block.number if options.first is None else options.first
+    written = parquet.Options(configured.chain, configured.chain_id, version(), first, options.hex_strings)
     for dataset, path in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         parquet.write(dataset, path, parquet.rows_of(dataset, replayed), replayed, written)
