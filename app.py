@@ -15,7 +15,9 @@ from streams.kafka.topic_checks import TopicMismatch
 from streams.kafka.topic_setup import KafkaUnreachable, TopicRefused, ensure_topics
 from streams.kafka.topics import topics
 from tables.durable.app import DurableApp
+from tables.durable.table import Sources
 from tables.processing.loop_lag import observe_loop_lag
+from tables.processing.owned_pools import OwnedPools
 from tables.processing.processor import PartitionProcessor
 from tables.views.envelope import ServedChain
 from web.errors import errors_as_json
@@ -106,7 +108,10 @@ app = Arena(
     web_application_options={"middlewares": [errors_as_json, require_token(token)]},
 )
 processor = PartitionProcessor(names, configured.memory_blocks, updates=configured.updates)
-pool_table = app.durable_table("pools", processor, {names.chain, names.snapshots}, configured.kafka_max_message_bytes)
+sources = Sources(contiguous=frozenset({names.chain, names.snapshots}), compacted=frozenset({names.whitelist}))
+pool_table = app.durable_table(
+    "pools", processor, sources, OwnedPools(processor.partitions), configured.kafka_max_message_bytes
+)
 ownership = Ownership(app, pool_table, [names.whitelist, names.chain, names.snapshots])
 served = ServedChain(configured.chain, configured.chain_id)
 http_api = HttpApi(

@@ -3,15 +3,16 @@
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import faust
 
 from streams.kafka.log_throttle import throttle
 from tables.durable.chunks import Processor
-from tables.durable.consumer import Transport
-from tables.durable.table import DurableTable
+from tables.durable.table import DurableTable, Sources
+from tables.durable.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ COMPACTION_LAG_MS = 6 * 60 * 60 * 1000
 SEGMENT_MS = 6 * 60 * 60 * 1000
 STOPPING_S = 12.0
 """Less than process managers wait before they kill. Faust has no end of its own where Kafka does not answer."""
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 DEFAULTS: dict[str, Any] = {
     "store": "rocksdb://",
@@ -53,15 +55,21 @@ class DurableApp(faust.App):  # type: ignore[misc] # faust is not typed
         throttle(logging.getLogger("aiokafka"))
 
     def durable_table(
-        self, name: str, processor: Processor, contiguous: Iterable[str], max_message_bytes: int = LARGEST_RECORD_BYTES
+        self,
+        name: str,
+        processor: Processor,
+        sources: Sources,
+        decoded: Mapping[Any, Any] = EMPTY,
+        max_message_bytes: int = LARGEST_RECORD_BYTES,
     ) -> DurableTable:
-        """Topics that are not `contiguous` may be compacted. Once per application."""
+        """Once per application. `decoded` is how agents and views read it: what the owned rows mean, by key."""
         conf = self.conf
         self.durable = DurableTable(
             self,
             name=name,
             processor=processor,
-            contiguous=contiguous,
+            sources=sources,
+            decoded=decoded,
             partitions=conf.topic_partitions,
             extra_topic_configs={
                 "min.compaction.lag.ms": str(COMPACTION_LAG_MS),

@@ -1,12 +1,12 @@
-"""Faust's transport, with a consumer that delivers chunks and reads on from where the state is, not from commits."""
+"""Faust's consumer, made to deliver chunks and to read on from where the state is, not from commits."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError
 from faust.transport.consumer import ensure_TP, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -87,6 +87,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         tasks: PartitionTasks = self.app.durable.tasks
         return tasks
 
+    def _is_source(self, tp: TP) -> bool:
+        return tp.topic in self.app.durable.sources
+
+    def _is_ordinary(self, tp: TP) -> bool:
+        """Of an agent that only reads the table: delivered and committed as Faust does it."""
+        return not self._is_source(tp) and not self._is_changelog_tp(tp)
+
     # seeking
 
     async def perform_seek(self) -> None:
@@ -97,7 +104,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         """
         if not self._assigned:
             return
-        sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        sources = {tp for tp in self.assignment() if self._is_source(tp)}
         try:
             async with asyncio.timeout(self.app.conf.broker_request_timeout * 0.9):
                 await self._partition_tasks.take_over(sources)
@@ -130,7 +137,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         self._room.set()
 
     def _fetchable(self) -> set[TP]:
-        return {tp for tp in self._active_partitions if self._is_changelog_tp(tp) or self._has_room(tp.partition)}
+        return {tp for tp in self._active_partitions if not self._is_source(tp) or self._has_room(tp.partition)}
 
     def _has_room(self, partition: int) -> bool:
         return self._partition_tasks.backlog(partition) < BACKLOG_CHUNKS
@@ -155,21 +162,26 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
         generation = self.app.consumer_generation_id
-        for tp, fetched in await self._fetch():
+        for tp, message in await self._fetch():
             if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
                 return
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-            yield tp, self._message(tp, fetched)
+            yield tp, message
 
-    async def _fetch(self) -> list[tuple[TP, Fetched]]:
+    async def _fetch(self) -> list[tuple[TP, ConsumerMessage]]:
         self._room.clear()
         async with self.seeking.fetching:
             if fetchable := self._fetchable():
                 records = await self._getmany(active_partitions=fetchable, timeout=POLL_S)
                 tps = {ensure_TP(tp): each for tp, each in records.items()}
-                return [(tp, chunk) for tp in tps for chunk in self.seeking.chunks(tp, tps[tp])]
+                return [(tp, message) for tp in tps for message in self._messages(tp, tps[tp])]
         await self.wait(self._room, timeout=POLL_S)
         return []
+
+    def _messages(self, tp: TP, records: Sequence[ConsumerRecord]) -> Iterator[ConsumerMessage]:
+        if self._is_ordinary(tp):
+            return (self._to_message(tp, record) for record in records)
+        return (self._message(tp, chunk) for chunk in self.seeking.chunks(tp, records))
 
     def _message(self, tp: TP, fetched: Fetched) -> ConsumerMessage:
         last = fetched.chunk.records[-1]
@@ -193,9 +205,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """The offsets between two messages are those of a chunk's records, not missing ones."""
+        if self._is_ordinary(tp):
+            await super()._add_gap(tp, offset_from, offset_to)
 
     def _new_offset(self, tp: TP) -> int | None:
-        """What is folded and written, whatever the stream has acknowledged."""
+        """Of a source: what is folded and written, whatever the stream has acknowledged."""
+        if self._is_ordinary(tp):
+            offset: int | None = super()._new_offset(tp)
+            return offset
         position = self._partition_tasks.positions(tp.partition).get(tp.topic)
         acked = self._acked[tp]
         if position is None or not acked:
@@ -207,32 +224,3 @@ class Consumer(driver.Consumer):  # type: ignore[misc] # faust is not typed
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust complains of streams by their acknowledgements, which say nothing here."""
-
-
-class Producer(driver.Producer):  # type: ignore[misc] # faust is not typed
-    def _settings_extra(self) -> dict[str, Any]:
-        """A retry must not write a batch twice, and none may be lost with a broker."""
-        return {"acks": "all", "enable_idempotence": True}
-
-    async def on_start(self) -> None:
-        """The first of the worker's parts to need Kafka."""
-        try:
-            await super().on_start()
-        except KafkaConnectionError as error:
-            servers = ", ".join(driver.server_list(self.transport.url, self.transport.default_port))
-            log.critical("Kafka at %s does not answer (%s); start it, or correct the address", servers, error)
-            raise SystemExit(1) from error
-
-
-class Transport(driver.Transport):  # type: ignore[misc] # faust is not typed
-    Consumer = Consumer
-    Producer = Producer
-
-    def client_options(self) -> dict[str, Any]:
-        """For a client of our own beside Faust's."""
-        conf = self.app.conf
-        return {
-            "bootstrap_servers": driver.server_list(self.url, self.default_port),
-            "max_partition_fetch_bytes": conf.consumer_max_fetch_size,
-            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
-        }

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ class ChangelogCut(Exception):
         )
 
 
+class ReadOnlyTable(TypeError):
+    def __init__(self, table: str) -> None:
+        super().__init__(f"table {table} is written by folding its topics alone: send a record to one of them")
+
+
 class DurableStore(Store):  # type: ignore[misc] # faust is not typed
     """A database is open exactly while its partition is assigned to this worker, active or standby."""
 
@@ -38,6 +43,40 @@ class DurableStore(Store):  # type: ignore[misc] # faust is not typed
         self.to_rewrite: defaultdict[int, set[bytes]] = defaultdict(set)
         """Per partition the rows whose last record in the changelog is an older write, found in recovery."""
         self._going_back: set[asyncio.Task[None]] = set()
+
+    # what the table is asked as a mapping: the decoded values, which only a fold changes
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.table.decoded[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.table.decoded
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.table.decoded)
+
+    def __len__(self) -> int:
+        return len(self.table.decoded)
+
+    def keys(self) -> KeysView[Any]:
+        return KeysView(self.table.decoded)
+
+    def values(self) -> ValuesView[Any]:
+        return ValuesView(self.table.decoded)
+
+    def items(self) -> ItemsView[Any, Any]:
+        return ItemsView(self.table.decoded)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise ReadOnlyTable(self.table.name)
+
+    def __delitem__(self, key: Any) -> None:
+        raise ReadOnlyTable(self.table.name)
+
+    def clear(self) -> None:
+        raise ReadOnlyTable(self.table.name)
+
+    # databases
 
     def persisted_offset(self, tp: TP) -> int | None:
         database = self.databases.get(tp.partition)

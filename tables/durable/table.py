@@ -1,6 +1,6 @@
 """The durable table as an application sees it: chunks go in, rows and positions can be read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import faust
@@ -10,7 +10,7 @@ from yarl import URL
 from tables.durable.changelog import send_records
 from tables.durable.chunks import Processor, Rows
 from tables.durable.partition_tasks import PartitionTasks
-from tables.durable.store import DurableStore
+from tables.durable.store import DurableStore, ReadOnlyTable
 
 RECOVERY_CHUNKS = 4
 """Chunks that recovery gathers before it applies them."""
@@ -24,20 +24,37 @@ class Progress(NamedTuple):
     """Where there is nothing more to read: the offset has reached it."""
 
 
-class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
-    """Rows of bytes by keys of bytes, written by folding chunks and by nothing else."""
+class Sources(NamedTuple):
+    """The topics that are folded into the table; agents may follow others, which Faust delivers as ever."""
 
-    def __init__(
+    contiguous: frozenset[str]
+    """A missing offset is a missing record."""
+    compacted: frozenset[str] = frozenset()
+    """Offsets may be missing."""
+
+    @property
+    def all(self) -> frozenset[str]:
+        return self.contiguous | self.compacted
+
+
+class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
+    """Rows of bytes by keys of bytes, written by folding chunks and by nothing else.
+
+    To agents and views it reads as any Faust table: `table[key]`, `get`, `in`, `len`, `keys`, `items` give what the
+    rows of this worker's partitions mean. Writing raises ReadOnlyTable.
+    """
+
+    def __init__(  # noqa: PLR0913  options by keyword
         self,
         app: faust.App,
         *,
         name: str,
         processor: Processor,
-        contiguous: Iterable[str],
+        sources: Sources,
+        decoded: Mapping[Any, Any],
         partitions: int,
         **options: Any,
     ) -> None:
-        """`contiguous` are the source topics in which a missing offset is a missing record: not compacted."""
         super().__init__(
             app,
             name=name,
@@ -48,7 +65,9 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
             standby_buffer_size=1,
             **options,
         )
-        self.tasks = PartitionTasks(self, processor, contiguous)
+        self.sources = sources.all
+        self.decoded = decoded
+        self.tasks = PartitionTasks(self, processor, sources.contiguous)
         """For the layer itself."""
 
     def accept(self, event: EventT) -> None:
@@ -83,6 +102,17 @@ class DurableTable(faust.Table):  # type: ignore[misc] # faust is not typed
     async def send(self, topic: str, key: bytes, value: bytes) -> None:
         """A side record, acknowledged."""
         await send_records(self.tasks.producer(), [(topic, key, value)])
+
+    # Faust calls these before a value is set or deleted, and would send a changelog record
+
+    def on_key_set(self, key: Any, value: Any) -> None:
+        raise ReadOnlyTable(self.name)
+
+    def on_key_del(self, key: Any) -> None:
+        raise ReadOnlyTable(self.name)
+
+    def on_clear(self) -> None:
+        raise ReadOnlyTable(self.name)
 
     def _new_store_by_url(self, url: str | URL) -> DurableStore:
         return DurableStore(url, self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop)

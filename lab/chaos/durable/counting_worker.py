@@ -16,6 +16,7 @@ from mode import CrashingSupervisor
 
 from tables.durable.app import DurableApp
 from tables.durable.chunks import Chunk, Folded, Rows
+from tables.durable.table import Sources
 
 ID = os.environ["COUNT_ID"]
 PARTITIONS = 4
@@ -113,7 +114,7 @@ app = DurableApp(
     web_enabled=False,
 )
 counts = Counts()
-table = app.durable_table("counts", counts, contiguous={ADDS, MORE})
+table = app.durable_table("counts", counts, Sources(frozenset({ADDS, MORE}), frozenset({NAMES})))
 
 
 def source(name: str) -> faust.TopicT:

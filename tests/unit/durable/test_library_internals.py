@@ -20,22 +20,24 @@ import faust.app.base
 import faust.stores.base
 import faust.tables.base
 import faust.tables.recovery
+import faust.tables.table
 import faust.transport.consumer
 import faust.types.stores
 import faust.web.drivers.aiohttp
 import mode.services
+import mode.utils.collections
 import pytest
 from faust.transport.drivers import aiokafka as driver
 
-from tables.durable import app, consumer, store, table
+from tables.durable import app, consumer, store, table, transport
 
 LAYER = Path(app.__file__).parent
 CLASSES = (
     app.DurableApp,
     consumer.Consumer,
     consumer.ConsumerThread,
-    consumer.Producer,
-    consumer.Transport,
+    transport.Producer,
+    transport.Transport,
     store.DurableStore,
     table.DurableTable,
 )
@@ -57,6 +59,9 @@ FUNCTIONS: dict[tuple[Any, str], str] = {
     (faust.tables.base.Collection, "_new_store_by_url"): "343a8125107d",
     (faust.tables.recovery.Recovery, "_resume_streams"): "d986a6710c1a",
     (faust.tables.recovery.Recovery, "_seek_offsets"): "19598ca63d94",
+    (faust.tables.table.Table, "on_clear"): "658ebb2f2e7c",
+    (faust.tables.table.Table, "on_key_del"): "4f2900b2f9d2",
+    (faust.tables.table.Table, "on_key_set"): "a370e35ca55c",
     (faust.transport.consumer.Consumer, "_add_gap"): "4df2573ded7c",
     (faust.transport.consumer.Consumer, "_is_changelog_tp"): "88867d75cfe9",
     (faust.transport.consumer.Consumer, "_new_offset"): "1d2c7ea89a7a",
@@ -72,6 +77,7 @@ FUNCTIONS: dict[tuple[Any, str], str] = {
     (driver.AIOKafkaConsumerThread, "_ensure_consumer"): "ff4a4c693b7e",
     (driver.AIOKafkaConsumerThread, "on_start"): "38b4e8bd1e10",
     (driver.Consumer, "_new_consumer_thread"): "0870ec53dea7",
+    (driver.Consumer, "_to_message"): "7c24f6511b2f",
     (driver.Consumer, "verify_event_path"): "a17e8f0610e1",
     (driver.Producer, "_ensure_producer"): "5592a4bbdf25",
     (driver.Producer, "_settings_extra"): "a4c7bc41b638",
@@ -80,6 +86,10 @@ FUNCTIONS: dict[tuple[Any, str], str] = {
     (faust.types.stores.StoreT, "backup_partition"): "b39292d519e1",
     (faust.types.stores.StoreT, "reset_state"): "2debbab93e7d",
     (faust.types.stores.StoreT, "restore_backup"): "a1f67993ee62",
+    (mode.utils.collections.FastUserDict, "clear"): "fefa29a2a72a",
+    (mode.utils.collections.FastUserDict, "items"): "56f4834916b9",
+    (mode.utils.collections.FastUserDict, "keys"): "082005b78cf4",
+    (mode.utils.collections.FastUserDict, "values"): "dda27f189de6",
     (mode.services.Service, "stop"): "e17cd2b6bd01",
     (mode.services.ServiceCallbacks, "on_stop"): "b01e5bb11785",
     (driver, "server_list"): "5a13d9708b3c",
