@@ -65,11 +65,12 @@ def main(blocks: int, rounds: int, seed: int) -> None:
             )
 
 
-async def _fill(bench: Bench, blocks: int) -> None:
-    await bench.fill()
-    for start in range(0, blocks, CHUNK_BLOCKS):
-        count = min(CHUNK_BLOCKS, blocks - start)
-        await bench.publish_chain([record for _ in range(count) for record in bench.chain.block()])
+async def _fill(unopened: Bench, blocks: int) -> None:
+    async with unopened as bench:
+        await bench.fill()
+        for start in range(0, blocks, CHUNK_BLOCKS):
+            count = min(CHUNK_BLOCKS, blocks - start)
+            await bench.publish_chain([record for _ in range(count) for record in bench.chain.block()])
 
 
 def _replayed(settings: Settings, chain: MadeChain) -> tuple[Replayed, Measured]:
