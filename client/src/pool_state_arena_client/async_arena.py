@@ -11,7 +11,7 @@ import httpx
 from pool_state_arena_client import requests
 from pool_state_arena_client.decoding import refusal
 from pool_state_arena_client.errors import ArenaError, StreamClosed, Unreachable
-from pool_state_arena_client.records import Pool, PoolsAtBlock, Quote, ServerStatus, Tick
+from pool_state_arena_client.records import Depth, Pool, PoolsAtBlock, Quote, ServerStatus, Tick
 from pool_state_arena_client.requests import At, Request
 from pool_state_arena_client.stream.async_mirror import AsyncMirror
 from pool_state_arena_client.stream.events import Event, Finality
@@ -75,6 +75,10 @@ class AsyncArena:
     ) -> Quote:
         """What a swap brings, or costs where `amount_out` is given; amounts are in the tokens' smallest units."""
         return await self._send(requests.quote(pool_id, token_in, amount_in, amount_out, at))
+
+    async def depth(self, pool_id: str, *, points: int | None = None, at: At = None) -> Depth:
+        """What trades of growing size move the price to; `points` on each side at most."""
+        return await self._send(requests.depth(pool_id, points, at))
 
     async def status(self) -> ServerStatus:
         return await self._send(requests.status())

@@ -6,6 +6,7 @@ import msgspec
 
 from pool_state_arena_client.errors import ArenaError, NotFound, NotNow, Refused, Unreachable
 from pool_state_arena_client.records import (
+    Depth,
     Envelope,
     Pool,
     PoolsAtBlock,
@@ -92,6 +93,11 @@ def ticks(body: bytes) -> Ticks:
 def quote(body: bytes) -> Quote:
     fields = decode(body, Json)
     return convert({**fields, "envelope": _part(fields, Envelope)}, Quote)
+
+
+def depth(body: bytes) -> Depth:
+    fields = decode(body, Json)
+    return convert({**fields, "envelope": _part(fields, Envelope)}, Depth)
 
 
 class Page(msgspec.Struct):

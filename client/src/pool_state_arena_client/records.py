@@ -61,6 +61,13 @@ class Price(msgspec.Struct, frozen=True):
     token0_per_token1: Decimal | None = None
 
 
+class Amounts(msgspec.Struct, frozen=True):
+    """Of both tokens, in their smallest units."""
+
+    token0: int
+    token1: int
+
+
 class Reserves(msgspec.Struct, frozen=True, tag_field="kind", tag="reserves"):
     """The state of a V2 pool."""
 
@@ -111,6 +118,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     price: Price = Price()
     state: State | None = None
     """None while the pool waits."""
+    tvl: Amounts | None = None
+    """What the pool holds, without fees that are not collected; only where one pool alone was asked for."""
     ticks: tuple[Tick, ...] | None = None
     """Ascending; None where they were not asked for, or the pool waits."""
     envelope: Envelope | None = None
@@ -160,6 +169,31 @@ class Quote(msgspec.Struct, frozen=True):
     tick_after: int | None = None
     ticks_crossed: int | None = None
     price_impact: Decimal | None = None
+
+
+class DepthPoint(msgspec.Struct, frozen=True):
+    """A trade, and where it moves the price to."""
+
+    amount_in: int
+    amount_out: int
+    price_after: Decimal | None = None
+    """Token1 per token0."""
+    sqrt_price_x96_after: int | None = None
+    tick_after: int | None = None
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """Trades of growing size, on both sides of the price."""
+
+    envelope: Envelope
+    id: str
+    price: Decimal | None
+    """Token1 per token0."""
+    token0_in: tuple[DepthPoint, ...]
+    """They sell token0; the price falls."""
+    token1_in: tuple[DepthPoint, ...]
+    """They sell token1; the price rises."""
+    fees_block: int | None = None
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import msgspec
 
 from pool_state_arena_client import decoding
 from pool_state_arena_client.errors import ArenaError
-from pool_state_arena_client.records import Pool, PoolsAtBlock, Quote, ServerStatus, Ticks
+from pool_state_arena_client.records import Depth, Pool, PoolsAtBlock, Quote, ServerStatus, Ticks
 
 T = TypeVar("T")
 At = int | str | None
@@ -61,6 +61,10 @@ def quote(pool_id: str, token_in: str, amount_in: int | None, amount_out: int | 
         raise ArenaError("a quote is for amount_in or for amount_out")
     parameters = _parameters(token_in=token_in, amount_in=amount_in, amount_out=amount_out, at=at)
     return Request("GET", f"/pools/{pool_id}/quote", decoding.quote, parameters)
+
+
+def depth(pool_id: str, points: int | None, at: At) -> Request[Depth]:
+    return Request("GET", f"/pools/{pool_id}/depth/", decoding.depth, _parameters(points=points, at=at))
 
 
 def status() -> Request[ServerStatus]:

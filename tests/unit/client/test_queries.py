@@ -98,7 +98,7 @@ async def test_a_query_is_of_one_block(cluster: Cluster, arena: AsyncArena) -> N
     assert again.pools == found.pools
 
 
-async def test_a_quote_is_exact(cluster: Cluster, arena: AsyncArena) -> None:
+async def test_a_quote_and_the_depth_are_exact(cluster: Cluster, arena: AsyncArena) -> None:
     for processor in cluster.processors:
         for partition in processor.partitions.values():
             for pool_id, pool in partition.pools.items():
@@ -113,6 +113,10 @@ async def test_a_quote_is_exact(cluster: Cluster, arena: AsyncArena) -> None:
     assert (quote.amount_in, quote.amount_out) == (1000, 2**101 * paid // (3 * 1000 + paid))
     again = await in_thread(cluster, lambda sync: sync.quote(POOLS[0], token_in=NATIVE.address, amount_in=1000))
     assert again.amount_out == quote.amount_out
+    depth = await arena.depth(POOLS[0], points=3)
+    assert [point.amount_in for point in depth.token0_in] == sorted(point.amount_in for point in depth.token0_in)
+    assert depth.token0_in[0].amount_out > 0
+    assert (await in_thread(cluster, lambda sync: sync.depth(POOLS[0], points=3))).token0_in == depth.token0_in
     with pytest.raises(ArenaError, match="amount_in or for amount_out"):
         await arena.quote(V4, token_in=NATIVE.address)
 
