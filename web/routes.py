@@ -14,6 +14,7 @@ from web.health import HealthHandlers
 from web.openapi import OpenApiHandler
 from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions, Owners
+from web.page.serving import SitePages
 from web.pools.handlers import PoolHandlers
 from web.pools.lookup import PoolLookup
 from web.pools.one_block import OneBlock
@@ -74,7 +75,7 @@ class HttpApi:
         self._table: Sequence[Route] = [*table, OpenApiHandler(table, options.token is not None).route()]
 
     def routes(self) -> list[web.RouteDef]:
-        return [*map(_definition, self._table), *self._internal]
+        return [*map(_definition, self._table), *self._internal, *SitePages().routes()]
 
     async def close(self) -> None:
         if self._stream is not None:

@@ -221,7 +221,7 @@ def _compare(world: World, ours: System, *, as_json: bool) -> None:
 def _keep(options: DemoOptions, world: World, ours: System) -> None:
     url = ours.urls[0]
     console.print(f"left running, a block every {1 / options.rate:.2g} s, until Ctrl-C. Open for example")
-    for path in ("/pools/", f"/pools/{world.pools[3].id}/", f"/pools/{world.pools[3].id}/ticks/", "/status/"):
+    for path in ("/", "/pools/", f"/pools/{world.pools[3].id}/", f"/pools/{world.pools[3].id}/ticks/", "/status/"):
         console.print(f"  {url}{path}")
     with suppress(KeyboardInterrupt):
         while True:

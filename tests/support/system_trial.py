@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from lab.devnet.chain.world import ReorgKind, World
 from lab.devnet.reference.comparison import compare_pools
 from lab.devnet.reference.worker_client import WorkerClient
@@ -70,7 +72,15 @@ class Trial:
 
 @asynccontextmanager
 async def running_trial(
-    kafka: str, nats: str, rpc: str, chain_name: str, directory: Path, *, workers: int, verified: bool = True
+    kafka: str,
+    nats: str,
+    rpc: str,
+    chain_name: str,
+    directory: Path,
+    *,
+    workers: int,
+    verified: bool = True,
+    web_token: str | None = None,
 ) -> AsyncIterator[Trial]:
     """A failing run is repeated by its seed: ARENA_TEST_SEED=…"""
     seed = int(os.environ.get("ARENA_TEST_SEED", random.SystemRandom().randrange(10**6)))
@@ -88,6 +98,7 @@ async def running_trial(
         web_port=free_port(),
         session_timeout_s=6,
         bridge_verify=verified,
+        web_token=SecretStr(web_token) if web_token else None,
     )
     with ExitStack() as stack:
         ours = stack.enter_context(system(settings, workers, directory))

@@ -67,7 +67,7 @@ def system(settings: Settings, workers: int, logs: Path, spare: Settings | None 
 def environment_of(settings: Settings) -> dict[str, str]:
     """Makes a process read exactly these settings, whatever .env says."""
     values = {name: getattr(settings, name) for name in settings.model_fields_set}
-    explicit = {f"ARENA_{name.upper()}": _plain(value) for name, value in values.items()}
+    explicit = {f"ARENA_{name.upper()}": _plain(value) for name, value in values.items() if value is not None}
     return {**os.environ, **explicit}
 
 
