@@ -20,7 +20,7 @@ REFUSED = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
     b"hello\r\n\r\n",
     b"GET\r\n\r\n",
-    b"GET /\r\n\r\n",
+    b"GET /nowhere\r\n\r\n",
     b"GET  HTTP/1.1\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",
     b"GET / HTTP/1.1 extra" + CLOSE,
