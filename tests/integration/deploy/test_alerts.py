@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.support.files import ROOT
-from tests.support.promtool import PromtoolMissing, promtool
+from tests.support.programs.promtool import PromtoolMissing, promtool
 
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 HOURS = 4

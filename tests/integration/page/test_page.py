@@ -19,7 +19,7 @@ from streams.nats import jetstream
 from streams.nats.connection import connect_nats
 from streams.nats.whitelist_encoder import OutgoingMessage
 from streams.secret_url import SecretUrl
-from tests.support.chromium import ChromiumMissing, chromium
+from tests.support.programs.chromium import ChromiumMissing, chromium
 from tests.support.system_trial import Trial, running_trial
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("whole system")]
