@@ -16,9 +16,11 @@ from streams.kafka.groups import leave_group, raise_group_failure, run_until_fir
 from streams.kafka.records import Undecodable, decode_snapshot_request
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import topics
-from streams.node.client import connect_node
+from streams.node.client import Node, connect_node
+from streams.node.errors import NodeUnavailable, RpcError
+from streams.retry import Retries
 from streams.scraper.batch_size import BatchConfig, batch_config
-from streams.scraper.batches import Scraper
+from streams.scraper.batches import WAIT_MAX_S, Scraper
 from streams.scraper.metrics import UNDECODABLE_REQUESTS
 from streams.scraper.reference_blocks import reference_block_publisher
 from streams.scraper.snapshot_publisher import SnapshotPublisher
@@ -27,10 +29,11 @@ log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, config: BatchConfig | None = None) -> None:
-    """Until cancelled. Raises KafkaUnreachable, TopicRefused, TopicMismatch, NotPublished."""
+    """Until cancelled. Raises KafkaUnreachable, TopicRefused, TopicMismatch, NotPublished, WrongChain."""
     await ensure_topics(settings)
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(connect_node(settings))
+        await _check_chain(node, settings)
         publisher = SnapshotPublisher(
             settings.chain, await stack.enter_async_context(producing(settings, compressed=True))
         )
@@ -43,6 +46,15 @@ async def run(settings: Settings, config: BatchConfig | None = None) -> None:
             _read_requests(scraper, records, publisher),
             *(scraper.run(protocol) for protocol in NAMES),
         )
+
+
+async def _check_chain(node: Node, settings: Settings) -> None:
+    """Before the first request arrives. Raises WrongChain; a node that is away is waited for."""
+    if settings.chain_id is None:
+        return
+    async for attempt in Retries("The node", (NodeUnavailable, RpcError), wait_max_s=WAIT_MAX_S):
+        with attempt:
+            await node.chain_id()
 
 
 @asynccontextmanager
