@@ -20,7 +20,7 @@ from streams.kafka.clients import producer
 from streams.kafka.records import Head, Header, Listed, Record, Reorg, Snapshot, Update, encode_record
 from streams.kafka.topic_setup import ensure_topics
 from streams.kafka.topics import partition_of, topics
-from tests.support.raw_http import HANDLED, REFUSED, answers, assert_answered
+from tests.support.web.raw_http import HANDLED, REFUSED, answers, assert_answered
 from web.token import authorization
 
 PARTITIONS = 4

@@ -11,8 +11,8 @@ import pytest
 from pool_state_arena_client.arena import Arena
 from pool_state_arena_client.errors import NotNow
 
-from tests.support.openapi import schemathesis
 from tests.support.system_trial import Trial, running_trial
+from tests.support.web.openapi import schemathesis
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("whole system"), pytest.mark.timeout(900)]
 

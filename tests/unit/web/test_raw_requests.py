@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.raw_http import CHUNKED, GET, HANDLED, POST, REFUSED, answers, assert_answered
+from tests.support.web.raw_http import CHUNKED, GET, HANDLED, POST, REFUSED, answers, assert_answered
 from tests.support.web_cluster import POOLS, Cluster
 
 ROUTES = ["/pools/query", "/quote"]

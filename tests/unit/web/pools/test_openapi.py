@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.support.openapi import schemathesis
+from tests.support.web.openapi import schemathesis
 from tests.support.web_cluster import NEVER_READ, POOLS, V4, Cluster
 from web.page.serving import PREFIX
 from web.stream import partitions
