@@ -12,6 +12,7 @@ from streams.exex.control_encoder import encode
 from streams.exex.control_messages import BeginBlock, EndBlock, ReorgComplete
 from streams.feed.blocks import FeedMessage
 
+LARGEST_U64 = 2**64 - 1
 MOST_BYTES = 200
 """Of an update, after what all updates begin with."""
 
@@ -51,7 +52,7 @@ def among(random: Random, messages: Iterable[FeedMessage]) -> Iterator[Sendable]
             yield OtherFinal(protocol, message.final_tip_block)
         if isinstance(message, EndBlock):
             begin = None
-            yield msgspec.structs.replace(message, num_updates=message.num_updates + others)
+            yield msgspec.structs.replace(message, num_updates=min(message.num_updates + others, LARGEST_U64))
         else:
             yield message
 

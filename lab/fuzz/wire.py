@@ -18,7 +18,8 @@ import stamina
 from lab.fuzz import mutation
 from lab.fuzz.chain_model import World
 from lab.fuzz.seed_wire import seed_frames
-from lab.fuzz.world import Topic, WorldNode, below, control_frames, follower, random_world
+from lab.fuzz.unusual_feed import LIES, UNUSUAL
+from lab.fuzz.world import Topic, WorldNode, below, control_frames, follower, random_world, unusual_frames
 from streams.bridge import chain_follower
 from streams.bridge.chain_follower import ChainFollower
 from streams.bridge.chain_publisher import ChainPublisher
@@ -48,6 +49,9 @@ FOREIGN = {
 }
 
 
+FEEDS = (UNUSUAL, (*UNUSUAL, *LIES))
+
+
 class Streams:
     """Inputs for one wire; a chain serves for several of them."""
 
@@ -59,7 +63,11 @@ class Streams:
         world = random_world(random)
         pieces = control_frames(world) if self._wire is ControlWire else list(seed_frames(world))
         for _ in range(inputs):
-            await stream(random, self._wire, world, pieces, counts)
+            if self._wire is ControlWire and random.random() < 0.5:
+                counts["unusual feeds"] += 1
+                await stream(random, self._wire, world, unusual_frames(world, random.choice(FEEDS)), counts)
+            else:
+                await stream(random, self._wire, world, pieces, counts)
 
 
 async def stream(

@@ -1,12 +1,13 @@
 """The forking chain of lab/fuzz/chain_model.py as a node serves it, as a feed sends it, and as a topic holds it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import Any
 
 from lab.fuzz import other_dexes
 from lab.fuzz.chain_model import Node as Mined
 from lab.fuzz.chain_model import Plan, World
+from lab.fuzz.unusual_feed import Change, as_sent
 from protocols.types import PoolId
 from streams.bridge.block import CompleteBlock, find_mismatches, headers_match
 from streams.bridge.chain_follower import ChainFollower, Limits
@@ -103,6 +104,14 @@ def control_frames(world: World) -> list[bytes]:
     """Every block and reorg as frames of the control protocol."""
     messages = [message for step in _steps(world) for message in other_dexes.among(world.random, step)]
     return [other_dexes.frame(world.random, message, seq) for seq, message in enumerate(messages, 1)]
+
+
+def unusual_frames(world: World, changes: Sequence[Change]) -> list[bytes]:
+    """As a feed sends them that makes one of the changes in each step, its sequence contiguous all the same."""
+    random = world.random
+    steps = [as_sent(random, list(step), changes) for step in _steps(world)]
+    messages = [message for step in steps for message in other_dexes.among(random, step)]
+    return [other_dexes.frame(random, message, seq) for seq, message in enumerate(messages, 1)]
 
 
 def _steps(world: World) -> Iterator[Iterable[FeedMessage]]:
