@@ -97,6 +97,13 @@ class Hub:
         assert head is not None
         return closed_event(self._facts(), head, sentence)
 
+    def readers(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+    def groups(self) -> int:
+        """Of readers that ask for the same."""
+        return len(self._groups)
+
     def close(self, sentence: str) -> None:
         for readers in self._groups.values():
             for reader in readers:

@@ -9,15 +9,21 @@ from aiohttp import web
 
 from protocols.types import PoolId, pool_id
 from streams.kafka.records import Header
+from tables.live import Live
 from tables.partition import Partition
+from tables.pool import Pool
+from tables.views.envelope import header_at
 from tables.views.memory import NotInMemory, at
-from tables.views.pool import pool_view, ticks_view_at
+from tables.views.pool import PoolView, pool_view, ticks_view_at, view_at
 from web.answers import answer_from_thread, encode
 from web.errors import HttpError
 from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions
+from web.parameters import parse_number
+from web.route_table import Parameter
 
 PATH = "/stream/partitions/"
+SINCE = Parameter("since", {"type": "integer"}, "A block.", parse_number)
 
 
 class PartitionPools(msgspec.Struct, frozen=True):
@@ -45,8 +51,8 @@ class PartitionHandlers:
         ]
 
     async def _pools(self, request: web.Request) -> web.StreamResponse:
-        frozen = self._frozen(int(request.match_info["index"]))
-        return await answer_from_thread(lambda: encode(pools_of(frozen)))
+        frozen, since = self._frozen(int(request.match_info["index"])), SINCE.read(request)
+        return await answer_from_thread(lambda: encode(pools_of(frozen, since)))
 
     async def _ticks(self, request: web.Request) -> web.StreamResponse:
         frozen, query = self._frozen(int(request.match_info["index"])), request.query
@@ -59,12 +65,12 @@ class PartitionHandlers:
             raise HttpError(503, f"this worker does not own partition {index}")
         return frozen(self._owned.require(index))
 
-    async def pools(self, index: int) -> PartitionPools:
-        """From the owner. Raises HttpError."""
+    async def pools(self, index: int, since: int | None) -> PartitionPools:
+        """From the owner, as of that block or the oldest after it; at its head for None. Raises HttpError."""
         owner = self._forwarding.owner(index)
         if owner is None:
-            return await asyncio.to_thread(pools_of, frozen(self._owned.require(index)))
-        body = await self._forwarding.get(owner, f"{PATH}{index}/")
+            return await asyncio.to_thread(pools_of, frozen(self._owned.require(index)), since)
+        body = await self._forwarding.get(owner, f"{PATH}{index}/" + (f"?since={since}" if since is not None else ""))
         return await asyncio.to_thread(msgspec.json.decode, body, type=PartitionPools)
 
     async def ticks(self, index: int, block_hash: str, pools: list[PoolId]) -> PartitionTicks:
@@ -84,9 +90,46 @@ def frozen(partition: Partition) -> Partition:
     return now
 
 
-def pools_of(partition: Partition) -> PartitionPools:
-    views = [msgspec.Raw(encode(pool_view(partition, pool))) for pool in partition.pools.values()]
-    return PartitionPools(partition.chain.head, views)
+def pools_of(partition: Partition, since: int | None) -> PartitionPools:
+    """As of that block, or of the oldest after it that all pools remember; at the head for None."""
+    number = _remembered(partition, since)
+    views = [msgspec.Raw(encode(_view_at(partition, pool, number))) for pool in partition.pools.values()]
+    head = partition.chain.head if number is None else header_at(partition.chain, number)
+    return PartitionPools(head, views)
+
+
+def _remembered(partition: Partition, since: int | None) -> int | None:
+    head, heads = partition.chain.head, partition.chain.heads
+    if since is None or head is None:
+        return None
+    return min(head.number, max(since, heads[0].number, head.number - partition.memory_blocks))
+
+
+def _view_at(partition: Partition, pool: Pool, number: int | None) -> PoolView:
+    """A pool that was not live then, or whose snapshot is of a later block, is one that waits."""
+    if number is None:
+        return pool_view(partition, pool)
+    try:
+        found = at(partition, pool, number)
+    except NotInMemory:
+        return view_at(partition, pool, None)
+    view = view_at(partition, pool, found)
+    if found is None:
+        return view
+    verified = view.verified_block if (view.verified_block or 0) <= number else None
+    return msgspec.structs.replace(
+        view, last_event_block=_last_event(found.live, view.last_event_block, number), verified_block=verified
+    )
+
+
+def _last_event(live: Live, last: int | None, number: int) -> int | None:
+    """The newest block with events at or before that one."""
+    if last is None or last <= number:
+        return last
+    before = [applied.block.number for applied in live.recent if applied.block.number <= number]
+    if before:
+        return before[-1]
+    return None if live.base.block == live.reference else live.base.block.number
 
 
 def ticks_of(partition: Partition, block_hash: str, wanted: list[PoolId]) -> PartitionTicks:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 from protocols.types import PoolId
 from settings import Settings
@@ -14,7 +14,7 @@ from web.stream.chain.assembly import Assembler
 from web.stream.chain.timeline import Timeline
 from web.stream.events import PoolsAt
 from web.stream.hub import Hub
-from web.stream.partitions import PartitionHandlers
+from web.stream.partitions import PartitionPools, PartitionTicks
 from web.stream.source import UpdatesSource
 
 log = logging.getLogger(__name__)
@@ -28,13 +28,21 @@ POOLS_PER_REQUEST = 100
 STOPPING = "this worker stops; connect again, or to another one"
 
 
+class Partitions(Protocol):
+    """What the owners of partitions answer."""
+
+    async def pools(self, index: int, since: int | None) -> PartitionPools: ...
+
+    async def ticks(self, index: int, block_hash: str, pools: list[PoolId]) -> PartitionTicks: ...
+
+
 class StreamService:
-    def __init__(self, settings: Settings, partitions: PartitionHandlers, served: ServedChain) -> None:
+    def __init__(self, settings: Settings, partitions: Partitions, served: ServedChain) -> None:
         self._settings = settings
         self._partitions = partitions
         self._assembler = Assembler(settings.partitions)
-        self._timeline = Timeline(settings.memory_blocks + SPARE_BLOCKS)
-        self.hub = Hub(served, self._timeline, self._assembler)
+        self.timeline = Timeline(settings.memory_blocks + SPARE_BLOCKS)
+        self.hub = Hub(served, self.timeline, self._assembler)
         self._tasks: list[asyncio.Task[Any]] = []
         self._ready = asyncio.Event()
         self._is_closed = False
@@ -46,7 +54,7 @@ class StreamService:
         if self._is_closed:
             raise HttpError(503, STOPPING)
         if not self._tasks:
-            source = UpdatesSource(self._settings, self._partitions.pools, self._assembler, self._timeline.pools)
+            source = UpdatesSource(self._settings, self._partitions.pools, self._assembler, self.timeline.pools)
             self._tasks = [
                 asyncio.create_task(source.run(self._assembled), name="stream source"),
                 asyncio.create_task(self.hub.send_status(), name="stream status"),
@@ -84,7 +92,7 @@ class StreamService:
 
     async def _assembled(self) -> None:
         for transition in self._assembler.transitions():
-            self._timeline.apply(transition)
+            self.timeline.apply(transition)
             self._ready.set()
         await self.hub.publish()
 

@@ -12,11 +12,12 @@ from settings import Settings
 from streams.kafka.records import Undecodable
 from streams.kafka.topic_reader import reading_consumer
 from streams.kafka.topics import partition_of, topics
-from streams.updates import decode_updates_record
+from streams.updates import UpdatesRecord, decode_updates_record
 from web.errors import HttpError
 from web.stream.chain.assembly import Assembler
 from web.stream.chain.changes import NO_TICKS, REMOVED, Change, Changes, Entry, entry
 from web.stream.chain.partition_log import Group, LostRecords, PartitionLog
+from web.stream.history import History, read_history
 from web.stream.partitions import PartitionPools
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ POLL_MS = 1000
 RETRY_S = 0.5
 RESTART_S = 2.0
 
-ReadPools = Callable[[int], Awaitable[PartitionPools]]
+ReadPools = Callable[[int, int | None], Awaitable[PartitionPools]]
+"""Of a partition, as of a block or of the oldest after it that can be had; as of its head for None."""
 
 
 class UpdatesSource:
@@ -54,31 +56,37 @@ class UpdatesSource:
     async def _read(self, consumer: AIOKafkaConsumer, assembled: Callable[[], Awaitable[None]]) -> None:
         partitions = [TopicPartition(self._topic, index) for index in range(self._settings.partitions)]
         consumer.assign(partitions)
-        await asyncio.gather(*(self._begin(consumer, tp) for tp in partitions))
+        async with reading_consumer(self._settings) as earlier:
+            for tp in partitions:
+                await self._begin(consumer, tp, await read_history(earlier, tp, self._settings.memory_blocks))
         await assembled()
         async for tp, records in _batches(consumer):
             try:
                 for record in records:
-                    self._add(tp.partition, record)
+                    self._add(tp.partition, decode_updates_record(record.value or b""))
             except (LostRecords, Undecodable) as error:
                 log.warning("the stream reads partition %d of %s anew: %s", tp.partition, tp.topic, error)
-                await self._begin(consumer, tp)
+                await self._begin(consumer, tp, History([], (await consumer.end_offsets([tp]))[tp]))
             await assembled()
 
-    async def _begin(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> None:
+    async def _begin(self, consumer: AIOKafkaConsumer, tp: TopicPartition, history: History) -> None:
         """The end is taken before the pools are read, so that no change between the two is missed."""
-        end = (await consumer.end_offsets([tp]))[tp]
-        found = await self._pools(tp.partition)
-        consumer.seek(tp, end)
+        found = await self._pools(tp.partition, history.oldest())
+        records = history.after(found.head.hash) if found.head else None
+        if records is None:
+            found, records = await self._pools(tp.partition, None), []
+        consumer.seek(tp, history.end)
         self._logs[tp.partition] = PartitionLog(tp.partition, head=found.head)
         self._assembler.restart(tp.partition)
         self._assembler.add(tp.partition, self._anew(tp.partition, found))
+        for record in records:
+            self._add(tp.partition, record)
 
-    async def _pools(self, partition: int) -> PartitionPools:
+    async def _pools(self, partition: int, since: int | None) -> PartitionPools:
         """Once its owner answers."""
         while True:
             try:
-                return await self._read_pools(partition)
+                return await self._read_pools(partition, since)
             except HttpError as error:
                 log.info("the stream waits for the pools of partition %d: %s", partition, error)
             await asyncio.sleep(RETRY_S)
@@ -91,8 +99,8 @@ class UpdatesSource:
                 changes[pool] = REMOVED
         return Group(found.head, (changes,), is_anew=True)
 
-    def _add(self, partition: int, record: ConsumerRecord) -> None:
-        group = self._logs[partition].add(decode_updates_record(record.value or b""))
+    def _add(self, partition: int, record: UpdatesRecord) -> None:
+        group = self._logs[partition].add(record)
         if group is not None:
             self._assembler.add(partition, group)
 

@@ -19,6 +19,7 @@ from tables.processing.updates import UpdatesRecorder
 from tables.views.pool import pool_view
 from web.stream.chain.assembly import Assembler
 from web.stream.chain.changes import Changes
+from web.stream.chain.channel import Channel
 from web.stream.chain.partition_log import PartitionLog
 from web.stream.chain.timeline import Step, Timeline
 
@@ -125,21 +126,40 @@ class Mirror:
                 if tick["liquidity_gross"] == "0":
                     del ticks[tick["tick"]]
 
+    def begin(self, channel: Channel) -> None:
+        """With the snapshot of a channel, which has no ticks."""
+        assert channel.head is not None
+        self.head = channel.head.number, channel.head.hash
+        self.pools = {pool: msgspec.json.decode(entry.view) for pool, entry in channel.pools().items()}
+
+    def fold_late(self, step: Step, channel: Channel) -> None:
+        """A step of final blocks: their order is that of the chain."""
+        assert step.kind == "block" or self.head is None or step.head.number <= self.head[0]
+        if step.kind == "snapshot":
+            self.begin(channel)
+        self.head = step.head.number, step.head.hash
+        self.change(step.changes)
+
     def check(self, world: World) -> None:
         """What is live is the truth about the block."""
+        self.check_states(world)
+        assert self.head is not None
+        for id_, pool in self.pools.items():
+            true = world.nodes[self.head[1]].pools[PoolId(id_)].whole.ticks
+            ticks = {each.tick: (str(each.liquidity_gross), str(each.liquidity_net)) for each in true}
+            assert self.ticks.get(id_, {}) == (ticks if pool["status"] == "live" else {}), (self.head, id_)
+
+    def check_states(self, world: World) -> None:
         assert self.head is not None
         node = world.nodes[self.head[1]]
         for id_, pool in self.pools.items():
             if pool["status"] != "live":
-                assert id_ not in self.ticks
                 continue
             naive, state = node.pools[PoolId(id_)], pool["state"]
             assert isinstance(state, dict)
             price = naive.whole.price
             served = {name: int(value) for name, value in state.items() if name in price.__struct_fields__}
             assert served == {name: getattr(price, name) for name in price.__struct_fields__}, (self.head, pool)
-            true = {each.tick: (str(each.liquidity_gross), str(each.liquidity_net)) for each in naive.whole.ticks}
-            assert self.ticks.get(id_, {}) == true, (self.head, id_)
 
 
 class Trial:

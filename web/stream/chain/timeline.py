@@ -72,12 +72,14 @@ class Timeline:
         return {header.hash: header for header in (*(step.head for step in self.steps), *self.heads)}
 
     def arrival(self, block: Block) -> int | None:
-        """The number of the step by which the block became the head, the last time; None where it is not remembered."""
-        for number in reversed(range(self.first, self.end)):
-            if self.step(number).head.hash == block.hash and (
-                number == self.first or self.step(number - 1).head.hash != block.hash
-            ):
-                return number if self.step(number).head.number == block.number else None
+        """The number of the step by which the block became the head; None where it is not remembered.
+
+        The first time: a chain may leave a block and come back to it, and pools change meanwhile.
+        """
+        for number in range(self.first, self.end):
+            head = self.step(number).head
+            if (head.number, head.hash) == (block.number, block.hash):
+                return number
         return None
 
     def pools_before(self, number: int) -> Mapping[PoolId, Entry]:
