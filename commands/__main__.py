@@ -22,6 +22,7 @@ MODULES = {
     "pools": "commands.queries.pools",
     "quote": "commands.queries.quote",
     "status": "commands.queries.status",
+    "watch": "commands.queries.watch",
     "replay": "commands.history.replay",
     "backfill": "commands.history.backfill",
     "profile": "commands.profile",

@@ -24,10 +24,10 @@ def ask(settings: Settings, path: str, query: Mapping[str, str]) -> dict[str, An
     """Raises Unanswered."""
     url = f"http://{settings.web_host}:{settings.web_port}{path}" + (f"?{urlencode(query)}" if query else "")
     try:
-        with urlopen(Request(url, headers=_authorization(settings)), timeout=TIMEOUT_S) as answer:
+        with urlopen(Request(url, headers=authorization(settings)), timeout=TIMEOUT_S) as answer:
             return decode_json(_answers, answer.read())
     except HTTPError as error:
-        raise Unanswered(_sentence(error)) from error
+        raise Unanswered(sentence(error)) from error
     except InvalidJson as error:
         raise Unanswered(f"what answers at {settings.web_host}:{settings.web_port} is no worker: {error}") from error
     except (URLError, OSError) as error:
@@ -38,12 +38,12 @@ def ask(settings: Settings, path: str, query: Mapping[str, str]) -> dict[str, An
         ) from error
 
 
-def _authorization(settings: Settings) -> dict[str, str]:
+def authorization(settings: Settings) -> dict[str, str]:
     token = settings.web_token
     return {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
 
 
-def _sentence(error: HTTPError) -> str:
+def sentence(error: HTTPError) -> str:
     try:
         return str(decode_json(_answers, error.read())["error"])
     except (InvalidJson, KeyError):

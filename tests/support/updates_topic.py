@@ -22,7 +22,7 @@ from streams.updates import (
     encode_updates_record,
 )
 from tables.views.envelope import ServedChain
-from tables.views.pool import PoolView, ReasonView
+from tables.views.pool import PoolView, PriceView, ReasonView
 from tables.views.state import state_layout
 from web.errors import errors_as_json
 from web.stream.handler import StreamHandler
@@ -54,6 +54,7 @@ def view(pool: PoolId, reserve: int | None, token1: str = USDC) -> bytes:
         "reason": reason,
         "token0": Token(WETH, 18),
         "token1": Token(token1, 6),
+        "price": PriceView(),
         "state": state,
     }
     return encode(made)
