@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo chaos chaos-durable fuzz quotes bench-scrape bench-quotes bench-cold-start bench-worker clean
+.PHONY: help setup check lint test demo chaos chaos-durable fuzz quotes bench-scrape bench-quotes bench-cold-start bench-worker bench-stream clean
 
 PYTHON := .venv/bin/python
 PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
@@ -51,6 +51,9 @@ bench-cold-start: setup ## From an empty machine to thousands of live pools: SEE
 
 bench-worker: setup ## How fast one worker is on a real Kafka: POOLS=1000 TICKS=200 BLOCKS=1000
 	$(PYTHON) -m lab.bench.worker $(if $(POOLS),--pools $(POOLS)) $(if $(TICKS),--ticks $(TICKS)) $(if $(BLOCKS),--blocks $(BLOCKS))
+
+bench-stream: setup ## How long after a block its event is there, and what 200 readers cost: READERS=200
+	$(PYTHON) -m lab.bench.stream $(if $(READERS),--readers $(READERS))
 
 clean: ## Remove what setup installed, and the data
 	rm -rf .venv .stack lab/devnet/servers/node_modules data

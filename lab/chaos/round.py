@@ -14,6 +14,7 @@ import msgspec
 from lab.chaos.fault_injector import FaultInjector
 from lab.chaos.faults import Listing, Plan, Reorgs
 from lab.chaos.replayed import replay_differences
+from lab.chaos.streamed import StreamReaders
 from lab.chaos.whitelist_churn import ChangingWhitelist
 from lab.devnet.chain.world import World
 from lab.devnet.reference.comparison import compare_pools
@@ -53,14 +54,15 @@ def run_round(plan: Plan, servers: Mapping[str, Server], directory: Path) -> Rep
         began_at = running.world.chain.tip.number
         watch = ConsistencyChecker(running.ours.urls, running.world)
         watch.start()
-        try:
-            running.run(plan)
-            recovery_s, wrong = running.settle()
-        finally:
-            watch.stop()
-        wrong += watch.wrong + running.differences()
+        with StreamReaders(running.ours.urls) as streams:
+            try:
+                running.run(plan)
+                recovery_s, wrong = running.settle()
+            finally:
+                watch.stop()
+            wrong += watch.wrong + running.differences(streams)
         blocks = running.world.chain.tip.number - began_at
-        return Report(plan, blocks, recovery_s, watch.counts, running.injector.ended, tuple(wrong))
+        return Report(plan, blocks, recovery_s, watch.counts + streams.counts, running.injector.ended, tuple(wrong))
 
 
 class Round:
@@ -113,11 +115,12 @@ class Round:
             self._mine(BLOCK_S)
         return True
 
-    def differences(self) -> list[str]:
-        """Every pool of every worker and of a replay, every block on the topic, and removed pools still served."""
+    def differences(self, streams: StreamReaders) -> list[str]:
+        """Every pool of every worker, reader and replay, every block on the topic, and removed pools still served."""
         tip = self.world.chain.tip
         listed = [pool for pool in self.world.pools if pool.id in self.publisher.listed]
         wrong = self._continuity.differences(tip.hash)
+        wrong += streams.differences(self.injector.running(), self.world.reference, listed, tip)
         wrong += replay_differences(self.ours.settings, self.world.reference, listed, tip)
         for served in self.injector.running():
             for verdict in compare_pools(served, self.world.reference, listed, tip.hash):

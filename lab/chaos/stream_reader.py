@@ -20,7 +20,10 @@ PAUSE_S = 0.3
 class StreamReader:
     """A copy of all pools, kept by the events of whichever worker answers."""
 
-    def __init__(self, urls: list[str], query: str = "", token: str | None = None) -> None:
+    def __init__(
+        self, urls: list[str], query: str = "", *, most_events: int | None = None, pause_s: float = PAUSE_S
+    ) -> None:
+        """`most_events`: of one connection, after which it pauses; None: as many as come."""
         self.pools: dict[str, dict[str, Any]] = {}
         self.ticks: dict[str, dict[int, tuple[int, int]]] = {}
         self.block: dict[str, Any] | None = None
@@ -33,7 +36,12 @@ class StreamReader:
         self.stopping = threading.Event()
         self._urls = urls
         self._query = query
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._most_events = most_events
+        self._pause_s = pause_s
+
+    @property
+    def has_ticks(self) -> bool:
+        return "ticks=true" in self._query
 
     def run(self) -> None:
         """Until it is stopped; one worker after the other, from the last event that was read."""
@@ -44,7 +52,7 @@ class StreamReader:
             except (OSError, http.client.HTTPException, ValueError):
                 self.counts["connections lost"] += 1
             turn += 1
-            self.stopping.wait(PAUSE_S)
+            self.stopping.wait(self._pause_s)
 
     def read(self, url: str) -> None:
         """One connection, until it ends."""
@@ -52,17 +60,19 @@ class StreamReader:
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=READ_TIMEOUT_S)
         resume = {"Last-Event-ID": self.last_event_id} if self.last_event_id else {}
         try:
-            connection.request("GET", f"/stream?{self._query}", headers=self._headers | resume)
+            connection.request("GET", f"/stream?{self._query}", headers=resume)
             answer = connection.getresponse()
             if answer.status != 200:
                 self.counts[f"answers {answer.status}"] += 1
                 return
-            for name, event_id, data in events(answer):
+            for count, (name, event_id, data) in enumerate(events(answer), 1):
                 if self.stopping.is_set():
                     return
                 with self.lock:
                     self.fold(name, json.loads(data))
                     self.last_event_id = event_id
+                if count == self._most_events:
+                    return
         finally:
             connection.close()
 
