@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.updates_topic import POOLS, StreamServer, hash_of, header, stream_server
+from tests.support.stream.updates_topic import POOLS, StreamServer, hash_of, header, stream_server
 
 pytestmark = pytest.mark.servers
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support.updates_topic import (
+from tests.support.stream.updates_topic import (
     DAI,
     POOLS,
     USDC,
