@@ -91,15 +91,16 @@ class NodeProxy:
 
     async def _answer(self, client: Pair) -> None:
         if self._mode in ("unavailable", "failing"):
-            _, body = await _request(client[0])
-            await _reply(client[1], UNAVAILABLE if self._mode == "unavailable" or not body else _error(body, ERROR))
+            head, body = await _request(client[0])
+            is_unavailable = self._mode == "unavailable" or not body
+            await _reply(client[1], UNAVAILABLE if is_unavailable else _error(head, body, ERROR))
             return
         request = b""
         if self._mode == "limiting":
             head, body = await _request(client[0])
             limit = next(self._limits)
             if limit != "pass":
-                await _reply(client[1], LIMITED if limit == "status" or not body else _error(body, LIMIT_ERROR))
+                await _reply(client[1], LIMITED if limit == "status" or not body else _error(head, body, LIMIT_ERROR))
                 return
             request = _closing(head) + body
         node = await asyncio.open_connection(*self._target)
@@ -148,13 +149,14 @@ def _closing(head: bytes) -> bytes:
     return b"\r\n".join((*kept, b"Connection: close")) + b"\r\n\r\n"
 
 
-def _error(body: bytes, error: dict[str, object]) -> bytes:
-    asked = json.loads(body)
-    answers = [
-        {"jsonrpc": "2.0", "id": call["id"], "error": error} for call in (asked if isinstance(asked, list) else [asked])
-    ]
+def _error(head: bytes, body: bytes, error: dict[str, object]) -> bytes:
+    """Quotes the request's first line, with the key in it, as providers do."""
+    asked, request_line = json.loads(body), head.partition(b"\r\n")[0].decode("latin-1")
+    quoting = {**error, "message": f"{error['message']}: {request_line}"}
+    calls = asked if isinstance(asked, list) else [asked]
+    answers = [{"jsonrpc": "2.0", "id": call["id"], "error": quoting} for call in calls]
     text = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
-    head = (
+    answer_head = (
         f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
     )
-    return head.encode() + text
+    return answer_head.encode() + text

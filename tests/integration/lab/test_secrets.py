@@ -98,6 +98,7 @@ async def test_no_key_is_in_anything_that_the_system_writes(
 
     assert all(written.values())
     assert b"429" in written["logs"] or b"-32005" in written["logs"]
+    assert b"POST /?\xe2\x80\xa6 HTTP/1.1" in written["logs"], "no process logged what the node quotes"
     assert len(written["topics"]) > 10_000
     assert [(place, secret) for place, found in written.items() for secret in SECRETS if secret.encode() in found] == []
 
