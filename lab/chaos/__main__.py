@@ -56,7 +56,8 @@ def summary(reports: Sequence[Report]) -> str:
     return "\n".join(
         (
             f"{len(reports)} rounds, {sum(report.blocks for report in reports)} blocks, "
-            f"{sum(report.answers['states compared'] for report in reports)} states compared while they came",
+            f"{sum(report.answers['states compared'] for report in reports)} states and "
+            f"{sum(report.answers['quotes compared'] for report in reports)} quotes compared while they came",
             f"faults: {_spelled(faults)}",
             f"recovery: median {statistics.median(recovered):.1f} s, worst {recovered[-1]:.1f} s",
             f"rounds with a difference: {', '.join(failed) if failed else 'none'}",
