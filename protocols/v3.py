@@ -12,6 +12,7 @@ from protocols.concentrated import MODEL, ConcentratedState, Initialize, Price, 
 from protocols.dex import Creation, Dex, Fees, GetterCall, Outputs, PoolState, Reads, WireFinal, WireRows, WireUpdate
 from protocols.quotes.concentrated import V3_RULES, ConcentratedMarket
 from protocols.quotes.order import QuoteRefused, RefusalKind
+from protocols.quotes.pool_keys import proven_fee
 from protocols.storage import Located, NotAPool, Slots, Words, price_fields
 from protocols.ticks import LiquidityChange
 from protocols.types import PoolId, PoolMetadata
@@ -179,6 +180,8 @@ def _identify(pool: PoolMetadata, outputs: Outputs) -> Located:
 def _market(pool: PoolMetadata, state: PoolState, _: Fees | None) -> ConcentratedMarket:
     if pool.fee is None:
         raise QuoteRefused(RefusalKind.FEE_UNKNOWN, "the list does not name the pool's fee")
+    if (proven := proven_fee(pool)) is not None:
+        raise QuoteRefused(RefusalKind.FEE_UNKNOWN, f"the list says fee {pool.fee}, the pool's address says {proven}")
     return ConcentratedMarket(state, (pool.fee, pool.fee), V3_RULES)
 
 

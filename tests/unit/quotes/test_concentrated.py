@@ -15,6 +15,7 @@ from protocols.quotes.order import MOST_AMOUNT, LiquidityEnds, Order, Quote, Quo
 from protocols.quotes.quoting import market, quote
 from protocols.quotes.tick_maths import MAX_SQRT_RATIO, MIN_SQRT_RATIO, tick_at_sqrt_ratio
 from protocols.ticks import MAX_TICK, MIN_TICK, Liquidity, Tick, Ticks, from_ticks, sqrt_ratio_at_tick
+from protocols.types import PoolId, PoolMetadata, Token
 from tests.support.quotes.markets import AMOUNTS, TOKEN0, V3_POOL, markets, pool_state, states
 
 ONE = 1 << 96
@@ -294,6 +295,22 @@ def test_a_quote_of_a_pool_with_20000_ticks_sorts_only_the_words_that_it_reaches
 
     assert len(ticks) == 20_000
     assert set(reached) == {-1, 0}
+
+
+@pytest.mark.parametrize(("fee", "is_right"), [(500, True), (3000, False)])
+def test_a_fee_that_the_address_of_the_pool_refutes_is_refused(fee: int, is_right: bool) -> None:
+    """USDC/WETH at 0.05 % on mainnet."""
+    usdc, weth = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+    address = PoolId("0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640")
+    factory = "0x1f98431c8ad98523631ae4a59f267346ea31f984"
+    pool = PoolMetadata(address, "v3", Token(usdc), Token(weth), fee, 10, factory)
+    state = pool_state(10, [(-60, 60, 10**18)], ONE)
+
+    if is_right:
+        assert quote(pool, state, Order(True, 10**6)).fee_amount == 500
+    else:
+        with pytest.raises(QuoteRefused, match="the pool's address says 500"):
+            quote(pool, state, Order(True, 10**6))
 
 
 def test_tokens_that_take_a_fee_on_transfers_are_refused() -> None:
