@@ -91,12 +91,12 @@ def credentials(settings: Settings) -> Any:
 
 
 app = Arena(
-    f"{configured.chain}-arena",
+    configured.application_id,
     broker=";".join(f"kafka://{server}" for server in configured.kafka.split(",")),
     broker_credentials=credentials(configured),
     broker_session_timeout=configured.session_timeout_s,
     broker_heartbeat_interval=configured.session_timeout_s / HEARTBEATS_PER_SESSION,
-    datadir=configured.data / f"worker-{configured.web_port}",
+    datadir=configured.worker_directory,
     topic_partitions=configured.partitions,
     topic_replication_factor=configured.kafka_replication,
     table_standby_replicas=configured.standby_replicas,

@@ -23,6 +23,8 @@ class Settings(BaseSettings):
 
     chain: str = "ethereum"
     """Prefix of all topics and part of the NATS subjects."""
+    application: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9_.-]{1,100}$")
+    """Names the workers' group, their changelog and their directory; unset, the chain's own, CHAIN-arena."""
     chain_id: int | None = Field(default=None, gt=0)
     """Where set, a process ends when its node is of another chain."""
     kafka: str = "localhost:9092"
@@ -138,6 +140,16 @@ class Settings(BaseSettings):
         if self.web_advertised is not None:
             return self.web_advertised
         return socket.gethostname() if self.web_bind in ("0.0.0.0", "::") else self.web_host
+
+    @property
+    def application_id(self) -> str:
+        return self.application or f"{self.chain}-arena"
+
+    @property
+    def worker_directory(self) -> Path:
+        """Of the rows of the worker at this HTTP port."""
+        data = self.data / self.application if self.application else self.data
+        return data / f"worker-{self.web_port}"
 
     @field_validator("memory_blocks", mode="after")
     @classmethod
