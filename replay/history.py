@@ -74,8 +74,9 @@ class History:
         if header.number < self._first:
             return
         block, rows = Block(header.number, header.hash), HistoryRows([], [], [])
+        changed = list(changes.pools()) if self._blocks else _all_anew(changes)
         started = []
-        for change in changes.pools():
+        for change in changed:
             if self._is_kept(change.pool_id):
                 _add(rows, block, change)
                 if _live(change.before) is None and _live(change.after) is not None:
@@ -93,6 +94,11 @@ class History:
             list(_complete_ticks(self._blocks)),
             [row for kept in self._blocks for row in kept.rows.events],
         )
+
+
+def _all_anew(changes: Changes) -> list[PoolChange]:
+    """The first block has the whole state of every pool, so that the rows say all without what came before."""
+    return [PoolChange(pool_id, None, pool) for pool_id, pool in changes.partition.pools.items()]
 
 
 def _complete_ticks(blocks: Iterable[KeptBlock]) -> Iterator[TickRow]:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -93,7 +95,19 @@ def test_a_replay_equals_the_chain_at_any_block_and_the_tables_at_the_head(trial
     beyond = replay(trial, "--until", str(tip.number + 1000))
     assert beyond.returncode == 1
     assert f"block {tip.number + 1000} is not among them" in beyond.stderr
+    assert after_kill(trial) == last
     _check_parquet(trial, tmp_path, whole, last)
+
+
+def after_kill(trial: Trial) -> dict[str, Any]:
+    """The last line of a replay that follows at once on one that was killed on its way."""
+    command = [sys.executable, "-m", "commands", "replay", "--out", "-"]
+    environment = {**os.environ, **environment_of(trial.ours.settings)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as killed:
+        time.sleep(trial.random.uniform(1.0, 4.0))
+        killed.kill()
+    assert killed.returncode == -signal.SIGKILL
+    return lines(trial)[1]
 
 
 def _check_parquet(trial: Trial, directory: Path, whole: list[dict[str, Any]], last: dict[str, Any]) -> None:

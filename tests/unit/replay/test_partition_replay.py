@@ -110,7 +110,10 @@ def test_records_that_are_on_the_topic_twice_change_nothing(random: Random) -> N
 def test_the_rows_of_ticks_lead_from_the_first_state_to_the_last(random: Random) -> None:
     """A row is a tick as a block left it; one that is gone has neither gross nor net."""
     world = World(random, Plan(steps=20, faults=False))
-    replay, history = started(world, memory=random.choice([1, 8, 64])), History(0, None)
+    replay, history = (
+        started(world, memory=random.choice([1, 8, 64])),
+        History(random.randint(0, world.tip.block.number), None),
+    )
 
     for each in chain_records(world.chain):
         if each.key is not None:
