@@ -60,7 +60,12 @@ async def shown(
         complaints: list[str] = []
         watch(page, trial.ours.urls[0], complaints)
         await page.goto(trial.ours.urls[0] + "/")
-        await page.wait_for_selector(".tabulator-row")
+        try:
+            await page.wait_for_selector(".tabulator-row", timeout=WAIT_S * 1000)
+        except Error:
+            pytest.fail(
+                f"no row after {WAIT_S} s: {await page.inner_text('body')}, {complaints}, {trial.served.status()}"
+            )
         yield Shown(trial, page, complaints)
 
 
@@ -116,7 +121,7 @@ async def the_table_lists_every_pool(shown: Shown) -> None:
 
 
 async def a_pool_s_values_equal_the_api_to_the_digit(shown: Shown) -> None:
-    pool = next(each for each in shown.trial.world.pools if each.protocol == "v3")
+    pool = await deepest(shown)
     await shown.page.goto(f"{shown.trial.ours.urls[0]}/#/pool/{pool.id}")
     await shown.page.wait_for_selector(".u-over")
     answered = await ask(shown, f"/pools/{pool.id}/")
@@ -132,8 +137,15 @@ async def a_pool_s_values_equal_the_api_to_the_digit(shown: Shown) -> None:
     await picture(shown, "page-pool")
 
 
+async def deepest(shown: Shown) -> Pool:
+    """The V3 pool with the most liquidity: it has some on both sides of its price."""
+    pools = [each for each in shown.trial.world.pools if each.protocol == "v3"]
+    liquidity = {each.id: int((await ask(shown, f"/pools/{each.id}/"))["state"]["liquidity"]) for each in pools}
+    return max(pools, key=lambda each: liquidity[each.id])
+
+
 async def a_quote_equals_the_api(shown: Shown) -> None:
-    pool = next(each for each in shown.trial.world.pools if each.protocol == "v3")
+    pool = await deepest(shown)
     await shown.page.fill('input[name="amount"]', "0.001")
     await shown.page.click('section[aria-label="Quote"] button')
     await shown.page.wait_for_selector("#quote")
