@@ -99,8 +99,9 @@ def damages(draw: st.DrawFn, count: int) -> tuple[list[int | bytes], int]:
         touched = [place for place in order[first : end + 1] if isinstance(place, int)]
         match draw(st.sampled_from(["lose", "double", "swap", "insert"])):
             case "lose":
-                del order[first : first + draw(st.integers(1, 5))]
-                touched = [first + 5]
+                end = first + draw(st.integers(1, 5))
+                touched = [place + 1 for place in order[first:end] if isinstance(place, int)]
+                del order[first:end]
             case "double":
                 order[first:first] = order[first : end + 1]
             case "swap" if end < len(order):
