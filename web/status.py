@@ -12,6 +12,7 @@ from tables.processing import metrics
 from tables.views.envelope import ServedChain
 from tables.views.memory import reason
 from web.answers import json_answer
+from web.errors import HttpError
 from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions, Owners
 from web.route_table import Route
@@ -53,6 +54,14 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     partitions: list[PartitionStatus]
 
 
+class StatusOfOther(msgspec.Struct, frozen=True):
+    """What is read of another worker's answer; in a rolling upgrade it may be of an earlier version."""
+
+    partitions: list[PartitionStatus]
+    chain_id: int | None = None
+    finalized: int | None = None
+
+
 class StatusHandler:
     def __init__(self, owned: OwnedPartitions, owners: Owners, forwarding: Forwarding, served: ServedChain) -> None:
         self._owned = owned
@@ -74,8 +83,20 @@ class StatusHandler:
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
         own = self._answer([self._row(index) for index in self._owned.owned()])
-        others = [msgspec.json.decode(body, type=StatusAnswer) for body in await self._forwarding.to_others(request)]
+        others = [self._other(body) for body in await self._forwarding.to_others(request)]
         return json_answer(merged([own, *others]))
+
+    def _other(self, body: bytes) -> StatusAnswer:
+        """Raises HttpError."""
+        try:
+            other = msgspec.json.decode(body, type=StatusOfOther)
+        except msgspec.DecodeError as error:
+            raise HttpError(
+                503, f"another worker's status cannot be read ({error}); is it of another version?"
+            ) from error
+        return StatusAnswer(
+            self._served.name, other.chain_id, False, None, other.finalized, PoolCounts(0, 0), {}, other.partitions
+        )
 
     def _answer(self, rows: list[PartitionStatus]) -> StatusAnswer:
         chains = [partition.chain for index in self._owned.owned() if (partition := self._owned.get(index))]

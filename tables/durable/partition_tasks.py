@@ -27,7 +27,7 @@ class PositionAhead(Exception):
     def __init__(self, topic: str, partition: int, position: int, end: int) -> None:
         super().__init__(
             f"{topic} partition {partition} ends at record {end}, but the table has read up to {position}: the topic "
-            f"is not the one it was; give the application another id, or restore the topic"
+            f"is not the one it was; set ARENA_APPLICATION to another id, or restore the topic"
         )
 
 
