@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import click
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -16,7 +17,9 @@ from commands.output import json_option
 from commands.queries.worker_client import Unanswered, authorization, sentence
 from protocols.registry import NAMES
 from settings import Settings, settings
+from streams.json_input import InvalidJson, decode_json
 
+_events: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 READ_TIMEOUT_S = 20.0
 """A status comes every 5 s."""
 RETRY_S = 1.0
@@ -78,21 +81,30 @@ def _connection(configured: Settings, query: dict[str, str], last: str | None) -
     with urlopen(Request(url, headers=headers), timeout=READ_TIMEOUT_S) as lines:
         fields: dict[str, str] = {}
         for raw in lines:
-            name, _, value = raw.decode().rstrip("\n").partition(": ")
+            name, _, value = raw.decode(errors="replace").rstrip("\n").partition(": ")
             if name:
                 fields[name] = value
             elif "data" in fields:
-                yield Event(fields.get("event", "message"), fields.get("id"), json.loads(fields["data"]))
+                yield Event(fields.get("event", "message"), fields.get("id"), _data(fields["data"]))
                 fields = {}
+
+
+def _data(text: str) -> dict[str, Any]:
+    """Raises Unanswered."""
+    try:
+        return decode_json(_events, text.encode())
+    except InvalidJson as error:
+        raise Unanswered(f"the stream has an event that cannot be read: {error}") from error
 
 
 def described(event: Event) -> Text:
     """A line of the event, and one for each pool."""
     data = event.data
-    block = data["block"]
+    block = data.get("block")
     text = Text()
     text.append(f"{event.name:8}", style=STYLES.get(event.name, "dim"))
-    text.append(f" {block['number']} {block['hash'][:HASH_CHARACTERS]}… {_age(data)}  {_summary(event)}")
+    place = f"{block['number']} {block['hash'][:HASH_CHARACTERS]}… {_age(data)}" if block else "before the first block"
+    text.append(f" {place}  {_summary(event)}")
     pools = data["pools"] if event.name in ("snapshot", "block", "reorg") else []
     for pool in pools[:SHOWN_POOLS]:
         text.append(f"\n         {_pool(pool)}")
