@@ -18,6 +18,7 @@ from replay.pool_line import PoolLine, pool_line, whole_digest
 from streams.kafka.records import Gap, Head, Header, Listed, Reorg, Snapshot, Update, encode_record
 from tables.chain import UndecodableUpdate
 from tables.live import Live
+from tables.pool import WaitingKind
 
 
 def randoms() -> st.SearchStrategy[Random]:
@@ -94,8 +95,13 @@ def test_what_is_live_in_a_worker_is_live_in_a_replay_with_the_same_digest(rando
     block = world.tip.block
     assert replayed.keys() == worker.partition.pools.keys()
     for pool_id, pool in worker.partition.pools.items():
-        if isinstance(pool.life, Live):
+        if isinstance(pool.life, Live) and not lost_its_first_price(replayed[pool_id]):
             assert replayed[pool_id].digest == pool_line(worker.partition, pool, block).digest
+
+
+def lost_its_first_price(line: PoolLine) -> bool:
+    """Its Initialize was reorganised away: it waits for a snapshot that a worker would ask for."""
+    return line.reason is not None and line.reason["kind"] == WaitingKind.UNINITIALIZED
 
 
 @given(randoms())
