@@ -51,18 +51,12 @@ def test_a_reader_resumes_from_any_block_that_it_saw(seed: int) -> None:
     for seen, mirror in trial.seen.items():
         steps = trial.instant.resume(seen, ticks=True)
         if steps is None:
-            assert needs_snapshot(trial, seen)
+            assert trial.timeline.arrival(seen) is None
             continue
         for step in steps:
             mirror.fold(step, trial.timeline)
             mirror.check(trial.world)
         assert (mirror.head, mirror.pools, mirror.ticks) == (trial.mirror.head, trial.mirror.pools, trial.mirror.ticks)
-
-
-def needs_snapshot(trial: Recorded, seen: Block) -> bool:
-    """The block is not remembered, or the timeline begins with it: pools may have changed at it before."""
-    at = trial.timeline.arrival(seen)
-    return at is None or trial.timeline.step(at).kind == "snapshot"
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -81,12 +81,7 @@ class Channel:
         return limit is not None and step.head.number <= limit
 
     def resume(self, seen: Block, *, ticks: bool) -> list[Step] | None:
-        """From a block that a reader has seen to where the others are; None: it needs a snapshot.
-
-        So does one that saw the block at which this timeline begins: pools may have changed at it since.
-        """
-        if (at := self._timeline.arrival(seen)) is None or self._timeline.step(at).kind == "snapshot":
-            return None
+        """From a block that a reader has seen to where the others are; None: it needs a snapshot."""
         steps = self._resume_to_head(seen) if self._limit is None else self._resume_below_limit(seen)
         if steps is None or (ticks and not all(step.is_whole for step in steps)):
             return None
