@@ -49,22 +49,21 @@ export function PoolsView({ mirror, open }) {
   useEffect(() => {
     const made = new Tabulator(place.current, {
       index: "id",
-      data: [...mirror.pools.values()].map(row),
       columns: COLUMNS,
       layout: "fitColumns",
       height: "calc(100vh - 13rem)",
       placeholder: "No pool matches.",
       initialSort: [{ column: "changed", dir: "desc" }],
     });
-    let isBuilt = false;
+    const showAll = () => made.replaceData([...mirror.pools.values()].map(row));
     made.on("tableBuilt", () => {
-      isBuilt = true;
       table.current = made;
+      showAll(); // a snapshot may have come while the table was built
     });
     made.on("rowClick", (_, clicked) => open(clicked.getData().id));
     const stop = mirror.listen((change) => {
-      if (!isBuilt) return;
-      if (change.kind === "snapshot") made.replaceData([...mirror.pools.values()].map(row));
+      if (!table.current) return;
+      if (change.kind === "snapshot") showAll();
       else {
         const changed = change.ids.filter((id) => mirror.pools.has(id));
         if (changed.length) made.updateOrAddData(changed.map((id) => row(mirror.pools.get(id))));
@@ -73,6 +72,7 @@ export function PoolsView({ mirror, open }) {
     });
     return () => {
       stop();
+      table.current = null;
       made.destroy();
     };
   }, []);
