@@ -51,7 +51,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @cache
 def _unpacked() -> Path:
-    locked = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
+    locked = hashlib.sha256((HERE / "package-lock.json").read_bytes() + bytes(UNPACKED)).hexdigest()
     stamp = UNPACKED / ".installed"
     with exclusive("chromium"):
         if not (stamp.is_file() and stamp.read_text() == locked):
