@@ -42,6 +42,11 @@ def compress_where_asked(request: web.Request, response: web.StreamResponse) -> 
     """By gzip, large answers in a thread; the smallest, and streams, stay as they are."""
     if not isinstance(response, web.Response) or response.content_type != JSON or response.status != 200:
         return
+    compress(request, response)
+
+
+def compress(request: web.Request, response: web.Response) -> None:
+    """By gzip where the client takes it, large answers in a thread."""
     response.headers["Vary"] = ACCEPT_ENCODING
     is_large = isinstance(response.body, bytes) and len(response.body) >= COMPRESSED_FROM_BYTES
     if is_large and accepts_gzip(request.headers.get(ACCEPT_ENCODING, "")):

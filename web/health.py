@@ -1,7 +1,6 @@
 """What operators' machines ask: is the worker alive, is it ready, and its metrics."""
 
 import time
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Literal
 
@@ -12,11 +11,11 @@ from aiohttp import web
 from tables.live import Live
 from tables.partition import Partition
 from tables.processing import metrics
-from tables.views.memory import reason
 from web.answers import json_answer
 from web.errors import ErrorAnswer, HttpError
 from web.owners.ownership import OwnedPartitions, Owners
 from web.route_table import Route
+from web.status import count_pools
 
 FRESH_S = 60.0
 """A head whose timestamp is older is not fresh."""
@@ -88,12 +87,7 @@ class HealthHandlers:
 
 
 def _observe_pools(partitions: Sequence[Partition]) -> None:
-    status, kinds = Counter[str](), Counter[str]()
-    for partition in partitions:
-        for pool in partition.pools.values():
-            status[metrics.status(pool)] += 1
-            if why := reason(partition, pool):
-                kinds[why.kind] += 1
+    status, kinds = count_pools(partitions)
     for name in ("live", "waiting"):
         metrics.POOLS.labels(name).set(status[name])
     metrics.WAITING.clear()

@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from aiohttp import web
 
 from protocols.types import Block
+from tables.partition import Partition
 from tables.processing import metrics
 from tables.views.envelope import ServedChain
 from tables.views.memory import reason
@@ -54,8 +55,8 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     partitions: list[PartitionStatus]
 
 
-class StatusOfOther(msgspec.Struct, frozen=True):
-    """What is read of another worker's answer; in a rolling upgrade it may be of an earlier version."""
+class StatusPart(msgspec.Struct, frozen=True):
+    """What one worker says. It is read of another worker's StatusAnswer, which may be of an earlier version."""
 
     partitions: list[PartitionStatus]
     chain_id: int | None = None
@@ -82,43 +83,20 @@ class StatusHandler:
         ]
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
-        own = self._answer([self._row(index) for index in self._owned.owned()])
-        others = [self._other(body) for body in await self._forwarding.to_others(request)]
-        return json_answer(merged([own, *others]))
+        parts = [self._own_part(), *map(_part, await self._forwarding.to_others(request))]
+        return json_answer(merged(self._served.name, parts))
 
-    def _other(self, body: bytes) -> StatusAnswer:
-        """Raises HttpError."""
-        try:
-            other = msgspec.json.decode(body, type=StatusOfOther)
-        except msgspec.DecodeError as error:
-            raise HttpError(
-                503, f"another worker's status cannot be read ({error}); is it of another version?"
-            ) from error
-        return StatusAnswer(
-            self._served.name, other.chain_id, False, None, other.finalized, PoolCounts(0, 0), {}, other.partitions
-        )
-
-    def _answer(self, rows: list[PartitionStatus]) -> StatusAnswer:
-        chains = [partition.chain for index in self._owned.owned() if (partition := self._owned.get(index))]
+    def _own_part(self) -> StatusPart:
+        owned = self._owned.owned()
+        chains = [partition.chain for index in owned if (partition := self._owned.get(index))]
         ids = [self._served.configured_id, *(chain.chain_id for chain in chains)]
-        return StatusAnswer(
-            chain=self._served.name,
-            chain_id=next((id_ for id_ in ids if id_ is not None), None),
-            ready=False,
-            head=None,
-            finalized=max(
-                (number for chain in chains if (number := chain.finality.finalized) is not None), default=None
-            ),
-            pools=PoolCounts(0, 0),
-            reasons={},
-            partitions=rows,
-        )
+        finalized = [chain.finality.finalized for chain in chains]
+        return StatusPart([self._row(index) for index in owned], _first(ids), _highest(finalized))
 
     def _row(self, index: int) -> PartitionStatus:
         partition = self._owned.get(index)
         head = partition.chain.head if partition else None
-        status = Counter(metrics.status(pool) for pool in partition.pools.values()) if partition else Counter[str]()
-        waiting = (reason(partition, pool) for pool in partition.pools.values()) if partition else iter(())
+        status, reasons = count_pools([partition] if partition else [])
         return PartitionStatus(
             partition=index,
             worker=self._owners.own_url(),
@@ -128,26 +106,53 @@ class StatusHandler:
             lag_blocks=None,
             lag_seconds=max(0.0, round(time.time() - head.timestamp, 3)) if head else None,
             pools=PoolCounts(status["live"], status["waiting"]),
-            reasons=dict(Counter(str(why.kind) for why in waiting if why)),
+            reasons=dict(reasons),
         )
 
 
-def merged(answers: Iterable[StatusAnswer]) -> StatusAnswer:
-    """Of all workers; what is about all partitions is made anew."""
-    parts = list(answers)
+def count_pools(partitions: Iterable[Partition]) -> tuple[Counter[str], Counter[str]]:
+    """By status, and of those that have no state to serve by the kind of their reason."""
+    status, reasons = Counter[str](), Counter[str]()
+    for partition in partitions:
+        for pool in partition.pools.values():
+            status[metrics.status(pool)] += 1
+            if why := reason(partition, pool):
+                reasons[str(why.kind)] += 1
+    return status, reasons
+
+
+def _part(body: bytes) -> StatusPart:
+    """Of another worker's answer. Raises HttpError."""
+    try:
+        return msgspec.json.decode(body, type=StatusPart)
+    except msgspec.DecodeError as error:
+        sentence = f"another worker's status cannot be read ({error}); is it of another version?"
+        raise HttpError(503, sentence) from error
+
+
+def merged(chain: str, parts: Sequence[StatusPart]) -> StatusAnswer:
+    """Of all workers."""
     rows = sorted((row for each in parts for row in each.partitions), key=lambda row: row.partition)
-    newest = max((row.head.number for row in rows if row.head), default=None)
+    newest = _highest(row.head.number if row.head else None for row in rows)
     waiting = sum(row.pools.waiting for row in rows)
     return StatusAnswer(
-        chain=parts[0].chain,
-        chain_id=next((each.chain_id for each in parts if each.chain_id is not None), None),
+        chain=chain,
+        chain_id=_first(each.chain_id for each in parts),
         ready=all(row.ready and row.head for row in rows) and not waiting,
         head=newest,
-        finalized=max((each.finalized for each in parts if each.finalized is not None), default=None),
+        finalized=_highest(each.finalized for each in parts),
         pools=PoolCounts(sum(row.pools.live for row in rows), waiting),
         reasons=dict(sum((Counter(row.reasons) for row in rows), Counter[str]())),
         partitions=[_with_lag(row, newest) for row in rows],
     )
+
+
+def _first(values: Iterable[int | None]) -> int | None:
+    return next((each for each in values if each is not None), None)
+
+
+def _highest(values: Iterable[int | None]) -> int | None:
+    return max((each for each in values if each is not None), default=None)
 
 
 def _with_lag(row: PartitionStatus, newest: int | None) -> PartitionStatus:

@@ -8,6 +8,9 @@ import socket
 import stat
 from pathlib import Path
 
+import aiohttp
+from yarl import URL
+
 from commands.doctor.findings import Findings
 from settings import Settings
 
@@ -95,12 +98,11 @@ async def _check_port(settings: Settings, findings: Findings) -> None:
 
 
 async def _is_worker(host: str, port: int) -> bool:
+    """Whatever it says of its health."""
+    url = URL.build(scheme="http", host=host, port=port, path="/healthz")
+    timeout = aiohttp.ClientTimeout(total=CONNECT_TIMEOUT_S)
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(host, port)
-            writer.write(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            answer = await reader.read()
-            writer.close()
-    except (OSError, TimeoutError):
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+            return answer.content_type == "application/json"
+    except (aiohttp.ClientError, OSError, TimeoutError):
         return False
-    return b"application/json" in answer

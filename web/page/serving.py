@@ -1,6 +1,5 @@
 """GET / and /page/…: the page for people, files read once at start, without a build step or a foreign address."""
 
-import gzip
 import hashlib
 import mimetypes
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import NamedTuple
 
 from aiohttp import ETag, web
 
-from web.answers import accepts_gzip
+from web.answers import COMPRESSED_IN_THREAD_FROM_BYTES, compress
 from web.errors import HttpError
+from web.freshness import not_modified
 
 STATIC = Path(__file__).parent / "static"
 PREFIX = "/page/"
@@ -22,7 +22,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
-    "Vary": "Accept-Encoding",
 }
 """A browser asks again each time, and gets 304: a new version of the worker is a new page."""
 
@@ -30,8 +29,7 @@ HEADERS = {
 class StaticFile(NamedTuple):
     media_type: str
     body: bytes
-    compressed: bytes
-    etag: str
+    etag: ETag
 
 
 class SitePages:
@@ -53,22 +51,22 @@ class SitePages:
         found = self._files.get(name)
         if found is None:
             raise HttpError(404, "the page has no such file")
-        etag = ETag(found.etag)
-        if request.if_none_match and etag.value in {each.value for each in request.if_none_match}:
-            unchanged = web.Response(status=304, headers=HEADERS)
-            unchanged.etag = etag
-            return unchanged
-        response = web.Response(body=found.body, content_type=found.media_type, charset="utf-8", headers=HEADERS)
-        if accepts_gzip(request.headers.get("Accept-Encoding", "")):
-            response.body = found.compressed
-            response.headers["Content-Encoding"] = "gzip"
-        response.etag = etag
+        if known := not_modified(request, found.etag):
+            known.headers.update(HEADERS)
+            return known
+        response = web.Response(
+            body=found.body,
+            content_type=found.media_type,
+            charset="utf-8",
+            headers=HEADERS,
+            zlib_executor_size=COMPRESSED_IN_THREAD_FROM_BYTES,
+        )
+        response.etag = found.etag
+        compress(request, response)
         return response
 
 
 def _read(path: Path) -> StaticFile:
     body = path.read_bytes()
     media_type, _ = mimetypes.guess_type(path.name)
-    return StaticFile(
-        media_type or "text/plain", body, gzip.compress(body, mtime=0), hashlib.sha256(body).hexdigest()[:32]
-    )
+    return StaticFile(media_type or "text/plain", body, ETag(hashlib.sha256(body).hexdigest()[:32]))

@@ -6,7 +6,7 @@ from tables.views.explanation import LiveExplanation, WaitingExplanation, explan
 from tables.views.pool import PoolView, TicksView, ticks_view_at, view_at
 from tables.views.quote import TvlView, tvl_view
 from web.answers import answer_from_thread, encoded_answer, joined
-from web.freshness import etag_of, not_modified
+from web.freshness import not_modified
 from web.parameters import AT, MAX_AGE_S, POOL
 from web.pools.lookup import Found, PoolLookup
 from web.route_table import Route
@@ -56,24 +56,22 @@ class PoolHandlers:
 
 
 async def _pool(request: web.Request, found: Found) -> web.StreamResponse:
-    view = view_at(found.partition, found.pool, found.at)
-    etag = etag_of(found.envelope, view.status)
-    if known := not_modified(request, etag):
+    if known := not_modified(request, found.etag):
         return known
+    view = view_at(found.partition, found.pool, found.at)
     state = found.at.state if found.at else None
     if state is None or len(state.ticks) < MANY_TICKS:
-        return encoded_answer(joined(found.envelope, view, tvl_view(state)), etag)
-    return await answer_from_thread(lambda: joined(found.envelope, view, tvl_view(state)), etag)
+        return encoded_answer(joined(found.envelope, view, tvl_view(state)), found.etag)
+    return await answer_from_thread(lambda: joined(found.envelope, view, tvl_view(state)), found.etag)
 
 
 async def _ticks(request: web.Request, found: Found) -> web.StreamResponse:
-    etag = etag_of(found.envelope, "live" if found.at else "waiting")
-    if known := not_modified(request, etag):
+    if known := not_modified(request, found.etag):
         return known
     if found.at is None:
-        return encoded_answer(joined(found.envelope, ticks_view_at(found.partition, found.pool, None)), etag)
+        return encoded_answer(joined(found.envelope, ticks_view_at(found.partition, found.pool, None)), found.etag)
     return await answer_from_thread(
-        lambda: joined(found.envelope, ticks_view_at(found.partition, found.pool, found.at)), etag
+        lambda: joined(found.envelope, ticks_view_at(found.partition, found.pool, found.at)), found.etag
     )
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from aiohttp import web
+from aiohttp import ETag, web
 
 from streams.kafka.topics import partition_of
 from tables.partition import Partition
@@ -12,7 +12,7 @@ from tables.pool import Pool
 from tables.views.envelope import Envelope, ServedChain, envelope
 from tables.views.memory import At, NotInMemory, at
 from web.errors import ErrorAnswer, Handler, HttpError
-from web.freshness import check_age
+from web.freshness import check_age, etag_of
 from web.owners.forwarding import Forwarding
 from web.owners.ownership import OwnedPartitions
 from web.parameters import AT, requested_pool
@@ -24,6 +24,10 @@ class Found(NamedTuple):
     at: At | None
     """None while the pool waits."""
     envelope: Envelope
+
+    @property
+    def etag(self) -> ETag | None:
+        return etag_of(self.envelope, "live" if self.at else "waiting")
 
 
 Answer = Callable[[web.Request, Found], Awaitable[web.StreamResponse]]

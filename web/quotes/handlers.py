@@ -1,5 +1,7 @@
 """GET /pools/{id}/quote and /pools/{id}/depth/: what swaps of one pool would give."""
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from protocols.quotes.order import QuoteRefused
@@ -8,7 +10,7 @@ from tables.views.memory import reason
 from tables.views.quote import DepthView, QuoteView, depth_view, quote_view
 from web.answers import answer_from_thread, joined
 from web.errors import HttpError
-from web.freshness import etag_of, not_modified
+from web.freshness import not_modified
 from web.parameters import AT, MAX_AGE_S, POOL
 from web.pools.lookup import Found, PoolLookup
 from web.quotes.parameters import AMOUNT_IN, AMOUNT_OUT, DEFAULT_POINTS, POINTS, PRICE_LIMIT, TOKEN_IN, swap_of
@@ -47,32 +49,23 @@ class QuoteHandlers:
 
 async def _quote(request: web.Request, found: Found) -> web.StreamResponse:
     swap = requested_swap(request)
-    etag = etag_of(found.envelope, "live" if found.at else "waiting")
-    if known := not_modified(request, etag):
-        return known
-
-    def answer() -> bytes:
-        return joined(found.envelope, quote_view(of.pool, quote(of, swap), of.fees))
-
-    try:
-        of = _market(found)
-        return await answer_from_thread(answer, etag)
-    except QuoteRefused as refused:
-        return unprocessable(found.envelope, refused)
+    return await _answered(request, found, lambda of: quote_view(of.pool, quote(of, swap), of.fees))
 
 
 async def _depth(request: web.Request, found: Found) -> web.StreamResponse:
     points = POINTS.read(request) or DEFAULT_POINTS
-    etag = etag_of(found.envelope, "live" if found.at else "waiting")
-    if known := not_modified(request, etag):
+    return await _answered(request, found, lambda of: depth_view(of.pool, of.state.price, of.market, of.fees, points))
+
+
+async def _answered(
+    request: web.Request, found: Found, view: Callable[[PoolMarket], QuoteView | DepthView]
+) -> web.StreamResponse:
+    """The view is made in a thread. 304 where the client has it, 422 where it cannot be known."""
+    if known := not_modified(request, found.etag):
         return known
-
-    def answer() -> bytes:
-        return joined(found.envelope, depth_view(of.pool, of.state.price, of.market, of.fees, points))
-
     try:
-        of = _market(found)
-        return await answer_from_thread(answer, etag)
+        of = market_at(found.pool, found.at, reason(found.partition, found.pool))
+        return await answer_from_thread(lambda: joined(found.envelope, view(of)), found.etag)
     except QuoteRefused as refused:
         return unprocessable(found.envelope, refused)
 
@@ -83,8 +76,3 @@ def requested_swap(request: web.Request) -> Swap:
     if token_in is None:
         raise HttpError(400, "token_in is missing: the address of the token that goes in")
     return swap_of(token_in, AMOUNT_IN.read(request), AMOUNT_OUT.read(request), PRICE_LIMIT.read(request))
-
-
-def _market(found: Found) -> PoolMarket:
-    """Raises QuoteRefused."""
-    return market_at(found.pool, found.at, reason(found.partition, found.pool))
