@@ -12,14 +12,12 @@ from pool_state_arena_client import requests
 from pool_state_arena_client.decoding import refusal
 from pool_state_arena_client.errors import ArenaError, StreamClosed, Unreachable
 from pool_state_arena_client.records import Depth, Pool, PoolsAtBlock, Quote, ServerStatus, Tick
-from pool_state_arena_client.requests import At, Request
+from pool_state_arena_client.requests import PAGE, TIMEOUT_S, At, Request
 from pool_state_arena_client.stream.async_mirror import AsyncMirror
 from pool_state_arena_client.stream.events import Event, Finality
 from pool_state_arena_client.stream.session import SILENCE_S, StreamSession
 
 T = TypeVar("T")
-TIMEOUT_S = 10.0
-PAGE = 1000
 
 
 class AsyncArena:
@@ -27,8 +25,7 @@ class AsyncArena:
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         """`token`: what the server asks for as a bearer token (ARENA_WEB_TOKEN)."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_s)
+        self._http = httpx.AsyncClient(base_url=url, headers=requests.authorization(token), timeout=timeout_s)
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,6 +13,9 @@ T = TypeVar("T")
 At = int | str | None
 """A block's number or hash, `safe` or `finalized`; None: the newest."""
 Parameters = list[tuple[str, str]]
+TIMEOUT_S = 10.0
+PAGE = 1000
+"""Pools."""
 MOST_POOLS = 1000
 """That the server takes in one query."""
 
@@ -28,6 +31,11 @@ class Request(msgspec.Struct, Generic[T], frozen=True):
 class PageOfPools(msgspec.Struct, frozen=True):
     pools: tuple[Pool, ...]
     next: str | None
+
+
+def authorization(token: str | None) -> dict[str, str]:
+    """The header for a server that asks for a bearer token."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def pool(pool_id: str, at: At, max_age_s: float | None) -> Request[Pool]:
