@@ -6,10 +6,8 @@ make bench-stream
 import asyncio
 import json
 import logging
-import secrets
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +17,10 @@ import click
 import msgspec
 from rich.console import Console
 
-from lab.bench.made_chain import MadeChain, Shape
+from lab.bench.made_chain import Shape
 from lab.bench.stream_readers import Arrived
-from lab.bench.worker_under_test import Bench
-from lab.devnet.servers.kafka import Kafka
-from lab.devnet.servers.processes import Process, free_port
-from settings import Settings
+from lab.bench.worker_under_test import Bench, Place, bench_on_kafka, topic_bytes
+from lab.devnet.servers.processes import Process
 
 console = Console(stderr=True, soft_wrap=True)
 PERIOD_S = 1.0
@@ -67,27 +63,19 @@ class Measured(msgspec.Struct):
 @click.option("--json", "as_json", is_flag=True)
 def main(readers: int, pools: int, blocks: int, as_json: bool) -> None:
     logging.disable(logging.WARNING)
-    with Kafka() as kafka, tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        settings = Settings(
-            kafka=kafka.address,
-            chain=f"bench-{secrets.token_hex(3)}",
-            data=directory / "data",
-            web_port=free_port(),
-            audits_per_minute=0,
-        )
-        bench = Bench(settings, MadeChain(Shape(pools)), directory)
-        result = asyncio.run(_run(bench, directory, kafka.directory / "data", readers, blocks))
+    with bench_on_kafka(Shape(pools)) as place:
+        result = asyncio.run(_run(place, readers, blocks))
     click.echo(json.dumps(msgspec.to_builtins(result), indent=None if as_json else 2))
 
 
-async def _run(bench: Bench, directory: Path, kafka_data: Path, readers: int, blocks: int) -> Result:
+async def _run(place: Place, readers: int, blocks: int) -> Result:
+    bench, directory, kafka_data = place
     async with bench:
         await bench.fill()
         off = await _measured(bench, directory, 0, blocks, updates=False)
-        before = _topic_bytes(kafka_data, bench.names.updates)
+        before = topic_bytes(kafka_data, bench.names.updates)
         alone = await _measured(bench, directory, 0, blocks, updates=True)
-        size = _topic_bytes(kafka_data, bench.names.updates) - before
+        size = topic_bytes(kafka_data, bench.names.updates) - before
         read = await _measured(bench, directory, readers, blocks, updates=True)
     return Result(
         fold_without_updates=_latency(off.fold_s),
@@ -151,10 +139,6 @@ def _reading(bench: Bench, directory: Path, readers: int) -> Iterator[Path | Non
         yield log
     finally:
         process.stop()
-
-
-def _topic_bytes(kafka_data: Path, topic: str) -> int:
-    return sum(log.stat().st_size for log in kafka_data.glob(f"{topic}-[0-9]*/*.log"))
 
 
 def _latency(seconds: Sequence[float]) -> Latency:

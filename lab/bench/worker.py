@@ -9,10 +9,8 @@ import asyncio
 import json
 import logging
 import re
-import secrets
 import shutil
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from urllib.request import urlopen
@@ -22,10 +20,8 @@ import msgspec
 from aiokafka import TopicPartition
 from rich.console import Console
 
-from lab.bench.made_chain import MadeChain, Shape
-from lab.bench.worker_under_test import Bench, changelog_bytes
-from lab.devnet.servers.kafka import Kafka
-from lab.devnet.servers.processes import free_port
+from lab.bench.made_chain import Shape
+from lab.bench.worker_under_test import Bench, bench_on_kafka, changelog_bytes
 from settings import Settings
 from streams.kafka.records import Update, decode_chain
 from streams.kafka.topic_reader import reading_consumer
@@ -67,17 +63,8 @@ class Result(msgspec.Struct, frozen=True):
 @click.option("--json", "as_json", is_flag=True)
 def main(pools: int, ticks: int, blocks: int, live: int, as_json: bool) -> None:
     logging.disable(logging.WARNING)
-    with Kafka() as kafka, tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        settings = Settings(
-            kafka=kafka.address,
-            chain=f"bench-{secrets.token_hex(3)}",
-            data=directory / "data",
-            web_port=free_port(),
-            audits_per_minute=0,
-        )
-        bench = Bench(settings, MadeChain(Shape(pools, ticks)), directory)
-        result = asyncio.run(_run(bench, kafka.directory / "data", blocks, live))
+    with bench_on_kafka(Shape(pools, ticks)) as place:
+        result = asyncio.run(_run(place.bench, place.kafka_data, blocks, live))
     click.echo(json.dumps(msgspec.to_builtins(result), indent=None if as_json else 2))
 
 

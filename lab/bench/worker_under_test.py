@@ -2,17 +2,20 @@
 
 import json
 import os
+import secrets
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
-from lab.bench.made_chain import MadeChain
+from lab.bench.made_chain import MadeChain, Shape
 from lab.devnet.reference.worker_client import WorkerClient
-from lab.devnet.servers.processes import Process
+from lab.devnet.servers.kafka import Kafka
+from lab.devnet.servers.processes import Process, free_port
 from lab.devnet.servers.system import environment_of
 from settings import Settings
 from streams.kafka.clients import producing
@@ -130,6 +133,28 @@ class Bench:
             time.sleep(POLL_S)
 
 
+class Place(NamedTuple):
+    bench: Bench
+    directory: Path
+    kafka_data: Path
+    """The broker's, to measure topics on disk."""
+
+
+@contextmanager
+def bench_on_kafka(shape: Shape) -> Iterator[Place]:
+    """On a broker and in a directory of its own, which are gone afterwards; nothing is audited."""
+    with Kafka() as kafka, tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        settings = Settings(
+            kafka=kafka.address,
+            chain=f"bench-{secrets.token_hex(3)}",
+            data=directory / "data",
+            web_port=free_port(),
+            audits_per_minute=0,
+        )
+        yield Place(Bench(settings, MadeChain(shape), directory), directory, kafka.directory / "data")
+
+
 def _key(record: Record) -> bytes | None:
     pool = getattr(record, "pool", None)
     return str(pool).encode() if pool else None
@@ -137,4 +162,9 @@ def _key(record: Record) -> bytes | None:
 
 def changelog_bytes(kafka_data: Path, chain: str) -> int:
     """On the broker's disk, compressed as they were sent."""
-    return sum(log.stat().st_size for log in kafka_data.glob(f"{chain}-arena-*changelog-*/*.log"))
+    return topic_bytes(kafka_data, f"{chain}-arena-*changelog")
+
+
+def topic_bytes(kafka_data: Path, topics: str) -> int:
+    """`topics`: a name, or a pattern of names."""
+    return sum(log.stat().st_size for log in kafka_data.glob(f"{topics}-[0-9]*/*.log"))
